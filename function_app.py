@@ -1,0 +1,64 @@
+"""Azure Functions entry point: three thin triggers around `refresher.app.App`.
+
+Importing this module reads no setting, so that indexing succeeds and the first call can say what is missing.
+"""
+
+import os
+from http import HTTPStatus
+
+import azure.functions as func
+
+from refresher.app import App, UnknownConnectionError
+from refresher.errors import RefresherError
+from refresher.outcome import RunRequest
+from refresher.report import LOGGER, quiet_third_parties
+from refresher.tokens import Trigger
+from refresher.web import Reply, error_reply, refresh_reply, status_reply
+
+quiet_third_parties()
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+refresher_app = App(os.environ)
+
+
+@app.timer_trigger(arg_name="timer", schedule="%REFRESH_SCHEDULE%", run_on_startup=False, use_monitor=True)
+def refresh_tokens(timer: func.TimerRequest) -> None:
+    """One tick for all connections; what is not due costs one round of reads."""
+    try:
+        refresher_app.tick(RunRequest(trigger=Trigger.TIMER))
+    except RefresherError as error:
+        LOGGER.error("%s %s", error.message, error.hint)  # noqa: TRY400 - a traceback would say no more
+        raise
+
+
+@app.route(route="refresh", methods=["POST"])
+def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
+    """Refresh one connection, or all; `force=true` also where nothing is due."""
+    name = req.params.get("connection")
+    request = RunRequest(
+        trigger=Trigger.HTTP,
+        force=req.params.get("force", "").lower() == "true",
+        reason=req.params.get("reason"),
+    )
+    try:
+        reports = refresher_app.refresh([name], request) if name else refresher_app.tick(request)
+    except UnknownConnectionError as error:
+        return _respond(error_reply(error, HTTPStatus.NOT_FOUND))
+    except RefresherError as error:
+        return _respond(error_reply(error))
+    return _respond(refresh_reply(reports, refresher_app.clock.now()))
+
+
+@app.route(route="status", methods=["GET"])
+def status(req: func.HttpRequest) -> func.HttpResponse:
+    """How the connections stand, for monitors: 200, or 503 where one holds no working token."""
+    try:
+        statuses = refresher_app.status()
+    except RefresherError as error:
+        return _respond(error_reply(error))
+    return _respond(status_reply(statuses, refresher_app.clock.now()))
+
+
+def _respond(reply: Reply) -> func.HttpResponse:
+    return func.HttpResponse(
+        reply.body, status_code=reply.status, headers=dict(reply.headers), mimetype=reply.content_type
+    )

@@ -1,0 +1,1 @@
+"""Keeps a working ServiceNow OAuth token in Azure Key Vault, unattended."""

@@ -1,0 +1,198 @@
+"""The composition root: settings to working parts, made when first needed and kept for the life of the process.
+
+Clients, their connections, the credential and the vault's challenge survive from one invocation of a warm worker
+to the next; that is what makes a warm tick one round of reads.
+"""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from azure.core.credentials import TokenCredential
+from azure.keyvault.secrets import SecretClient
+
+from refresher.clock import Clock, Deadline, system_clock
+from refresher.errors import Cause, RefresherError, VaultError
+from refresher.gather import Gatherer
+from refresher.health import ConnectionStatus, State, evaluate
+from refresher.lease import BlobLease, FileLease, Lease
+from refresher.outcome import RunReport, RunRequest
+from refresher.policy import Timing
+from refresher.refresh import Refresher
+from refresher.report import emit
+from refresher.servicenow import ServiceNow
+from refresher.settings import Connection, Settings, load_settings
+from refresher.vault import CONNECT_TIMEOUT, READ_TIMEOUT, Vault
+
+_T = TypeVar("_T")
+_CONNECTIONS_AT_ONCE = 16
+_REQUESTS_AT_ONCE = 64
+
+
+class UnknownConnectionError(RefresherError):
+    """No connection of that name is configured."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"there is no connection {name!r}",
+            cause=Cause.SETTINGS_INVALID,
+            hint=f"Configured connections: {', '.join(known)}",
+        )
+
+
+MakeSecretClient = Callable[[str, TokenCredential], SecretClient]
+
+
+class App:
+    """The product, for one process. Nothing is read or opened before the first call that needs it."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        clock: Clock | None = None,
+        *,
+        make_secret_client: MakeSecretClient | None = None,
+        instance_transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.clock = clock or system_clock()
+        self._environ = environ
+        self._make_secret_client = make_secret_client or _make_secret_client
+        self._instance_transport = instance_transport
+        self._lock = threading.Lock()
+        self._settings: Settings | None = None
+        self._credential: TokenCredential | None = None
+        self._vaults: dict[str, Vault] = {}
+        self._requests: Executor | None = None
+        self._refresher: Refresher | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings. Raises SettingsError, at every call until they are right."""
+        if self._settings is None:
+            self._settings = load_settings(self._environ)
+        return self._settings
+
+    def tick(self, request: RunRequest) -> tuple[RunReport, ...]:
+        """Run every connection, side by side; each is reported, whatever happens to the others."""
+        return self._run(self.settings.connections, request)
+
+    def refresh(self, names: Iterable[str], request: RunRequest) -> tuple[RunReport, ...]:
+        """Run the named connections. Raises UnknownConnectionError."""
+        return self._run([self.connection(name) for name in names], request)
+
+    def connection(self, name: str) -> Connection:
+        """A configured connection. Raises UnknownConnectionError."""
+        found = self.settings.connection(name)
+        if found is None:
+            raise UnknownConnectionError(name, (connection.name for connection in self.settings.connections))
+        return found
+
+    def status(self, names: Iterable[str] | None = None) -> tuple[ConnectionStatus, ...]:
+        """How the connections stand, read side by side. Raises UnknownConnectionError."""
+        settings = self.settings
+        connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
+        return self._side_by_side(self._status_of, connections)
+
+    def _status_of(self, connection: Connection) -> ConnectionStatus:
+        settings = self.settings
+        timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
+        deadline = Deadline(self.clock, settings.run_deadline)
+        gatherer = Gatherer(self.open_vault, settings.vault_url, self._request_pool())
+        try:
+            side, refresh_token = gatherer.overview(connection, self.clock.now(), deadline)
+        except VaultError as error:
+            return ConnectionStatus(
+                connection=connection.name,
+                state=State.UNKNOWN,
+                working=None,
+                message=error.message,
+                next_step=error.hint,
+                cause=error.cause.value,
+            )
+        return evaluate(connection, side, refresh_token, timing, self.clock.now())
+
+    def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
+        refresher = self._make_refresher()
+
+        def run(connection: Connection) -> RunReport:
+            report = refresher.run(connection, request)
+            emit(report, self.clock.now())
+            return report
+
+        return self._side_by_side(run, tuple(connections))
+
+    def _side_by_side(
+        self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]
+    ) -> tuple[_T, ...]:
+        if len(connections) == 1:
+            return (job(connections[0]),)
+        with ThreadPoolExecutor(_CONNECTIONS_AT_ONCE, thread_name_prefix="connection") as pool:
+            return tuple(pool.map(job, connections))
+
+    def open_vault(self, url: str) -> Vault:
+        """The vault at that address; one client each, kept."""
+        with self._lock:
+            if url not in self._vaults:
+                self._vaults[url] = Vault(url, self._make_secret_client(url, self.credential()), self.clock)
+            return self._vaults[url]
+
+    def credential(self) -> TokenCredential:
+        """The one credential of the process: its token cache serves all clients."""
+        if self._credential is None:
+            self._credential = _make_credential()
+        return self._credential
+
+    def _make_refresher(self) -> Refresher:
+        settings = self.settings
+        with self._lock:
+            if self._refresher is None:
+                self._refresher = Refresher(
+                    settings,
+                    self.clock,
+                    open_vault=self.open_vault,
+                    servicenow=ServiceNow(self.clock, transport=self._instance_transport),
+                    lease=self._make_lease(settings),
+                    executor=self._request_pool(),
+                )
+            return self._refresher
+
+    def _make_lease(self, settings: Settings) -> Lease:
+        if settings.lease_container_url is None:
+            return FileLease(Path(tempfile.gettempdir()), self.clock, settings.vault_url)
+        return BlobLease(settings.lease_container_url, self.credential(), self.clock)
+
+    def _request_pool(self) -> Executor:
+        if self._requests is None:
+            self._requests = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="vault")
+        return self._requests
+
+    def close(self) -> None:
+        """Close what was opened. A worker does not need it: the process ends with its connections."""
+        if self._requests is not None:
+            self._requests.shutdown()
+        for vault in self._vaults.values():
+            vault.close()
+
+
+def _make_credential() -> TokenCredential:
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - loads every credential there is
+
+    return DefaultAzureCredential(
+        retry_total=1, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, process_timeout=15
+    )
+
+
+def _make_secret_client(vault_url: str, credential: TokenCredential) -> SecretClient:
+    import requests  # noqa: PLC0415 - the SDK's transport loads it
+    from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    session = requests.Session()
+    session.mount("https://", HTTPAdapter(pool_maxsize=_REQUESTS_AT_ONCE, max_retries=False))
+    return SecretClient(
+        vault_url, credential, transport=RequestsTransport(session=session, session_owner=True), retry_total=0
+    )

@@ -1,0 +1,145 @@
+"""The command line. Results go to stdout, messages to stderr; exit codes are a contract (`outcome.ExitCode`).
+
+`--help` and a wrong usage load no SDK: commands import what they need.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refresher.errors import RefresherError, SettingsError
+from refresher.outcome import ExitCode, RunReport, RunRequest, refresh_exit_code, tick_exit_code
+from refresher.tokens import Trigger
+
+if TYPE_CHECKING:
+    from refresher.app import App
+
+Command = Callable[["App", argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    logging.getLogger("refresher").addHandler(logging.NullHandler())
+    command: Command = options.command
+    try:
+        environ = read_environment(options.settings)
+        return command(_make_app(environ), options)
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"settings: {problem}", file=sys.stderr)
+        print(error.hint, file=sys.stderr)
+        return ExitCode.USAGE
+    except RefresherError as error:
+        print(f"{error.message}. {error.hint}", file=sys.stderr)
+        return ExitCode.USAGE if error.cause == "settings_invalid" else ExitCode.FAILED
+    except KeyboardInterrupt:
+        print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--settings", type=Path, metavar="FILE", help="read settings from a local.settings.json")
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument("--json", action="store_true", help="print JSON for a machine")
+    parser = argparse.ArgumentParser(
+        prog="python -m refresher", description="Keeps a working ServiceNow OAuth token in Azure Key Vault."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    tick = commands.add_parser("tick", parents=[common, machine], help="do what the timer does: refresh what is due")
+    tick.set_defaults(command=_tick)
+
+    refresh = commands.add_parser("refresh", parents=[common, machine], help="refresh one connection, or all")
+    refresh.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
+    refresh.add_argument("--force", action="store_true", help="also where nothing is due")
+    refresh.add_argument("--reason", metavar="TEXT", help="why; kept in the log and the token's tags")
+    refresh.set_defaults(command=_refresh)
+
+    status = commands.add_parser("status", parents=[common, machine], help="say whether the tokens work, and why not")
+    status.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
+    status.set_defaults(command=_status)
+    return parser
+
+
+def read_environment(settings_file: Path | None) -> Mapping[str, str]:
+    """The process environment, overlaid with the `Values` of a local.settings.json. Raises SettingsError."""
+    if settings_file is None:
+        return os.environ
+    try:
+        values = json.loads(settings_file.read_text(encoding="utf-8"))["Values"]
+        overlay = {str(name): str(value) for name, value in values.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        overlay = None
+    if overlay is None:
+        raise SettingsError((f"{settings_file} is not a readable local.settings.json with an object 'Values'",))
+    return {**os.environ, **overlay}
+
+
+def _make_app(environ: Mapping[str, str]) -> "App":
+    from refresher.app import App  # noqa: PLC0415 - loads the SDKs
+
+    return App(environ)
+
+
+def _tick(app: "App", options: argparse.Namespace) -> int:
+    reports = app.tick(RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
+    _print_reports(app, reports, as_json=options.json)
+    return tick_exit_code(reports)
+
+
+def _refresh(app: "App", options: argparse.Namespace) -> int:
+    request = RunRequest(
+        trigger=Trigger.CLI, force=options.force, reason=options.reason, on_progress=_progress(options)
+    )
+    reports = app.refresh([options.name], request) if options.name else app.tick(request)
+    _print_reports(app, reports, as_json=options.json)
+    return refresh_exit_code(reports)
+
+
+def _status(app: "App", options: argparse.Namespace) -> int:
+    from refresher.web import status_body  # noqa: PLC0415 - serves JSON only
+
+    statuses = app.status([options.name] if options.name else None)
+    if options.json:
+        print(json.dumps({"connections": [status_body(status) for status in statuses]}, indent=2))
+    else:
+        for status in statuses:
+            print(f"{status.connection}: {status.state}: {status.message}")
+            if status.expires_at is not None:
+                print(f"  ends {status.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+            if status.next_step:
+                print(f"  next: {status.next_step}")
+    if any(status.working is None for status in statuses):
+        return ExitCode.FAILED
+    return ExitCode.DONE if all(status.working for status in statuses) else ExitCode.NO_WORKING_TOKEN
+
+
+def _progress(options: argparse.Namespace) -> Callable[[str], None]:
+    if options.json or not sys.stderr.isatty():
+        return lambda _: None
+    return lambda step: print(f"  ... {step}", file=sys.stderr)
+
+
+def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -> None:
+    from refresher.web import report_body  # noqa: PLC0415 - serves JSON only
+
+    if as_json:
+        print(json.dumps({"connections": [report_body(report, app.clock.now()) for report in reports]}, indent=2))
+        return
+    for report in reports:
+        cause = f" ({report.cause})" if report.cause else ""
+        print(f"{report.connection}: {report.outcome}{cause}: {report.message}")
+        if report.hint:
+            print(f"  next: {report.hint}")
+        if report.transaction_id and report.cause:
+            print(f"  ServiceNow transaction: {report.transaction_id}")
+        for warning in report.warnings:
+            print(f"  warning: {warning.message}. {warning.hint}")

@@ -1,0 +1,133 @@
+"""The errors of the package and the closed list of causes.
+
+RefresherError                      cause, message, hint, transient, retry_after, transaction_id
+  SettingsError                     every bad setting at once
+  VaultError                        Key Vault or the identity endpoint
+  TokenEndpointError                `oauth_token.do` refused, failed, or answered something else than a token
+  TokenRejectedError                a token was issued, but the API does not accept it
+  LeaseHeldError                    another refresher is at work
+  LeaseUnavailableError             the lease service cannot be asked
+
+Rules: foreign exceptions are translated once, at the boundary where they arise, without their text (it may hold
+a URL, a body or a secret) and outside of their `except` block, so that they are not chained either. Whoever reads
+an error gets the cause, a sentence, and the next step.
+"""
+
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """Why a run did not end with a new token. Stable codes: alerts and runbook pages are named after them."""
+
+    SETTINGS_INVALID = "settings_invalid"
+    IDENTITY_UNAVAILABLE = "identity_unavailable"
+    VAULT_UNAVAILABLE = "vault_unavailable"
+    VAULT_THROTTLED = "vault_throttled"
+    VAULT_FORBIDDEN = "vault_forbidden"
+    SECRET_MISSING = "secret_missing"  # noqa: S105
+    SECRET_DISABLED = "secret_disabled"  # noqa: S105
+    SECRET_INVALID = "secret_invalid"  # noqa: S105
+    INSTANCE_UNREACHABLE = "instance_unreachable"
+    INSTANCE_TIMEOUT = "instance_timeout"
+    INSTANCE_THROTTLED = "instance_throttled"
+    INSTANCE_ERROR = "instance_error"
+    INSTANCE_HIBERNATING = "instance_hibernating"
+    NOT_A_TOKEN = "not_a_token"  # noqa: S105
+    INVALID_CLIENT = "invalid_client"
+    INVALID_GRANT = "invalid_grant"
+    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
+    REQUEST_REFUSED = "request_refused"
+    ACCESS_DENIED = "access_denied"
+    TOKEN_REJECTED = "token_rejected"  # noqa: S105
+    GUEST_TOKEN = "guest_token"  # noqa: S105
+    REFRESH_TOKEN_MISSING = "refresh_token_missing"  # noqa: S105
+    REFRESH_TOKEN_REFUSED = "refresh_token_refused"  # noqa: S105
+    ROTATED_TOKEN_LOST = "rotated_token_lost"  # noqa: S105
+    PASSWORD_REFUSED = "password_refused"  # noqa: S105
+    UNCHANGED = "unchanged"
+    LEASE_HELD = "lease_held"
+    LEASE_UNAVAILABLE = "lease_unavailable"
+    PUBLISH_FAILED = "publish_failed"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    UNEXPECTED = "unexpected"
+
+
+class RefresherError(Exception):
+    """Base of all. `retry_after` is in seconds; `transient` says that the same request may succeed later."""
+
+    def __init__(  # noqa: PLR0913 - an error carries all that its reader needs
+        self,
+        message: str,
+        *,
+        cause: Cause,
+        hint: str = "",
+        transient: bool = False,
+        retry_after: float | None = None,
+        transaction_id: str | None = None,
+        sent: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        self.hint = hint
+        self.transient = transient
+        self.retry_after = retry_after
+        self.transaction_id = transaction_id
+        self.sent = sent
+        """False where the request certainly never reached the other side."""
+
+
+class SettingsError(RefresherError):
+    """Settings that cannot be used; `problems` holds one sentence for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(
+            "; ".join(problems),
+            cause=Cause.SETTINGS_INVALID,
+            hint="Correct the settings named here (docs/settings.md lists all of them), then run again.",
+        )
+        self.problems = problems
+
+
+class VaultError(RefresherError):
+    """Key Vault, or the identity that opens it, did not do what was asked."""
+
+
+class TokenEndpointError(RefresherError):
+    """The token endpoint refused the grant, failed, or answered something that is not a token.
+
+    A refusal is `ambiguous` where ServiceNow's generic 401 leaves open which of many causes it has.
+    """
+
+    @property
+    def refused(self) -> bool:
+        """Whether ServiceNow said no to the credentials, ambiguously or not."""
+        return self.cause in _REFUSALS
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether it was the generic 401, which also stands for passing faults."""
+        return self.cause is Cause.ACCESS_DENIED
+
+
+_REFUSALS = frozenset(
+    {
+        Cause.ACCESS_DENIED,
+        Cause.INVALID_CLIENT,
+        Cause.INVALID_GRANT,
+        Cause.UNSUPPORTED_GRANT_TYPE,
+        Cause.REQUEST_REFUSED,
+    }
+)
+
+
+class TokenRejectedError(RefresherError):
+    """ServiceNow issued a token that its own API then refuses (or that acts as nobody)."""
+
+
+class LeaseHeldError(RefresherError):
+    """Another refresh of the same connection is under way; `retry_after` says when to ask again."""
+
+
+class LeaseUnavailableError(RefresherError):
+    """The lease service cannot be reached or refuses this identity."""

@@ -1,0 +1,185 @@
+"""How a connection stands, from plain values: its state, what happens next, and what a person should do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from refresher.diagnosis import diagnose
+from refresher.errors import Cause
+from refresher.gather import ConsumerSide
+from refresher.outcome import Outcome
+from refresher.outlook import Warning_, foresee
+from refresher.policy import NotDue, Timing, Urgency, decide_refresh, evaluate_urgency, refresh_time, renewal_time
+from refresher.record import StoredRefreshToken
+from refresher.settings import Connection
+from refresher.tokens import Grant
+
+
+class State(StrEnum):
+    """States in which an engineer finds a connection."""
+
+    FRESH = "fresh"
+    DUE = "due"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    FAILING = "failing"
+    AUTHORIZATION_REQUIRED = "authorization_required"
+    UNKNOWN = "unknown"
+    """The vault cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStatus:
+    """Whether a publish target holds the current token; None where it cannot be read."""
+
+    name: str
+    vault_url: str
+    current: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionStatus:
+    """All that `status` says of one connection."""
+
+    connection: str
+    state: State
+    working: bool | None
+    message: str
+    next_step: str | None = None
+    cause: str | None = None
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    refresh_at: datetime | None = None
+    refresh_token_expires_at: datetime | None = None
+    refresh_token_then: str | None = None
+    last_attempt_at: datetime | None = None
+    last_outcome: str | None = None
+    consecutive_failures: int = 0
+    targets: tuple[TargetStatus, ...] = ()
+    warnings: tuple[Warning_, ...] = ()
+
+
+def evaluate(
+    connection: Connection,
+    side: ConsumerSide,
+    refresh_token: StoredRefreshToken | None,
+    timing: Timing,
+    now: datetime,
+) -> ConnectionStatus:
+    """Evaluate one connection."""
+    token = side.access_token
+    life = token.life if token is not None else None
+    working = token is not None and token.lives_at(now)
+    state = _state(connection, side, refresh_token, timing, now)
+    cause = _cause(state, connection, side, refresh_token)
+    refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token else None
+    return ConnectionStatus(
+        connection=connection.name,
+        state=state,
+        working=working,
+        message=_MESSAGES[state],
+        next_step=_next_step(state, cause, connection.name),
+        cause=cause.value if cause else None,
+        issued_at=token.issued_at if token else None,
+        expires_at=token.expires_at if token else None,
+        refresh_at=refresh_time(connection.name, *life, timing) if life else None,
+        refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
+        refresh_token_then=_refresh_token_then(connection, refresh_token),
+        last_attempt_at=_last_attempt_at(side),
+        last_outcome=_last_outcome(side),
+        consecutive_failures=side.record.consecutive_failures,
+        targets=tuple(
+            TargetStatus(
+                name=target.target.name,
+                vault_url=target.target.vault_url,
+                current=(target.holds is not None and token is not None and target.holds.value == token.value)
+                if target.known
+                else None,
+            )
+            for target in side.targets
+        ),
+        warnings=foresee(connection, life[1] - life[0] if life and _unconfirmed(side) else None, refresh_life, timing, now),
+    )
+
+
+_MESSAGES = {
+    State.FRESH: "the token works and is fresh",
+    State.DUE: "the token works; the next tick refreshes it",
+    State.EXPIRING: "the token works, but ends before the next tick",
+    State.EXPIRED: "there is no working token",
+    State.FAILING: "refreshing fails; the token still works",
+    State.AUTHORIZATION_REQUIRED: "a person must authorize again",
+    State.UNKNOWN: "the vault cannot be read",
+}
+
+
+def _state(
+    connection: Connection,
+    side: ConsumerSide,
+    refresh_token: StoredRefreshToken | None,
+    timing: Timing,
+    now: datetime,
+) -> State:
+    token, record = side.access_token, side.record
+    if record.last_outcome == Outcome.AUTHORIZATION_REQUIRED or _cannot_start(connection, refresh_token):
+        return State.AUTHORIZATION_REQUIRED
+    if token is None or not token.lives_at(now):
+        return State.EXPIRED
+    if record.consecutive_failures:
+        return State.FAILING
+    if evaluate_urgency(token, timing, now) is Urgency.MANDATORY:
+        return State.EXPIRING
+    decision = decide_refresh(connection.name, token, side.targets, timing, now)
+    return State.FRESH if isinstance(decision, NotDue) else State.DUE
+
+
+def _cannot_start(connection: Connection, refresh_token: StoredRefreshToken | None) -> bool:
+    return refresh_token is None and connection.grant is Grant.REFRESH_TOKEN and connection.fallback_grant is None
+
+
+def _cause(
+    state: State, connection: Connection, side: ConsumerSide, refresh_token: StoredRefreshToken | None
+) -> Cause | None:
+    if side.record.last_cause in set(Cause) and (side.record.consecutive_failures or state is not State.FRESH):
+        return Cause(side.record.last_cause)
+    if state is State.AUTHORIZATION_REQUIRED and _cannot_start(connection, refresh_token):
+        return Cause.REFRESH_TOKEN_MISSING
+    return None
+
+
+def _next_step(state: State, cause: Cause | None, name: str) -> str | None:
+    if cause is not None:
+        return diagnose(cause, name).next_step
+    if state in {State.EXPIRED, State.EXPIRING}:
+        return f"python -m refresher refresh {name} --force"
+    return None
+
+
+def _refresh_token_then(connection: Connection, refresh_token: StoredRefreshToken | None) -> str | None:
+    if refresh_token is None:
+        return None
+    if connection.fallback_grant is Grant.PASSWORD:
+        return f"renewed by grant password from {renewal_time(connection, refresh_token):%Y-%m-%d %H:%M} UTC on"
+    other = connection.fallback_grant if connection.grant is Grant.REFRESH_TOKEN else connection.grant
+    if other is not None:
+        return f"tokens come by grant {other}"
+    return f"refreshing stops, unless a person runs: python -m refresher authorize {connection.name}"
+
+
+def _unconfirmed(side: ConsumerSide) -> bool:
+    return side.access_token is not None and side.access_token.confirmed_at is None
+
+
+def _last_attempt_at(side: ConsumerSide) -> datetime | None:
+    token = side.access_token
+    moments = [side.record.last_attempt_at, token.life[0] if token and token.life else None]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def _last_outcome(side: ConsumerSide) -> str | None:
+    token = side.access_token
+    refreshed_at = token.life[0] if token and token.life else None
+    attempted_at = side.record.last_attempt_at
+    if refreshed_at is not None and (attempted_at is None or refreshed_at >= attempted_at):
+        return Outcome.REFRESHED.value
+    return side.record.last_outcome

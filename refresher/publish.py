@@ -1,0 +1,138 @@
+"""Writes of a run, in the one order that survives a crash between any two of them.
+
+A changed refresh token first (it may be the only one that ServiceNow still accepts), then the access token, then
+its copies for consumers, side by side. An unchanged refresh token is described, not written again.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+
+from refresher.clock import Deadline
+from refresher.errors import VaultError
+from refresher.gather import ConsumerSide, OpenVault
+from refresher.record import (
+    ACCESS_TOKEN_CONTENT_TYPE,
+    RECORD_CONTENT_TYPE,
+    RECORD_VALUE,
+    REFRESH_TOKEN_CONTENT_TYPE,
+    RefreshRecord,
+    StoredSecret,
+    record_tags,
+    refresh_token_tags,
+)
+from refresher.settings import Connection, PublishTarget
+from refresher.tokens import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A token with all that is written beside it."""
+
+    value: Secret
+    tags: Mapping[str, str]
+    expires_on: datetime
+
+
+class Publisher:
+    """Writes tokens and the record."""
+
+    def __init__(self, open_vault: OpenVault, vault_url: str, executor: Executor) -> None:
+        self._open_vault = open_vault
+        self._vault_url = vault_url
+        self._executor = executor
+
+    def write_refresh_token(  # noqa: PLR0913 - a secret and its life
+        self,
+        connection: Connection,
+        value: Secret,
+        issued_at: datetime,
+        expires_at: datetime,
+        stored: StoredSecret | None,
+        deadline: Deadline,
+    ) -> str:
+        """Store a refresh token with its life, an equal value by changing its tags; returns the version.
+
+        Raises VaultError.
+        """
+        return self._open_vault(self._vault_url).write(
+            connection.refresh_token_name,
+            value,
+            content_type=REFRESH_TOKEN_CONTENT_TYPE,
+            tags=refresh_token_tags(connection.name, issued_at, expires_at),
+            expires_on=expires_at,
+            stored=stored,
+            deadline=deadline,
+        )
+
+    def write_access_token(
+        self, connection: Connection, token: Published, side: ConsumerSide, deadline: Deadline
+    ) -> Mapping[PublishTarget, VaultError]:
+        """Store the access token, then its copies; returns the targets that could not be written.
+
+        Raises VaultError where the main secret could not be written, after the other vaults were served.
+        """
+        failure: VaultError | None = None
+        try:
+            main = PublishTarget(vault_url=self._vault_url, name=connection.access_token_name)
+            self._write(main, token, side.secret, deadline)
+        except VaultError as error:
+            failure = error
+        targets = connection.publish_to
+        if failure is not None:
+            targets = tuple(target for target in targets if target.vault_url != self._vault_url)
+        failed = self.write_targets(targets, token, side, deadline)
+        if failure is not None:
+            raise failure
+        return failed
+
+    def write_targets(
+        self, targets: tuple[PublishTarget, ...], token: Published, side: ConsumerSide, deadline: Deadline
+    ) -> Mapping[PublishTarget, VaultError]:
+        """Write copies side by side; returns those that failed."""
+
+        def write(target: PublishTarget) -> VaultError | None:
+            try:
+                self._write(target, token, side.target_secrets.get(target), deadline)
+            except VaultError as error:
+                return error
+            return None
+
+        results = zip(targets, self._executor.map(write, targets), strict=True)
+        return {target: error for target, error in results if error is not None}
+
+    def write_record(
+        self, connection: Connection, record: RefreshRecord, *, version: str | None, deadline: Deadline
+    ) -> str:
+        """Write the record: made when first needed (`version` None), changed in place from then on.
+
+        Returns its version. Raises VaultError.
+        """
+        vault, name = self._open_vault(self._vault_url), connection.record_name
+        tags = record_tags(connection.name, record)
+        if version is not None:
+            vault.describe(
+                name, version, content_type=RECORD_CONTENT_TYPE, tags=tags, expires_on=None, deadline=deadline
+            )
+            return version
+        return vault.write(
+            name,
+            Secret(RECORD_VALUE),
+            content_type=RECORD_CONTENT_TYPE,
+            tags=tags,
+            expires_on=None,
+            stored=None,
+            deadline=deadline,
+        )
+
+    def _write(self, place: PublishTarget, token: Published, stored: StoredSecret | None, deadline: Deadline) -> None:
+        self._open_vault(place.vault_url).write(
+            place.name,
+            token.value,
+            content_type=ACCESS_TOKEN_CONTENT_TYPE,
+            tags=token.tags,
+            expires_on=token.expires_on,
+            stored=stored,
+            deadline=deadline,
+        )

@@ -1,0 +1,270 @@
+"""What the product stores beside its tokens, and how it is read back: secret attributes and tags to values.
+
+The vault is the only database. Tags are also edited by hand and lost by careless copies, so that reading is
+tolerant: what cannot be understood counts as absent, which makes the policy refresh rather than trust it.
+Tags hold at most 256 characters each, 15 to a secret (Key Vault's limits).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from refresher.tokens import AccessToken, Grant, Secret, Trigger
+
+ACCESS_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.access-token"  # noqa: S105
+REFRESH_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.refresh-token"  # noqa: S105
+RECORD_CONTENT_TYPE = "application/vnd.servicenow.refresh-record"
+RECORD_VALUE = "The record is in the tags."
+_LONGEST_TAG = 256
+_CLOCKS_AGREE = timedelta(seconds=1)
+"""Attributes hold whole seconds, tags the fraction as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSecret:
+    """A secret's newest version as Key Vault returned it."""
+
+    name: str
+    version: str
+    value: Secret
+    content_type: str | None = None
+    created_on: datetime | None = None
+    expires_on: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAccessToken:
+    """An access token in the vault. `issued_at` and `expires_at` are None where its metadata cannot be trusted."""
+
+    value: Secret
+    version: str
+    issued_at: datetime | None
+    expires_at: datetime | None
+    confirmed_at: datetime | None = None
+    """When ServiceNow last answered a request with this same token."""
+    grant: Grant | None = None
+    trigger: str | None = None
+    run_id: str | None = None
+
+    @property
+    def life(self) -> tuple[datetime, datetime] | None:
+        """From its issue, or its latest confirmation by ServiceNow, to its end; None where that is unknown."""
+        if self.issued_at is None or self.expires_at is None:
+            return None
+        return (self.confirmed_at or self.issued_at, self.expires_at)
+
+    def lives_at(self, moment: datetime) -> bool:
+        """Whether it is known to be alive then."""
+        return self.expires_at is not None and moment < self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRefreshToken:
+    """The refresh token in the vault; `expires_at` follows from the start of its life and the configured lifetime."""
+
+    value: Secret
+    version: str
+    issued_at: datetime
+    expires_at: datetime
+    described: bool
+    """Whether tags and attribute say so already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshRecord:
+    """What the next run must know of the failures before it."""
+
+    exists: bool = False
+    last_attempt_at: datetime | None = None
+    last_outcome: str | None = None
+    last_cause: str | None = None
+    consecutive_failures: int = 0
+    refused_password_version: str | None = None
+    password_refusals: int = 0
+    refused_refresh_token_version: str | None = None
+    refresh_token_refusals: int = 0
+    rotates: bool = False
+    """Whether ServiceNow was ever seen to replace this connection's refresh token at its use."""
+
+    @property
+    def tells_of_failure(self) -> bool:
+        """Whether a success has something to put right here."""
+        return bool(
+            self.consecutive_failures
+            or self.password_refusals
+            or self.refresh_token_refusals
+            or self.last_outcome == ATTEMPT_STARTED
+        )
+
+    def after_success(self, now: datetime, outcome: str) -> "RefreshRecord":
+        """The record once a failure is over."""
+        return RefreshRecord(exists=self.exists, last_attempt_at=now, last_outcome=outcome, rotates=self.rotates)
+
+    def after_failure(self, now: datetime, outcome: str, cause: str) -> "RefreshRecord":
+        """The record after one more failed run."""
+        return replace(
+            self,
+            last_attempt_at=now,
+            last_outcome=outcome,
+            last_cause=cause,
+            consecutive_failures=self.consecutive_failures + 1,
+        )
+
+    def before_attempt(self, now: datetime) -> "RefreshRecord":
+        """The record before a request that may cost the refresh token or count against a password."""
+        return replace(self, last_attempt_at=now, last_outcome=ATTEMPT_STARTED)
+
+    def with_password_refusals(self, version: str, count: int) -> "RefreshRecord":
+        """The record with `count` refusals of that version of the password."""
+        return replace(self, refused_password_version=version if count else None, password_refusals=count)
+
+    def with_refresh_token_refusals(self, version: str, count: int) -> "RefreshRecord":
+        """The record with `count` refusals of that version of the refresh token."""
+        return replace(self, refused_refresh_token_version=version if count else None, refresh_token_refusals=count)
+
+    def password_refusals_of(self, version: str | None) -> int:
+        """How often in a row that version of the password was refused (or may have been, before a crash)."""
+        return self.password_refusals if version is not None and version == self.refused_password_version else 0
+
+    def refresh_token_refusals_of(self, version: str | None) -> int:
+        """In how many runs in a row that version of the refresh token was refused."""
+        same = version is not None and version == self.refused_refresh_token_version
+        return self.refresh_token_refusals if same else 0
+
+
+ATTEMPT_STARTED = "started"
+
+
+def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
+    """Read an access-token secret; contradictory dates (a hand edit) count as absent."""
+    issued_at = _parse_instant(secret.tags.get("issued-at"))
+    expires_at = _parse_instant(secret.tags.get("expires-at"))
+    consistent = (
+        issued_at is not None
+        and expires_at is not None
+        and issued_at < expires_at
+        and secret.expires_on is not None
+        and abs(secret.expires_on - expires_at) <= _CLOCKS_AGREE
+    )
+    grant = secret.tags.get("grant")
+    return StoredAccessToken(
+        value=secret.value,
+        version=secret.version,
+        issued_at=issued_at if consistent else None,
+        expires_at=expires_at if consistent else None,
+        confirmed_at=_parse_instant(secret.tags.get("confirmed-at")) if consistent else None,
+        grant=Grant(grant) if grant in set(Grant) else None,
+        trigger=secret.tags.get("trigger"),
+        run_id=secret.tags.get("run-id"),
+    )
+
+
+def access_token_tags(  # noqa: PLR0913 - one parameter a tag
+    token: AccessToken,
+    *,
+    connection: str,
+    run_id: str,
+    trigger: Trigger,
+    reason: str | None = None,
+    confirmed_at: datetime | None = None,
+) -> dict[str, str]:
+    """Tags of an access-token secret."""
+    tags = {
+        "connection": connection,
+        "issued-at": format_instant(token.issued_at),
+        "expires-at": format_instant(token.expires_at),
+        "grant": token.grant.value,
+        "run-id": run_id,
+        "trigger": trigger.value,
+    }
+    if confirmed_at is not None:
+        tags["confirmed-at"] = format_instant(confirmed_at)
+    if reason:
+        tags["reason"] = reason[:_LONGEST_TAG]
+    return tags
+
+
+def parse_refresh_token(secret: StoredSecret, *, lifetime: timedelta, now: datetime) -> StoredRefreshToken:
+    """Read the refresh-token secret; without tags, its creation stands in for the start of its life."""
+    tagged = _parse_instant(secret.tags.get("issued-at"))
+    trusted = tagged if tagged is not None and tagged <= now else None
+    issued_at = trusted or secret.created_on or now
+    expires_at = issued_at + lifetime
+    described = (
+        trusted is not None
+        and secret.tags.get("expires-at") == format_instant(expires_at)
+        and secret.expires_on is not None
+        and abs(secret.expires_on - expires_at) <= _CLOCKS_AGREE
+    )
+    return StoredRefreshToken(
+        value=secret.value.stripped(),
+        version=secret.version,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        described=described,
+    )
+
+
+def refresh_token_tags(connection: str, issued_at: datetime, expires_at: datetime) -> dict[str, str]:
+    """Tags of the refresh-token secret."""
+    return {
+        "connection": connection,
+        "issued-at": format_instant(issued_at),
+        "expires-at": format_instant(expires_at),
+    }
+
+
+def parse_record(secret: StoredSecret | None) -> RefreshRecord:
+    """Read the record; an absent one is the record of a connection that never failed."""
+    if secret is None:
+        return RefreshRecord()
+    tags = secret.tags
+    return RefreshRecord(
+        exists=True,
+        last_attempt_at=_parse_instant(tags.get("last-attempt-at")),
+        last_outcome=tags.get("last-outcome"),
+        last_cause=tags.get("last-cause"),
+        consecutive_failures=_parse_count(tags.get("consecutive-failures")),
+        refused_password_version=tags.get("refused-password-version"),
+        password_refusals=_parse_count(tags.get("password-refusals")),
+        refused_refresh_token_version=tags.get("refused-refresh-token-version"),
+        refresh_token_refusals=_parse_count(tags.get("refresh-token-refusals")),
+        rotates=tags.get("rotates") == "true",
+    )
+
+
+def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
+    """Tags of the record, those that say nothing left out."""
+    tags = {
+        "connection": connection,
+        "last-attempt-at": format_instant(record.last_attempt_at) if record.last_attempt_at else None,
+        "last-outcome": record.last_outcome,
+        "last-cause": record.last_cause,
+        "consecutive-failures": str(record.consecutive_failures),
+        "refused-password-version": record.refused_password_version,
+        "password-refusals": str(record.password_refusals) if record.password_refusals else None,
+        "refused-refresh-token-version": record.refused_refresh_token_version,
+        "refresh-token-refusals": str(record.refresh_token_refusals) if record.refresh_token_refusals else None,
+        "rotates": "true" if record.rotates else None,
+    }
+    return {name: value[:_LONGEST_TAG] for name, value in tags.items() if value is not None}
+
+
+def format_instant(instant: datetime) -> str:
+    """ISO 8601 in UTC, as in the tags and in JSON."""
+    return instant.astimezone(UTC).isoformat()
+
+
+def _parse_instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text.strip())
+        return instant.astimezone(UTC) if instant.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _parse_count(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 9 else 0  # noqa: PLR2004

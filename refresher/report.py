@@ -1,0 +1,97 @@
+"""The log: one single-line JSON message for each outcome and warning, from an allow-list of fields.
+
+The message itself is JSON because the Functions host passes on the message only. Field names are a contract with
+the alert rules (docs/telemetry.md); nothing is taken from a foreign exception or a response body.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+from refresher.outcome import SUCCESSES, Outcome, RunReport
+from refresher.outlook import STANDING, Warning_
+
+LOGGER = logging.getLogger("refresher")
+_CHATTY = (
+    "azure.core.pipeline.policies.http_logging_policy",
+    "azure.identity",
+    "azure.storage",
+    "httpcore",
+    "httpx",
+    "msal",
+    "urllib3",
+)
+"""Third-party loggers that write at INFO for every request; httpx writes whole URLs, a revoked token with them."""
+
+
+def quiet_third_parties() -> None:
+    """Keep the libraries' loggers at WARNING, in a process whose root logger lets INFO through."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def emit(report: RunReport, now: datetime) -> None:
+    """Log a report: its warnings (standing ones on the first run of a day only), then its outcome."""
+    for warning in report.warnings:
+        if warning.code not in STANDING or report.first_of_day:
+            LOGGER.warning("%s", _line(warning_event(report, warning, now)))
+    LOGGER.log(_level(report), "%s", _line(outcome_event(report, now)))
+
+
+def outcome_event(report: RunReport, now: datetime) -> dict[str, object]:
+    """The event of a run's outcome."""
+    return {
+        "event": "refresh_outcome",
+        **_common(report, now),
+        "outcome": report.outcome.value,
+        "cause": report.cause.value if report.cause else None,
+        "reason": report.reason,
+        "message": report.message,
+        "hint": report.hint,
+        "user_name": report.user_name,
+        "operator_reason": report.operator_reason,
+        "principal": report.principal,
+    }
+
+
+def warning_event(report: RunReport, warning: Warning_, now: datetime) -> dict[str, object]:
+    """The event of one warning."""
+    return {
+        "event": "refresh_warning",
+        **_common(report, now),
+        "outcome": report.outcome.value,
+        "cause": report.cause.value if report.cause else None,
+        "warning": warning.code.value,
+        "message": warning.message,
+        "hint": warning.hint,
+    }
+
+
+def _common(report: RunReport, now: datetime) -> dict[str, object]:
+    return {
+        "connection": report.connection,
+        "run_id": report.run_id,
+        "trigger": report.trigger.value,
+        "grant": report.grant.value if report.grant else None,
+        "attempts": report.attempts,
+        "duration_ms": report.duration_ms,
+        "expires_in": _seconds_until(report.access_token_expires_at, now),
+        "refresh_token_expires_in": _seconds_until(report.refresh_token_expires_at, now),
+        "consecutive_failures": report.consecutive_failures,
+        "transaction_id": report.transaction_id,
+    }
+
+
+def _seconds_until(moment: datetime | None, now: datetime) -> int | None:
+    return round((moment - now).total_seconds()) if moment is not None else None
+
+
+def _line(event: Mapping[str, object]) -> str:
+    return json.dumps({name: value for name, value in event.items() if value is not None}, ensure_ascii=True)
+
+
+def _level(report: RunReport) -> int:
+    if report.outcome in SUCCESSES or report.outcome is Outcome.BUSY:
+        return logging.INFO
+    return logging.WARNING if report.outcome is Outcome.KEPT else logging.ERROR
