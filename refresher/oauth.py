@@ -305,10 +305,8 @@ def _token(value: object) -> Secret | None:
 
 def _lifetime(value: object) -> timedelta | None:
     """The life of a token that ServiceNow states in seconds: a number, or a numeric string."""
-    seconds = value
-    if isinstance(seconds, str) and _WHOLE_NUMBER.fullmatch(seconds.strip()):
-        seconds = int(seconds)
-    elif isinstance(seconds, float) and seconds.is_integer():
+    seconds = float(value) if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value.strip()) else value
+    if isinstance(seconds, float) and seconds.is_integer():
         seconds = int(seconds)
     if isinstance(seconds, bool) or not isinstance(seconds, int):
         return None
@@ -325,7 +323,7 @@ def _json_object(body: bytes) -> dict[str, object]:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object whose keys are unique, as RFC 6749 section 3.2 demands of parameters: which one would be meant?"""
+    """Build an object of unique keys, as RFC 6749 section 5.1 expects: of two values, neither can be trusted."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError

@@ -1,0 +1,244 @@
+"""Who may refresh a connection: one refresher at a time, on one machine (file) or everywhere (blob).
+
+Rules: the state is looked at before the lease is tried for, so that waiting programs cause no flood of conflicts.
+Whoever finds it held leaves at once; nobody queues. A lease ends by itself when its holder is killed: the kernel
+drops the file lock, the storage service ends the blob lease after its fixed length, which is longer than a run.
+What stands in the file or the blob's metadata (since when, by whom) is for people only; nothing is decided by it.
+"""
+
+import hashlib
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
+
+from refresher.clock import Clock
+from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobClient, BlobLeaseClient, BlobProperties, ContainerClient
+
+CONNECT_TIMEOUT = 3
+READ_TIMEOUT = 5
+"""Seconds. The SDK waits 20 and 60 by default, and tries four times with pauses of 15 seconds and more."""
+ROLE = "Storage Blob Data Contributor"
+_RETRY_AFTER = 10.0
+"""Seconds. A run takes a few; only after a kill does a blob lease take up to its full length."""
+_HOLDER = re.compile(r"[A-Za-z0-9 ._-]{1,80}")
+_REFUSED = frozenset({401, 403})
+_NOT_FOUND = 404
+
+
+class Lease(Protocol):
+    """The right to refresh a connection, held by at most one refresher."""
+
+    def acquire(self, connection: str) -> AbstractContextManager[None]:
+        """Hold the lease while the context lasts. Raises LeaseHeldError or LeaseUnavailableError on entry."""
+
+
+class FileLease:
+    """A lock on a file, for the processes and threads of one machine; `scope` (a vault's URL) tells apps apart."""
+
+    def __init__(self, directory: Path, clock: Clock, scope: str) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._scope = hashlib.sha256(scope.encode()).hexdigest()[:16]
+
+    @contextmanager
+    def acquire(self, connection: str) -> Iterator[None]:
+        """Hold the lock while the context lasts; the kernel drops it when the process ends in whatever way."""
+        file = self._open(self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock")
+        try:
+            if not _lock(file):
+                raise _held(connection, _holder_in(os.pread(file, 200, 0)))
+            # The file stays: removing it would let two processes lock two files of one name.
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{_stamp(self._clock.now())} process {os.getpid()}".encode(), 0)
+            try:
+                yield
+            finally:
+                os.ftruncate(file, 0)
+        finally:
+            os.close(file)
+
+    def _open(self, path: Path) -> int:
+        try:
+            # Any user of the machine may have made the file, and a link in a shared directory is not followed.
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError:
+            message = f"the lock file {path} cannot be opened"
+        raise LeaseUnavailableError(
+            message,
+            cause=Cause.LEASE_UNAVAILABLE,
+            hint="Make it writable for this user, or set LEASE_CONTAINER_URL for a lease that all machines share.",
+        )
+
+
+class BlobLease:
+    """A lease of fixed length on an empty blob of the connection's name, for all processes on all machines.
+
+    The identity needs the role Storage Blob Data Contributor on the container. `transport` is for tests.
+    """
+
+    def __init__(
+        self,
+        container_url: str,
+        credential: TokenCredential,
+        clock: Clock,
+        *,
+        duration: timedelta = timedelta(seconds=60),
+        transport: Any = None,  # noqa: ANN401 - the SDK's transports are generic in what they carry
+    ) -> None:
+        self._container_url = container_url
+        self._credential = credential
+        self._clock = clock
+        self._duration = duration
+        self._transport = transport
+        self._container: ContainerClient | None = None
+        self._opening = threading.Lock()
+
+    @contextmanager
+    def acquire(self, connection: str) -> Iterator[None]:
+        """Hold the blob's lease while the context lasts. A release that fails is left to the lease's own end."""
+        blob = self._open().get_blob_client(connection)
+        properties = self._read_properties(blob)
+        if properties is None:
+            self._create(blob)
+        elif properties.lease.state in {"leased", "breaking"}:
+            raise _held(connection, properties.metadata)
+        lease = self._acquire(blob)
+        if lease is None:
+            raise _held(connection, {})
+        try:
+            with suppress(AzureError, ValueError):
+                blob.set_blob_metadata(self._holder(), lease=lease)
+            yield
+        finally:
+            with suppress(AzureError, ValueError):
+                lease.release()
+
+    def _open(self) -> "ContainerClient":
+        """The one client of the process, made when it is first needed: the SDK takes a moment to load."""
+        from azure.storage.blob import ContainerClient, LinearRetry  # noqa: PLC0415
+
+        with self._opening:
+            if self._container is None:
+                self._container = ContainerClient.from_container_url(
+                    self._container_url,
+                    credential=self._credential,
+                    connection_timeout=CONNECT_TIMEOUT,
+                    read_timeout=READ_TIMEOUT,
+                    # One more try, at once: it mends an idle connection that was dropped on the way.
+                    retry_policy=LinearRetry(backoff=0, retry_total=1, random_jitter_range=0),
+                    **({} if self._transport is None else {"transport": self._transport}),
+                )
+            return self._container
+
+    def _read_properties(self, blob: "BlobClient") -> "BlobProperties | None":
+        try:
+            return blob.get_blob_properties()
+        except ResourceNotFoundError:
+            return None
+        except (AzureError, ValueError) as error:
+            failure = self._unavailable(error)
+        raise failure
+
+    def _create(self, blob: "BlobClient") -> None:
+        try:
+            blob.upload_blob(b"", overwrite=False)
+        except ResourceExistsError:
+            return
+        except (AzureError, ValueError) as error:
+            failure = self._unavailable(error)
+        else:
+            return
+        raise failure
+
+    def _acquire(self, blob: "BlobClient") -> "BlobLeaseClient | None":
+        try:
+            return blob.acquire_lease(lease_duration=int(self._duration.total_seconds()))
+        except ResourceExistsError:
+            return None
+        except (AzureError, ValueError) as error:
+            failure = self._unavailable(error)
+        raise failure
+
+    def _holder(self) -> dict[str, str]:
+        host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:50]
+        return {"since": _stamp(self._clock.now()), "holder": f"process {os.getpid()} on {host}"}
+
+    def _unavailable(self, error: Exception) -> LeaseUnavailableError:
+        """Translate what the storage service or the identity endpoint did. A ValueError is a broken answer of it."""
+        status = error.status_code if isinstance(error, HttpResponseError) else None
+        where = self._container_url
+        if status in _REFUSED:
+            message = f"the lease container {where} refused this identity"
+            hint = f"Give it the role {ROLE!r} on the container, and let it through the account's firewall."
+        elif status == _NOT_FOUND:
+            message = f"the lease container {where} does not exist"
+            hint = f"Create it, and give this identity the role {ROLE!r} on it; or correct LEASE_CONTAINER_URL."
+        elif status is not None:
+            message = f"the lease container {where} answered {status}"
+            hint = "It passes as a rule; the next tick tries again."
+        elif isinstance(error, ClientAuthenticationError | ValueError):
+            message = "no token for the lease container could be had from the identity endpoint"
+            hint = (
+                f"Check the app's managed identity (it needs the role {ROLE!r} on the container) and AZURE_CLIENT_ID; "
+                "on a laptop, run az login."
+            )
+        else:
+            message = f"the lease container {where} could not be reached"
+            hint = (
+                "Check LEASE_CONTAINER_URL, the account's firewall and the network; "
+                f"this identity needs the role {ROLE!r} on the container."
+            )
+        return LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
+
+
+def _lock(file: int) -> bool:
+    import fcntl  # noqa: PLC0415 - not on every system, and only one machine's refreshers need it
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _holder_in(text: bytes) -> dict[str, str]:
+    since, _, holder = text.decode("ascii", errors="replace").partition(" ")
+    return {"since": since, "holder": holder}
+
+
+def _held(connection: str, about: Mapping[str, str]) -> LeaseHeldError:
+    """Say since when and by whom, where that is known and looks like what this module writes."""
+    message = f"another refresh of {connection} is under way"
+    with suppress(ValueError):
+        message += f", since {_stamp(datetime.fromisoformat(about.get('since', '')))}"
+        if _HOLDER.fullmatch(about.get("holder", "")):
+            message += f", by {about['holder']}"
+    return LeaseHeldError(
+        message,
+        cause=Cause.LEASE_HELD,
+        hint="Wait for it to end; after a kill it ends by itself within a minute.",
+        transient=True,
+        retry_after=_RETRY_AFTER,
+    )
