@@ -30,7 +30,12 @@ from refresher.clock import Clock
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobClient, BlobLeaseClient, BlobProperties, ContainerClient
+    from azure.storage.blob import (
+        BlobClient,
+        BlobLeaseClient,
+        BlobProperties,
+        ContainerClient,
+    )
 
 CONNECT_TIMEOUT = 3
 READ_TIMEOUT = 5
@@ -61,13 +66,17 @@ class FileLease:
     @contextmanager
     def acquire(self, connection: str) -> Iterator[None]:
         """Hold the lock while the context lasts; the kernel drops it when the process ends in whatever way."""
-        file = self._open(self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock")
+        file = self._open(
+            self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock"
+        )
         try:
             if not _lock(file):
                 raise _held(connection, _holder_in(os.pread(file, 200, 0)))
             # The file stays: removing it would let two processes lock two files of one name.
             os.ftruncate(file, 0)
-            os.pwrite(file, f"{_stamp(self._clock.now())} process {os.getpid()}".encode(), 0)
+            os.pwrite(
+                file, f"{_stamp(self._clock.now())} process {os.getpid()}".encode(), 0
+            )
             try:
                 yield
             finally:
@@ -78,7 +87,9 @@ class FileLease:
     def _open(self, path: Path) -> int:
         try:
             # Any user of the machine may have made the file, and a link in a shared directory is not followed.
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            return os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+            )
         except OSError:
             message = f"the lock file {path} cannot be opened"
         raise LeaseUnavailableError(
@@ -143,8 +154,14 @@ class BlobLease:
                     connection_timeout=CONNECT_TIMEOUT,
                     read_timeout=READ_TIMEOUT,
                     # One more try, at once: it mends an idle connection that was dropped on the way.
-                    retry_policy=LinearRetry(backoff=0, retry_total=1, random_jitter_range=0),
-                    **({} if self._transport is None else {"transport": self._transport}),
+                    retry_policy=LinearRetry(
+                        backoff=0, retry_total=1, random_jitter_range=0
+                    ),
+                    **(
+                        {}
+                        if self._transport is None
+                        else {"transport": self._transport}
+                    ),
                 )
             return self._container
 
@@ -170,7 +187,9 @@ class BlobLease:
 
     def _acquire(self, blob: "BlobClient") -> "BlobLeaseClient | None":
         try:
-            return blob.acquire_lease(lease_duration=int(self._duration.total_seconds()))
+            return blob.acquire_lease(
+                lease_duration=int(self._duration.total_seconds())
+            )
         except ResourceExistsError:
             return None
         except (AzureError, ValueError) as error:
@@ -179,7 +198,10 @@ class BlobLease:
 
     def _holder(self) -> dict[str, str]:
         host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:50]
-        return {"since": _stamp(self._clock.now()), "holder": f"process {os.getpid()} on {host}"}
+        return {
+            "since": _stamp(self._clock.now()),
+            "holder": f"process {os.getpid()} on {host}",
+        }
 
     def _unavailable(self, error: Exception) -> LeaseUnavailableError:
         """Translate what the storage service or the identity endpoint did. A ValueError is a broken answer of it."""
@@ -206,7 +228,9 @@ class BlobLease:
                 "Check LEASE_CONTAINER_URL, the account's firewall and the network; "
                 f"this identity needs the role {ROLE!r} on the container."
             )
-        return LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
+        return LeaseUnavailableError(
+            message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True
+        )
 
 
 def _lock(file: int) -> bool:
@@ -231,7 +255,7 @@ def _holder_in(text: bytes) -> dict[str, str]:
 def _held(connection: str, about: Mapping[str, str]) -> LeaseHeldError:
     """Say since when and by whom, where that is known and looks like what this module writes."""
     message = f"another refresh of {connection} is under way"
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         message += f", since {_stamp(datetime.fromisoformat(about.get('since', '')))}"
         if _HOLDER.fullmatch(about.get("holder", "")):
             message += f", by {about['holder']}"
