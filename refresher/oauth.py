@@ -54,10 +54,7 @@ class TokenRequest:
 
 def encode_form(form: Mapping[str, Secret | str]) -> bytes:
     """Encode a form's fields as UTF-8 (RFC 6749 appendix B), with its secrets in the clear."""
-    fields = {
-        name: value.reveal() if isinstance(value, Secret) else value
-        for name, value in form.items()
-    }
+    fields = {name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()}
     return urlencode(fields, errors="replace").encode("ascii")
 
 
@@ -120,18 +117,11 @@ def parse_token_response(
     answer = _Answer.of(status, headers, body, now)
     access_token = _token(answer.fields.get("access_token"))
     lifetime = _lifetime(answer.fields.get("expires_in"))
-    if (
-        status != _OK
-        or answer.error is not None
-        or access_token is None
-        or lifetime is None
-    ):
+    if status != _OK or answer.error is not None or access_token is None or lifetime is None:
         raise _failure(answer)
     scope = answer.fields.get("scope")
     return TokenResponse(
-        access_token=AccessToken(
-            value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant
-        ),
+        access_token=AccessToken(value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant),
         refresh_token=_token(answer.fields.get("refresh_token")),
         scope=scope if isinstance(scope, str) and _VISIBLE.fullmatch(scope) else "",
         transaction_id=answer.transaction_id,
@@ -160,11 +150,7 @@ def parse_probe_user(body: bytes) -> str | None:
     rows = _json_object(body).get("result")
     row = rows[0] if isinstance(rows, list) and rows else None
     name = row.get("user_name") if isinstance(row, dict) else None
-    if (
-        isinstance(name, str)
-        and name.isprintable()
-        and 0 < len(name) <= _LONGEST_USER_NAME
-    ):
+    if isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_USER_NAME:
         return name
     return None
 
@@ -210,17 +196,12 @@ class _Answer:
     retry_after: float | None
 
     @classmethod
-    def of(
-        cls, status: int, headers: Mapping[str, str], body: bytes, now: datetime
-    ) -> "_Answer":
+    def of(cls, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> "_Answer":
         by_name = {name.lower(): value for name, value in headers.items()}
         too_large = len(body) > LARGEST_BODY
         fields = {} if too_large else _json_object(body)
         transaction_id = by_name.get("x-transaction-id", "")
-        page = not fields and (
-            "html" in by_name.get("content-type", "").lower()
-            or body.lstrip()[:1] == b"<"
-        )
+        page = not fields and ("html" in by_name.get("content-type", "").lower() or body.lstrip()[:1] == b"<")
         return cls(
             status=status,
             fields=fields,
@@ -228,15 +209,11 @@ class _Answer:
             page=page,
             hibernating=page and b"instance hibernating" in body.lower(),
             too_large=too_large,
-            transaction_id=transaction_id
-            if _TRANSACTION_ID.fullmatch(transaction_id)
-            else None,
+            transaction_id=transaction_id if _TRANSACTION_ID.fullmatch(transaction_id) else None,
             retry_after=parse_retry_after(by_name.get("retry-after"), now),
         )
 
-    def failure(
-        self, message: str, cause: Cause, *, hint: str = "", transient: bool = False
-    ) -> TokenEndpointError:
+    def failure(self, message: str, cause: Cause, *, hint: str = "", transient: bool = False) -> TokenEndpointError:
         return TokenEndpointError(
             message,
             cause=cause,
@@ -260,11 +237,7 @@ def _failure(answer: _Answer) -> TokenEndpointError:
             Cause.REQUEST_REFUSED,
             hint=_CHECK_ADDRESS,
         )
-    missing = (
-        "access_token"
-        if _token(answer.fields.get("access_token")) is None
-        else "expires_in"
-    )
+    missing = "access_token" if _token(answer.fields.get("access_token")) is None else "expires_in"
     what = f"JSON without a usable {missing}" if answer.fields else "no JSON object"
     return answer.failure(
         f"the token endpoint answered {answer.status} with {what}",
@@ -328,9 +301,7 @@ def _by_page(answer: _Answer) -> TokenEndpointError | None:
 def _by_error_code(answer: _Answer) -> TokenEndpointError | None:
     code = answer.error if isinstance(answer.error, str) else ""
     if code in _DEFINITE_CODES:
-        return answer.failure(
-            f"ServiceNow refused the token request: {code}", _DEFINITE_CODES[code]
-        )
+        return answer.failure(f"ServiceNow refused the token request: {code}", _DEFINITE_CODES[code])
     if code in _GENERIC_CODES:
         return _access_denied(answer)
     if answer.error is not None and answer.status == _OK:
@@ -365,20 +336,12 @@ def _token(value: object) -> Secret | None:
 
 def _lifetime(value: object) -> timedelta | None:
     """The life of a token that ServiceNow states in seconds: a number, or a numeric string."""
-    seconds = (
-        float(value)
-        if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value.strip())
-        else value
-    )
+    seconds = float(value) if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value.strip()) else value
     if isinstance(seconds, float) and seconds.is_integer():
         seconds = int(seconds)
     if isinstance(seconds, bool) or not isinstance(seconds, int):
         return None
-    return (
-        timedelta(seconds=seconds)
-        if 1 <= seconds <= LONGEST_LIFETIME.total_seconds()
-        else None
-    )
+    return timedelta(seconds=seconds) if 1 <= seconds <= LONGEST_LIFETIME.total_seconds() else None
 
 
 def _json_object(body: bytes) -> dict[str, object]:
