@@ -66,17 +66,13 @@ class FileLease:
     @contextmanager
     def acquire(self, connection: str) -> Iterator[None]:
         """Hold the lock while the context lasts; the kernel drops it when the process ends in whatever way."""
-        file = self._open(
-            self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock"
-        )
+        file = self._open(self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock")
         try:
             if not _lock(file):
                 raise _held(connection, _holder_in(os.pread(file, 200, 0)))
             # The file stays: removing it would let two processes lock two files of one name.
             os.ftruncate(file, 0)
-            os.pwrite(
-                file, f"{_stamp(self._clock.now())} process {os.getpid()}".encode(), 0
-            )
+            os.pwrite(file, f"{_stamp(self._clock.now())} process {os.getpid()}".encode(), 0)
             try:
                 yield
             finally:
@@ -87,9 +83,7 @@ class FileLease:
     def _open(self, path: Path) -> int:
         try:
             # Any user of the machine may have made the file, and a link in a shared directory is not followed.
-            return os.open(
-                path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-            )
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except OSError:
             message = f"the lock file {path} cannot be opened"
         raise LeaseUnavailableError(
@@ -154,14 +148,8 @@ class BlobLease:
                     connection_timeout=CONNECT_TIMEOUT,
                     read_timeout=READ_TIMEOUT,
                     # One more try, at once: it mends an idle connection that was dropped on the way.
-                    retry_policy=LinearRetry(
-                        backoff=0, retry_total=1, random_jitter_range=0
-                    ),
-                    **(
-                        {}
-                        if self._transport is None
-                        else {"transport": self._transport}
-                    ),
+                    retry_policy=LinearRetry(backoff=0, retry_total=1, random_jitter_range=0),
+                    **({} if self._transport is None else {"transport": self._transport}),
                 )
             return self._container
 
@@ -187,9 +175,7 @@ class BlobLease:
 
     def _acquire(self, blob: "BlobClient") -> "BlobLeaseClient | None":
         try:
-            return blob.acquire_lease(
-                lease_duration=int(self._duration.total_seconds())
-            )
+            return blob.acquire_lease(lease_duration=int(self._duration.total_seconds()))
         except ResourceExistsError:
             return None
         except (AzureError, ValueError) as error:
@@ -228,9 +214,7 @@ class BlobLease:
                 "Check LEASE_CONTAINER_URL, the account's firewall and the network; "
                 f"this identity needs the role {ROLE!r} on the container."
             )
-        return LeaseUnavailableError(
-            message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True
-        )
+        return LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
 
 
 def _lock(file: int) -> bool:
