@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import assert_never
 from urllib.parse import urlencode
 
 from refresher.errors import Cause, TokenEndpointError
@@ -58,7 +59,7 @@ def encode_form(form: Mapping[str, Secret | str]) -> bytes:
     return urlencode(fields, errors="replace").encode("ascii")
 
 
-def build_token_request(  # noqa: PLR0913 - each grant has its own fields
+def build_token_request(
     connection: Connection,
     grant: Grant,
     client: ClientCredentials,
@@ -86,11 +87,9 @@ def build_token_request(  # noqa: PLR0913 - each grant has its own fields
         case Grant.CLIENT_CREDENTIALS:
             fields = {}
         case Grant.AUTHORIZATION_CODE:
-            fields = {
-                "code": code,
-                "redirect_uri": redirect_uri,
-                "code_verifier": code_verifier,
-            }
+            fields = {"code": code, "redirect_uri": redirect_uri, "code_verifier": code_verifier}
+        case _:
+            assert_never(grant)
     fields = {
         "client_id": client.client_id,
         "client_secret": client.client_secret,

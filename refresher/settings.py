@@ -455,8 +455,8 @@ def _specs_for(name: str) -> dict[str, SettingSpec]:
 
 def _named_connection(name: str, value: object, context: _Context) -> Connection | None:
     where = f"{_SEVERAL} {printable(name)}"
-    if not _CONNECTION_NAME.fullmatch(name):
-        context.problems.append(f"{where} is no name for a connection; expected {_CONNECTION_NAME.pattern}")
+    if not CONNECTION_NAME.fullmatch(name):
+        context.problems.append(f"{where} is no name for a connection; expected {CONNECTION_NAME.pattern}")
     values = _take(context.problems, where, parse_json_object, value, None)
     if values is None:
         return None
@@ -549,7 +549,7 @@ def _check_targets(connections: Sequence[Connection], context: _Context, *, seve
             owners.setdefault(place, f"a target of connection {printable(connection.name)} already")
 
 
-_CONNECTION_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
+CONNECTION_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _GRANTS = (
     Grant.REFRESH_TOKEN,

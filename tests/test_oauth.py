@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from refresher.errors import Cause, TokenEndpointError
 from refresher.oauth import (
@@ -109,11 +108,11 @@ class TestRequest:
         ],
     )
     def test_a_missing_part_is_an_error_of_the_caller(self, grant: Grant, missing: str) -> None:
-        with pytest.raises(ValueError, match=f"needs {missing}$"):
+        with pytest.raises(ValueError, match=f"needs {missing}"):
             build_token_request(connection(), grant, CLIENT)
 
     def test_a_part_of_white_space_is_missing(self) -> None:
-        with pytest.raises(ValueError, match="needs refresh_token$"):
+        with pytest.raises(ValueError, match="needs refresh_token"):
             build_token_request(connection(), Grant.REFRESH_TOKEN, CLIENT, refresh_token=Secret(" \n"))
 
     def test_a_request_shows_no_secret(self) -> None:
@@ -146,7 +145,7 @@ class TestSuccess:
 
     @pytest.mark.parametrize(
         ("expires_in", "seconds"),
-        [(1, 1), (1799, 1799), (1800.0, 1800), ("1799", 1799), (" 60 ", 60), (315_360_000, 315_360_000)],
+        [(1, 1), (1799, 1799), (1800.0, 1800), ("1798", 1798), (" 60 ", 60), (315_360_000, 315_360_000)],
     )
     def test_a_life_may_be_a_number_or_a_numeric_text(self, expires_in: object, seconds: int) -> None:
         assert parse({**GOOD, "expires_in": expires_in}).access_token.lifetime == timedelta(seconds=seconds)

@@ -6,8 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from refresher.errors import Cause, SettingsError
 from refresher.schedule import ScheduleError, longest_gap
@@ -573,14 +572,14 @@ VALUES = st.text(max_size=200) | URLS | JSON.map(json.dumps) | st.text("01234567
 
 @given(st.dictionaries(st.sampled_from([spec.name for spec in SETTINGS]) | st.text(max_size=5), VALUES))
 def test_any_mapping_is_settings_or_a_settings_error(environ: dict[str, str]) -> None:
+    settings: Settings | None = None
     found: tuple[str, ...] = ()
     try:
         settings = load_settings(environ)
     except SettingsError as error:
         found = error.problems
-    if not found:
-        assert settings.connections
-        assert settings.tick > timedelta(0)
+    assert (settings is None) == bool(found)
+    assert settings is None or (settings.connections and settings.tick > timedelta(0))
     assert all(each.isprintable() for each in found)
 
 
