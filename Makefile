@@ -1,0 +1,98 @@
+# Everything a developer does here. `make help` lists it; the environment is made when it is first needed.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+NEW_ENOUGH := $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)
+
+# The stamp's name carries the Python version: another version finds no stamp and makes the environment anew.
+STAMP := $(VENV)/installed-$(VERSION)
+LOCK_VENV := .venv-lock
+LOCK := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	--custom-compile-command 'make lock' --python-version 3.11
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+# What the caller's shell set for another Python must not reach this one.
+unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help $(VENV) run serve test check format coverage mutate bench simulate lock clean python FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[^#\t]*:.*## / { sub(/\$$\(VENV\)/, ".venv", $$1); printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(VENV): $(STAMP) ## prepare the environment, nothing else
+
+run: $(STAMP) ## the whole job on this machine, against the sandbox
+	@$(PY) -m sandbox.demo $(ARGS)
+
+serve: $(STAMP) ## keep the sandbox up, ticking in real time
+	@$(PY) -m sandbox.serve $(ARGS)
+
+test: $(STAMP) ## the whole suite; ARGS="-k name" for a part of it
+	$(PY) -m pytest -n auto $(ARGS)
+
+check: $(STAMP) ## lint, format, types, import contracts
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) $(BIN)/lint-imports
+
+format: $(STAMP) ## lay the code out and fix what can be fixed
+	$(PY) -m ruff format
+	$(PY) -m ruff check --fix
+
+coverage: $(STAMP) ## the suite with branch coverage
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest $(ARGS)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+mutate: $(STAMP) ## mutation testing of the pure core
+	$(PY) -m mutmut run $(ARGS)
+	$(PY) -m mutmut results
+
+bench: $(STAMP) ## measure: time, requests, memory
+	@$(PY) -m benchmarks $(ARGS)
+
+simulate: $(STAMP) ## months of faults in seconds
+	@$(PY) -m sandbox.simulate $(ARGS)
+
+lock: $(LOCK_VENV)/ready ## pin the dependencies of pyproject.toml anew; ARGS=--upgrade for newer ones
+	$(LOCK) $(ARGS) --output-file requirements.txt pyproject.toml
+	$(LOCK) $(ARGS) --constraint requirements.txt --output-file requirements-dev.txt --group pyproject.toml:dev
+
+clean: ## remove the environment and everything that was made
+	rm -rf $(VENV) .venv-3.* $(LOCK_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Compiled in parallel and once, here: not by every process that starts first.
+$(STAMP): requirements.txt requirements-dev.txt $(if $(wildcard $(PY)),,FORCE) | python
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
+		|| { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --version >/dev/null 2>&1; } \
+		|| { rm -rf $(VENV); echo "make: $(PYTHON) cannot make a virtual environment: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@if [ -x $(BIN)/pip ]; then pip="$(PY) -m pip"; else pip="$(PYTHON) -m pip --python $(PY)"; fi; \
+		echo "Installing the packages for Python $(VERSION) into $(VENV)"; \
+		$$pip install --quiet --no-compile --require-hashes --requirement requirements.txt --requirement requirements-dev.txt
+	@$(PY) -m compileall -q -q -j 0 $(VENV)/lib || true
+	@touch $@
+
+python:
+ifneq ($(NEW_ENOUGH),True)
+	@echo "make: Python 3.11 or newer is needed, and '$(PYTHON)' is $(or $(VERSION),not there or does not start); name one with PYTHON=" >&2
+	@exit 1
+endif
+
+$(LOCK_VENV)/ready: | python
+	@rm -rf $(LOCK_VENV)
+	@$(PYTHON) -m venv $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/python -m pip install --quiet 'uv>=0.9'
+	@touch $@
+
+FORCE:
