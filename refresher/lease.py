@@ -37,10 +37,11 @@ if TYPE_CHECKING:
         ContainerClient,
     )
 
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 5
+CONNECT_TIMEOUT = 3.0
+READ_TIMEOUT = 5.0
 """Seconds. The SDK waits 20 and 60 by default, and tries four times with pauses of 15 seconds and more."""
 ROLE = "Storage Blob Data Contributor"
+_LIMITS: Mapping[str, Any] = {"connection_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
 _RETRY_AFTER = 10.0
 """Seconds. A run takes a few; only after a kill does a blob lease take up to its full length."""
 _HOLDER = re.compile(r"[A-Za-z0-9 ._-]{1,80}")
@@ -130,11 +131,11 @@ class BlobLease:
             raise _held(connection, {})
         try:
             with suppress(AzureError, ValueError):
-                blob.set_blob_metadata(self._holder(), lease=lease)
+                blob.set_blob_metadata(self._holder(), lease=lease, **_LIMITS)
             yield
         finally:
             with suppress(AzureError, ValueError):
-                lease.release()
+                lease.release(**_LIMITS)
 
     def _open(self) -> "ContainerClient":
         """The one client of the process, made when it is first needed: the SDK takes a moment to load."""
@@ -145,8 +146,6 @@ class BlobLease:
                 self._container = ContainerClient.from_container_url(
                     self._container_url,
                     credential=self._credential,
-                    connection_timeout=CONNECT_TIMEOUT,
-                    read_timeout=READ_TIMEOUT,
                     # One more try, at once: it mends an idle connection that was dropped on the way.
                     retry_policy=LinearRetry(backoff=0, retry_total=1, random_jitter_range=0),
                     **({} if self._transport is None else {"transport": self._transport}),
@@ -155,7 +154,7 @@ class BlobLease:
 
     def _read_properties(self, blob: "BlobClient") -> "BlobProperties | None":
         try:
-            return blob.get_blob_properties()
+            return blob.get_blob_properties(**_LIMITS)
         except ResourceNotFoundError:
             return None
         except (AzureError, ValueError) as error:
@@ -164,7 +163,7 @@ class BlobLease:
 
     def _create(self, blob: "BlobClient") -> None:
         try:
-            blob.upload_blob(b"", overwrite=False)
+            blob.upload_blob(b"", overwrite=False, **_LIMITS)
         except ResourceExistsError:
             return
         except (AzureError, ValueError) as error:
@@ -175,7 +174,7 @@ class BlobLease:
 
     def _acquire(self, blob: "BlobClient") -> "BlobLeaseClient | None":
         try:
-            return blob.acquire_lease(lease_duration=int(self._duration.total_seconds()))
+            return blob.acquire_lease(lease_duration=int(self._duration.total_seconds()), **_LIMITS)
         except ResourceExistsError:
             return None
         except (AzureError, ValueError) as error:
