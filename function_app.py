@@ -11,7 +11,7 @@ import azure.functions as func
 from refresher.app import App, UnknownConnectionError
 from refresher.errors import RefresherError
 from refresher.outcome import RunRequest
-from refresher.report import LOGGER, quiet_third_parties
+from refresher.report import LOGGER, emit_poisoned, quiet_third_parties
 from refresher.tokens import Trigger
 from refresher.web import Reply, error_reply, refresh_reply, status_reply
 
@@ -20,14 +20,39 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 refresher_app = App(os.environ)
 
 
-@app.timer_trigger(arg_name="timer", schedule="%REFRESH_SCHEDULE%", run_on_startup=False, use_monitor=True)
-def refresh_tokens(timer: func.TimerRequest) -> None:
+def _tick() -> None:
     """One tick for all connections; what is not due costs one round of reads."""
     try:
         refresher_app.tick(RunRequest(trigger=Trigger.TIMER))
     except RefresherError as error:
-        LOGGER.error("%s %s", error.message, error.hint)  # noqa: TRY400 - a traceback would say no more
+        LOGGER.error("%s %s", error.message, error.hint)
         raise
+
+
+if os.environ.get("REFRESH_QUEUE"):
+
+    @app.timer_trigger(arg_name="timer", schedule="%REFRESH_SCHEDULE%", run_on_startup=False, use_monitor=True)
+    @app.queue_output(arg_name="messages", queue_name="%REFRESH_QUEUE%", connection="AzureWebJobsStorage")
+    def refresh_tokens(timer: func.TimerRequest, messages: func.Out[list[str]]) -> None:
+        """One tick: a message for each connection that is due, so that the platform spreads them over instances."""
+        messages.set(list(refresher_app.due()))
+
+    @app.queue_trigger(arg_name="message", queue_name="%REFRESH_QUEUE%", connection="AzureWebJobsStorage")
+    def refresh_connection(message: func.QueueMessage) -> None:
+        """Refresh the connection that a message names; what is no longer due is left alone."""
+        refresher_app.refresh([message.get_body().decode()], RunRequest(trigger=Trigger.QUEUE))
+
+    @app.queue_trigger(arg_name="message", queue_name="%REFRESH_QUEUE%-poison", connection="AzureWebJobsStorage")
+    def report_poisoned(message: func.QueueMessage) -> None:
+        """Say that a message failed every time it was delivered; an alert watches for this event."""
+        emit_poisoned(message.get_body())
+
+else:
+
+    @app.timer_trigger(arg_name="timer", schedule="%REFRESH_SCHEDULE%", run_on_startup=False, use_monitor=True)
+    def refresh_tokens(timer: func.TimerRequest) -> None:
+        """One tick for all connections."""
+        _tick()
 
 
 @app.route(route="refresh", methods=["POST"])

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,6 +85,15 @@ class App:
         """Run the named connections. Raises UnknownConnectionError."""
         return self._run([self.connection(name) for name in names], request)
 
+    def due(self) -> tuple[str, ...]:
+        """Names of the connections that a tick would do something for; one round of reads each."""
+        refresher = self._make_refresher()
+
+        def name_if_due(connection: Connection) -> str | None:
+            return connection.name if refresher.is_due(connection) else None
+
+        return tuple(name for name in self._side_by_side(name_if_due, self.settings.connections) if name is not None)
+
     def connection(self, name: str) -> Connection:
         """A configured connection. Raises UnknownConnectionError."""
         found = self.settings.connection(name)
@@ -125,9 +135,7 @@ class App:
 
         return self._side_by_side(run, tuple(connections))
 
-    def _side_by_side(
-        self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]
-    ) -> tuple[_T, ...]:
+    def _side_by_side(self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]) -> tuple[_T, ...]:
         if len(connections) == 1:
             return (job(connections[0]),)
         with ThreadPoolExecutor(_CONNECTIONS_AT_ONCE, thread_name_prefix="connection") as pool:
@@ -176,6 +184,8 @@ class App:
             self._requests.shutdown()
         for vault in self._vaults.values():
             vault.close()
+        if isinstance(self._credential, AbstractContextManager):
+            self._credential.__exit__(None, None, None)
 
 
 def _make_credential() -> TokenCredential:

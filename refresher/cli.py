@@ -105,7 +105,7 @@ def _refresh(app: "App", options: argparse.Namespace) -> int:
 
 
 def _status(app: "App", options: argparse.Namespace) -> int:
-    from refresher.web import status_body  # noqa: PLC0415 - serves JSON only
+    from refresher.render import status_body  # noqa: PLC0415 - serves JSON only
 
     statuses = app.status([options.name] if options.name else None)
     if options.json:
@@ -129,7 +129,7 @@ def _progress(options: argparse.Namespace) -> Callable[[str], None]:
 
 
 def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -> None:
-    from refresher.web import report_body  # noqa: PLC0415 - serves JSON only
+    from refresher.render import report_body  # noqa: PLC0415 - serves JSON only
 
     if as_json:
         print(json.dumps({"connections": [report_body(report, app.clock.now()) for report in reports]}, indent=2))

@@ -128,8 +128,7 @@ _DIAGNOSES: dict[Cause, Diagnosis] = {
             "the refresh token has not ended or been revoked (System OAuth > Manage Tokens)",
             "the integration user is active, not locked out, and its password is right",
         ),
-        next_step="Read the system log for the cause; if the refresh token is dead, "
-        f"authorize again: {_AUTHORIZE}",
+        next_step=f"Read the system log for the cause; if the refresh token is dead, authorize again: {_AUTHORIZE}",
     ),
     Cause.TOKEN_REJECTED: Diagnosis(
         meaning="ServiceNow issued a token that its own API refuses; it was not published.",

@@ -55,7 +55,7 @@ class Cause(StrEnum):
 class RefresherError(Exception):
     """Base of all. `retry_after` is in seconds; `transient` says that the same request may succeed later."""
 
-    def __init__(  # noqa: PLR0913 - an error carries all that its reader needs
+    def __init__(
         self,
         message: str,
         *,

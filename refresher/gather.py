@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from datetime import datetime
 
 from refresher.clock import Deadline
 from refresher.errors import Cause, VaultError
 from refresher.policy import TargetState
 from refresher.record import (
-    RefreshRecord,
-    StoredAccessToken,
     StoredRefreshToken,
     StoredSecret,
     parse_access_token,
@@ -18,36 +15,12 @@ from refresher.record import (
     parse_refresh_token,
 )
 from refresher.settings import Connection, PublishTarget
+from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 from refresher.vault import Vault
 
 OpenVault = Callable[[str], Vault]
 Found = StoredSecret | VaultError | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsumerSide:
-    """What consumers can read now, and the record of failures."""
-
-    secret: StoredSecret | None
-    access_token: StoredAccessToken | None
-    targets: tuple[TargetState, ...]
-    target_secrets: Mapping[PublishTarget, StoredSecret | None]
-    target_errors: Mapping[PublishTarget, VaultError]
-    record_secret: StoredSecret | None
-    record: RefreshRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """What a token request may need; each part is None where the vault has none."""
-
-    client: ClientCredentials
-    refresh_token_secret: StoredSecret | None
-    refresh_token: StoredRefreshToken | None
-    password: PasswordCredentials | None
-    password_version: str | None
-    jwt_key: Secret | None
 
 
 class Gatherer:

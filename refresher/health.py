@@ -6,12 +6,12 @@ from enum import StrEnum
 
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause
-from refresher.gather import ConsumerSide
 from refresher.outcome import Outcome
 from refresher.outlook import Warning_, foresee
 from refresher.policy import NotDue, Timing, Urgency, decide_refresh, evaluate_urgency, refresh_time, renewal_time
 from refresher.record import StoredRefreshToken
 from refresher.settings import Connection
+from refresher.state import ConsumerSide
 from refresher.tokens import Grant
 
 
@@ -98,7 +98,9 @@ def evaluate(
             )
             for target in side.targets
         ),
-        warnings=foresee(connection, life[1] - life[0] if life and _unconfirmed(side) else None, refresh_life, timing, now),
+        warnings=foresee(
+            connection, life[1] - life[0] if life and _unconfirmed(side) else None, refresh_life, timing, now
+        ),
     )
 
 

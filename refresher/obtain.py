@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from refresher.clock import Clock
 from refresher.errors import Cause, RefresherError, TokenEndpointError, TokenRejectedError, VaultError
-from refresher.gather import Credentials, required_secret
+from refresher.gather import required_secret
 from refresher.oauth import TokenRequest, build_token_request
 from refresher.policy import (
     PASSWORD_TRIES,
@@ -23,6 +23,7 @@ from refresher.record import ATTEMPT_STARTED, RefreshRecord, StoredRefreshToken
 from refresher.retry import Wait
 from refresher.servicenow import Attempts, Probe, Session, Verdict
 from refresher.settings import Connection, JwtClaims
+from refresher.state import Credentials
 from refresher.tokens import Grant, TokenResponse
 
 _TRIES_AFTER_REFUSAL = 2
@@ -66,7 +67,7 @@ class Conditions:
 class Obtainer:
     """One run's way to a token. `save_record` writes the record and raises VaultError where it cannot."""
 
-    def __init__(  # noqa: PLR0913 - its collaborators
+    def __init__(
         self,
         connection: Connection,
         session: Session,
@@ -145,7 +146,9 @@ class Obtainer:
                     hint = f"Store the integration user of {name}: python -m refresher authorize {name} "
                     hint += "--grant password --store"
                     raise VaultError(message, cause=Cause.SECRET_MISSING, hint=hint)
-                return lambda: build_token_request(connection, grant, credentials.client, password=credentials.password)
+                return lambda: build_token_request(
+                    connection, grant, credentials.client, password=credentials.password
+                )
             case Grant.JWT_BEARER:
                 claims = connection.jwt
                 if credentials.jwt_key is None or claims is None:

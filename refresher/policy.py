@@ -103,7 +103,7 @@ class Refresh:
 Decision = NotDue | Republish | Refresh
 
 
-def decide_refresh(  # noqa: PLR0913 - the facts of the decision, each a value
+def decide_refresh(
     connection: str,
     access_token: StoredAccessToken | None,
     targets: tuple[TargetState, ...],
@@ -178,7 +178,7 @@ class GrantPlan:
     blocked: Cause | None = None
 
 
-def plan_grants(  # noqa: PLR0913 - the facts of the decision, each a value
+def plan_grants(
     connection: Connection,
     refresh_token: StoredRefreshToken | None,
     password_version: str | None,

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from refresher.clock import Deadline
 from refresher.errors import VaultError
-from refresher.gather import ConsumerSide, OpenVault
+from refresher.gather import OpenVault
 from refresher.record import (
     ACCESS_TOKEN_CONTENT_TYPE,
     RECORD_CONTENT_TYPE,
@@ -23,6 +23,7 @@ from refresher.record import (
     refresh_token_tags,
 )
 from refresher.settings import Connection, PublishTarget
+from refresher.state import ConsumerSide
 from refresher.tokens import Secret
 
 
@@ -43,7 +44,7 @@ class Publisher:
         self._vault_url = vault_url
         self._executor = executor
 
-    def write_refresh_token(  # noqa: PLR0913 - a secret and its life
+    def write_refresh_token(
         self,
         connection: Connection,
         value: Secret,

@@ -160,7 +160,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
     )
 
 
-def access_token_tags(  # noqa: PLR0913 - one parameter a tag
+def access_token_tags(
     token: AccessToken,
     *,
     connection: str,

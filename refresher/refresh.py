@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from refresher.clock import Clock, Deadline
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError
-from refresher.gather import ConsumerSide, Credentials, Gatherer, OpenVault
+from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
 from refresher.obtain import AuthorizationRequiredError, Conditions, Effort, Obtained, Obtainer
 from refresher.outcome import SUCCESSES, Outcome, RunReport, RunRequest
-from refresher.outlook import WarningCode, Warning_, foresee
+from refresher.outlook import Warning_, WarningCode, foresee
 from refresher.policy import (
     Choice,
     NotDue,
@@ -36,6 +36,7 @@ from refresher.publish import Published, Publisher
 from refresher.record import RefreshRecord, StoredAccessToken, StoredRefreshToken, access_token_tags
 from refresher.servicenow import ServiceNow, Session, Verdict
 from refresher.settings import Connection, PublishTarget, Settings
+from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import AccessToken, Grant, Secret, TokenResponse
 
 _WRITING_TAKES = timedelta(seconds=10)
@@ -69,7 +70,7 @@ class _Run:
 class Refresher:
     """Runs connections. Safe to share between threads: what belongs to a run stays in it."""
 
-    def __init__(  # noqa: PLR0913 - its collaborators
+    def __init__(
         self,
         settings: Settings,
         clock: Clock,
@@ -105,6 +106,17 @@ class Refresher:
         except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
             message = f"unexpected {type(error).__name__}{_origin(error)}"
         return self._failure(run, RefresherError(message, cause=Cause.UNEXPECTED))
+
+    def is_due(self, connection: Connection) -> bool:
+        """Whether a run would do anything now; what cannot be read is due, so that a run reports it."""
+        deadline = Deadline(self._clock, self._settings.run_deadline)
+        try:
+            side = self._gatherer.consumer_side(connection, deadline)
+        except VaultError:
+            return True
+        now = self._clock.now()
+        decision = decide_refresh(connection.name, side.access_token, side.targets, self._timing, now)
+        return bool(side.target_errors) or not isinstance(decision, NotDue)
 
     def _run(self, run: _Run) -> RunReport:
         run.request.on_progress("reading the vault")
@@ -196,9 +208,7 @@ class Refresher:
             self._clock.now(),
             force=run.request.force,
         )
-        conditions = Conditions(
-            urgency=run.urgency, force=run.request.force, on_progress=run.request.on_progress
-        )
+        conditions = Conditions(urgency=run.urgency, force=run.request.force, on_progress=run.request.on_progress)
         with self._servicenow.session(run.connection, run.deadline) as session:
             obtainer = Obtainer(
                 run.connection,
@@ -297,9 +307,7 @@ class Refresher:
             return run.request.force
         return session.probe(stored.value).verdict is Verdict.REJECTED
 
-    def _to_publish(
-        self, run: _Run, side: ConsumerSide, new: AccessToken, choice: Choice, now: datetime
-    ) -> Published:
+    def _to_publish(self, run: _Run, side: ConsumerSide, new: AccessToken, choice: Choice, now: datetime) -> Published:
         stored, confirmed_at = side.access_token, None
         token = new
         if stored is not None and choice is not Choice.NEW:

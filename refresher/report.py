@@ -11,6 +11,7 @@ from datetime import datetime
 
 from refresher.outcome import SUCCESSES, Outcome, RunReport
 from refresher.outlook import STANDING, Warning_
+from refresher.settings import CONNECTION_NAME
 
 LOGGER = logging.getLogger("refresher")
 _CHATTY = (
@@ -37,6 +38,14 @@ def emit(report: RunReport, now: datetime) -> None:
         if warning.code not in STANDING or report.first_of_day:
             LOGGER.warning("%s", _line(warning_event(report, warning, now)))
     LOGGER.log(_level(report), "%s", _line(outcome_event(report, now)))
+
+
+def emit_poisoned(body: bytes) -> None:
+    """Log that a queue message failed at every delivery. What it held is shown only if it can be a connection."""
+    name = body.decode("ascii", errors="replace")
+    connection = name if CONNECTION_NAME.fullmatch(name) else None
+    hint = "See the connection's last refresh_outcome; delete the message from the poison queue once it is mended."
+    LOGGER.error("%s", _line({"event": "message_poisoned", "connection": connection, "hint": hint}))
 
 
 def outcome_event(report: RunReport, now: datetime) -> dict[str, object]:

@@ -76,10 +76,9 @@ class Vault:
 
     def read(self, name: str, deadline: Deadline) -> StoredSecret | None:
         """The newest version of a secret; None where there is none (soft-deleted included). Raises VaultError."""
-
         return self._retrying(lambda: self._read_once(name, deadline), deadline)
 
-    def write(  # noqa: PLR0913 - a secret has that many parts
+    def write(
         self,
         name: str,
         value: Secret,
@@ -113,7 +112,12 @@ class Vault:
                     name,
                     deadline,
                     lambda **limits: self._client.set_secret(
-                        name, value.reveal(), content_type=content_type, tags=dict(tags), expires_on=expires_on, **limits
+                        name,
+                        value.reveal(),
+                        content_type=content_type,
+                        tags=dict(tags),
+                        expires_on=expires_on,
+                        **limits,
                     ),
                 )
                 return written.properties.version or ""
@@ -125,7 +129,7 @@ class Vault:
 
         return self._retrying(put, deadline)
 
-    def describe(  # noqa: PLR0913 - a secret has that many parts
+    def describe(
         self,
         name: str,
         version: str,

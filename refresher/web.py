@@ -9,8 +9,8 @@ from http import HTTPStatus
 from refresher.errors import Cause, RefresherError, SettingsError
 from refresher.health import ConnectionStatus
 from refresher.outcome import SUCCESSES, Outcome, RunReport
-from refresher.outlook import Warning_
 from refresher.record import format_instant
+from refresher.render import report_body, status_body
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _BUSY_RETRY_AFTER = 60.0
@@ -91,61 +91,6 @@ def error_reply(error: RefresherError, status: HTTPStatus | None = None) -> Repl
     return _json(code, "application/problem+json", body)
 
 
-def report_body(report: RunReport, now: datetime) -> dict[str, object]:
-    """One report as JSON; instants in ISO 8601, spans in seconds."""
-    expires_at = report.access_token_expires_at
-    return _without_none(
-        {
-            "connection": report.connection,
-            "outcome": report.outcome.value,
-            "message": report.message,
-            "cause": report.cause.value if report.cause else None,
-            "hint": report.hint,
-            "reason": report.reason,
-            "working": report.working,
-            "grant": report.grant.value if report.grant else None,
-            "attempts": report.attempts,
-            "duration_ms": report.duration_ms,
-            "expires_at": _instant(expires_at),
-            "expires_in": round((expires_at - now).total_seconds()) if expires_at else None,
-            "refresh_at": _instant(report.refresh_at),
-            "refresh_token_expires_at": _instant(report.refresh_token_expires_at),
-            "consecutive_failures": report.consecutive_failures,
-            "user_name": report.user_name,
-            "run_id": report.run_id,
-            "trigger": report.trigger.value,
-            "transaction_id": report.transaction_id,
-            "warnings": [_warning_body(warning) for warning in report.warnings],
-        }
-    )
-
-
-def status_body(status: ConnectionStatus) -> dict[str, object]:
-    """One status as JSON."""
-    return _without_none(
-        {
-            "connection": status.connection,
-            "state": status.state.value,
-            "working": status.working,
-            "message": status.message,
-            "next_step": status.next_step,
-            "cause": status.cause,
-            "issued_at": _instant(status.issued_at),
-            "expires_at": _instant(status.expires_at),
-            "refresh_at": _instant(status.refresh_at),
-            "refresh_token_expires_at": _instant(status.refresh_token_expires_at),
-            "refresh_token_then": status.refresh_token_then,
-            "last_attempt_at": _instant(status.last_attempt_at),
-            "last_outcome": status.last_outcome,
-            "consecutive_failures": status.consecutive_failures,
-            "targets": [
-                _without_none({"name": t.name, "vault_url": t.vault_url, "current": t.current}) for t in status.targets
-            ],
-            "warnings": [_warning_body(warning) for warning in status.warnings],
-        }
-    )
-
-
 _TITLES = {
     Outcome.BUSY: "Another refresh is under way",
     Outcome.KEPT: "The refresh failed; the old token is still in use",
@@ -167,18 +112,6 @@ def _status(report: RunReport) -> HTTPStatus:
     if report.cause in _OURS:
         return HTTPStatus.INTERNAL_SERVER_ERROR
     return HTTPStatus.SERVICE_UNAVAILABLE if report.cause in _UNAVAILABLE else HTTPStatus.BAD_GATEWAY
-
-
-def _warning_body(warning: Warning_) -> dict[str, str]:
-    return {"code": warning.code.value, "message": warning.message, "hint": warning.hint}
-
-
-def _instant(moment: datetime | None) -> str | None:
-    return format_instant(moment) if moment is not None else None
-
-
-def _without_none(body: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in body.items() if value is not None}
 
 
 def _json(

@@ -1,0 +1,1 @@
+"""Measurements, and the straight-line refresher that they compare with."""

@@ -1,0 +1,142 @@
+"""Faults on demand: which requests they meet, and what happens to those."""
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sandbox.http import Request, Response
+
+
+class ConnectionDroppedError(Exception):
+    """The connection is closed without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Answer this, without any effect."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Answer 429; `retry_after` in seconds, as a date, or not at all."""
+
+    retry_after: float | datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Close the connection; the request has no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropAfter:
+    """Carry the request out, then close the connection: the answer is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """Carry the request out, and cut its answer short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Carry the request out, and answer 200 with this."""
+
+    body: bytes
+
+
+class Hold:
+    """Stop a request before or after its effect until released."""
+
+    def __init__(self, *, before: bool = True) -> None:
+        self.before = before
+        self.reached = threading.Event()
+        self._released = threading.Event()
+
+    def release(self) -> None:
+        """Let it go on."""
+        self._released.set()
+
+    def wait(self) -> None:
+        """Called by the server."""
+        self.reached.set()
+        self._released.wait(30)
+
+
+Action = Respond | Throttle | Drop | DropAfter | Truncate | Garbage | Hold
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """Meets requests whose service and path match (regular expressions), after `after` of them, `times` times."""
+
+    action: Action
+    service: str = ""
+    method: str | None = None
+    path: str | None = None
+    after: int = 0
+    times: int | None = 1
+
+    def meets(self, service: str, request: Request) -> bool:
+        """Whether this request is met; counts those that match."""
+        if not re.match(self.service, service) or (self.method and self.method != request.method):
+            return False
+        if self.path is not None and not re.match(self.path, request.path):
+            return False
+        if self.after > 0:
+            self.after -= 1
+            return False
+        if self.times is None:
+            return True
+        self.times -= 1
+        return self.times >= 0
+
+
+class Faults:
+    """The faults that are set. The first that meets a request wins."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        """Set a fault."""
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """Take all faults back, and let held requests go on."""
+        with self._lock:
+            for fault in self._faults:
+                if isinstance(fault.action, Hold):
+                    fault.action.release()
+            self._faults.clear()
+
+    def hold_nth(self, n: int, *, before: bool) -> Hold:
+        """Hold the n-th request from now on (from 1), of whatever service."""
+        hold = Hold(before=before)
+        self.add(Fault(action=hold, after=n - 1))
+        return hold
+
+    def find(self, service: str, request: Request) -> Action | None:
+        """The action for this request."""
+        with self._lock:
+            return next((fault.action for fault in self._faults if fault.meets(service, request)), None)
+
+
+def throttled(action: Throttle) -> Response:
+    """The 429 of a throttle."""
+    headers = {}
+    if isinstance(action.retry_after, datetime):
+        moment = action.retry_after.astimezone(UTC)
+        headers["Retry-After"] = moment.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    elif action.retry_after is not None:
+        headers["Retry-After"] = f"{action.retry_after:g}"
+    return Response(status=429, headers=headers)

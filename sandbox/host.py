@@ -1,0 +1,91 @@
+"""The product's functions, as a host would call them, wired to a sandbox's environment and clock.
+
+This is one of the few modules of the sandbox that know the product; the servers do not.
+"""
+
+import json
+import os
+import random
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import azure.functions as func
+from azure.functions.timer import TimerRequest
+
+import function_app
+from refresher.app import App
+from refresher.clock import Clock
+from sandbox.clock import SandboxClock
+
+
+def product_clock(clock: SandboxClock, seed: int = 0) -> Clock:
+    """The product's view of the sandbox's clock; waiting moves it instead of taking time."""
+    return Clock(
+        now=clock.now,
+        monotonic=clock.monotonic,
+        sleep=clock.sleep,
+        random=random.Random(seed).random,
+        new_id=lambda: uuid.uuid4().hex,
+    )
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while: the SDKs read the identity endpoint and the trusted CA from there."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Functions:
+    """The functions by name."""
+
+    by_name: Mapping[str, Callable[..., object]]
+
+    def fire_timer(self) -> None:
+        """What the schedule does."""
+        self.by_name["refresh_tokens"](TimerRequest(past_due=False))
+
+    def http(
+        self,
+        name: str,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> func.HttpResponse:
+        """What an HTTP request does."""
+        request = func.HttpRequest(
+            method=method,
+            url=url,
+            params=dict(params or {}),
+            headers=dict(headers or {}),
+            body=body,
+        )
+        response = self.by_name[name](request)
+        if not isinstance(response, func.HttpResponse):
+            message = f"{name} returned no response"
+            raise TypeError(message)
+        return response
+
+    def status(self) -> Mapping[str, object]:
+        """The JSON of `GET /api/status`."""
+        answer = self.http("status", "GET", "/api/status")
+        status: Mapping[str, object] = json.loads(answer.get_body())
+        return status
+
+
+def load_functions(clock: SandboxClock) -> Functions:
+    """Index the app as the host does, with the sandbox's clock in place of the system's."""
+    function_app.refresher_app = App(os.environ, product_clock(clock))
+    return Functions(
+        by_name={each.get_function_name(): each.get_user_function() for each in function_app.app.get_functions()}
+    )

@@ -1,0 +1,137 @@
+"""Serves the services over HTTPS on loopback: aiohttp in a thread of its own."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from aiohttp import web
+
+from sandbox.clock import SandboxClock
+from sandbox.faults import Drop, DropAfter, Faults, Garbage, Hold, Respond, Throttle, Truncate, throttled
+from sandbox.http import Request, Response
+from sandbox.log import RequestLog
+
+Handle = Callable[[Request], Response]
+
+
+class Server:
+    """An event loop in a thread, with one listener for each service."""
+
+    def __init__(self, faults: Faults, log: RequestLog, clock: SandboxClock, latency: float) -> None:
+        self.latency = latency
+        self._faults = faults
+        self._log = log
+        self._clock = clock
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
+        self._runners: list[web.ServerRunner] = []
+        self._transports: set[asyncio.Transport] = set()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def serve(
+        self,
+        service: str,
+        handle: Handle,
+        tls: ssl.SSLContext | None,
+        observe: Callable[[Request, bool], None] | None = None,
+    ) -> int:
+        """Serve a service on a free port; returns the port. `observe` sees each request begin and end."""
+        return self._run(self._serve(service, handle, tls, observe or (lambda *_: None)))
+
+    def stop(self) -> None:
+        """Close every connection and end the thread."""
+        self._run_all_cleanups()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def _run_all_cleanups(self) -> None:
+        async def cleanup() -> int:
+            # A polite end of TLS would wait for clients that keep their connections.
+            for transport in self._transports:
+                transport.abort()
+            for runner in self._runners:
+                await runner.cleanup()
+            await self._loop.shutdown_default_executor()
+            # TLS connections close in a few turns of the loop.
+            await asyncio.sleep(0.02)
+            return 0
+
+        self._run(cleanup())
+
+    def _run(self, coroutine: "asyncio._CoroutineLike[int]") -> int:
+        future: Future[int] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return future.result(10)
+
+    async def _serve(
+        self, service: str, handle: Handle, tls: ssl.SSLContext | None, observe: Callable[[Request, bool], None]
+    ) -> int:
+        async def answer(incoming: web.BaseRequest) -> web.StreamResponse:
+            request = Request(
+                method=incoming.method,
+                path=incoming.path,
+                query=incoming.query_string,
+                headers={name.lower(): value for name, value in incoming.headers.items()},
+                body=await incoming.read(),
+            )
+            if incoming.transport is not None:
+                self._transports.add(incoming.transport)
+            observe(request, False)
+            try:
+                if self.latency:
+                    await asyncio.sleep(self.latency)
+                response = await self._with_faults(service, handle, request)
+            finally:
+                observe(request, True)
+            self._log.add(service, request, response.status if response else 0, self._clock.now())
+            if response is None or response.cut_short:
+                return await _hang_up(incoming, response)
+            return web.Response(status=response.status, headers=dict(response.headers), body=response.body)
+
+        runner = web.ServerRunner(web.Server(answer, access_log=None, keepalive_timeout=300), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        self._runners.append(runner)
+        port: int = runner.addresses[0][1]
+        return port
+
+    async def _with_faults(self, service: str, handle: Handle, request: Request) -> Response | None:
+        """The answer; None where the connection is to be closed without one."""
+        action = self._faults.find(service, request)
+        match action:
+            case Respond():
+                return Response(status=action.status, headers=action.headers, body=action.body)
+            case Throttle():
+                return throttled(action)
+            case Drop():
+                return None
+            case Hold() if action.before:
+                await self._loop.run_in_executor(None, action.wait)
+        response = handle(request)
+        match action:
+            case DropAfter():
+                return None
+            case Truncate():
+                return Response(status=response.status, headers=response.headers, body=response.body, cut_short=True)
+            case Garbage():
+                return Response(status=200, headers={"Content-Type": "application/json"}, body=action.body)
+            case Hold() if not action.before:
+                await self._loop.run_in_executor(None, action.wait)
+        return response
+
+
+async def _hang_up(incoming: web.BaseRequest, response: Response | None) -> web.StreamResponse:
+    if incoming.transport is None:
+        return web.Response(status=500)
+    if response is not None:
+        half = web.StreamResponse(status=response.status, headers={"Content-Type": "application/json"})
+        half.content_length = len(response.body)
+        await half.prepare(incoming)
+        await half.write(response.body[: len(response.body) // 2])
+    incoming.transport.abort()
+    return web.Response(status=500)

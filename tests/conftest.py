@@ -1,0 +1,88 @@
+"""Fixtures for tests against the sandbox, and the leak check that follows every test."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from refresher.app import App
+from refresher.outcome import RunReport, RunRequest
+from refresher.tokens import Trigger
+from sandbox import CANARY_PREFIX, Sandbox
+from sandbox.host import environment, product_clock
+
+
+class CapturedLog(logging.Handler):
+    """Every record of every logger, DEBUG included, with exceptions and their chains as text."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the formatted record."""
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def everything_logged() -> Iterator[CapturedLog]:
+    """Capture all logging at DEBUG, and fail a test that let a secret into it."""
+    captured = CapturedLog()
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(captured)
+    root.setLevel(logging.DEBUG)
+    yield captured
+    root.removeHandler(captured)
+    root.setLevel(level)
+    ours = [line for line in captured.lines if CANARY_PREFIX in line]
+    assert not ours, f"a secret was logged: {[line[:80].split(CANARY_PREFIX)[0] for line in ours]}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_printed_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that printed a secret."""
+    capture = request.getfixturevalue("capfd")
+    yield
+    out, err = capture.readouterr()
+    assert CANARY_PREFIX not in out + err, "a secret was printed"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox whose identity endpoint and CA the process uses."""
+    with Sandbox() as running, environment(running.environ()):
+        yield running
+
+
+MakeApp = Callable[..., App]
+
+
+@pytest.fixture
+def make_app(sandbox: Sandbox) -> Iterator[MakeApp]:
+    """Make the product with the sandbox's environment and settings of the test's own."""
+    made: list[App] = []
+
+    def make(**settings: str) -> App:
+        app = App({**os.environ, **settings}, product_clock(sandbox.clock))
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        app.close()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> App:
+    """The product with one connection and no special settings."""
+    return make_app()
+
+
+def tick(app: App, **options: object) -> RunReport:
+    """One tick of an app with one connection."""
+    reports = app.tick(RunRequest(trigger=Trigger.TIMER, **options))  # type: ignore[arg-type]
+    assert len(reports) == 1
+    return reports[0]
