@@ -87,5 +87,5 @@ def load_functions(clock: SandboxClock) -> Functions:
     """Index the app as the host does, with the sandbox's clock in place of the system's."""
     function_app.refresher_app = App(os.environ, product_clock(clock))
     return Functions(
-        by_name={each.get_function_name(): each.get_user_function() for each in function_app.app.get_functions()}
+        by_name={str(each.get_function_name()): each.get_user_function() for each in function_app.app.get_functions()}
     )

@@ -3,15 +3,18 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from dataclasses import replace
 
 from aiohttp import web
 
 from sandbox.clock import SandboxClock
-from sandbox.faults import Drop, DropAfter, Faults, Garbage, Hold, Respond, Throttle, Truncate, throttled
+from sandbox.faults import Action, Drop, DropAfter, Faults, Garbage, Hold, Respond, Throttle, Truncate, throttled
 from sandbox.http import Request, Response
 from sandbox.log import RequestLog
+
+_BEGINS, _ENDS = False, True
 
 Handle = Callable[[Request], Response]
 
@@ -64,7 +67,7 @@ class Server:
 
         self._run(cleanup())
 
-    def _run(self, coroutine: "asyncio._CoroutineLike[int]") -> int:
+    def _run(self, coroutine: Coroutine[None, None, int]) -> int:
         future: Future[int] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         return future.result(10)
 
@@ -81,13 +84,13 @@ class Server:
             )
             if incoming.transport is not None:
                 self._transports.add(incoming.transport)
-            observe(request, False)
+            observe(request, _BEGINS)
             try:
                 if self.latency:
                     await asyncio.sleep(self.latency)
                 response = await self._with_faults(service, handle, request)
             finally:
-                observe(request, True)
+                observe(request, _ENDS)
             self._log.add(service, request, response.status if response else 0, self._clock.now())
             if response is None or response.cut_short:
                 return await _hang_up(incoming, response)
@@ -103,26 +106,31 @@ class Server:
     async def _with_faults(self, service: str, handle: Handle, request: Request) -> Response | None:
         """The answer; None where the connection is to be closed without one."""
         action = self._faults.find(service, request)
-        match action:
-            case Respond():
-                return Response(status=action.status, headers=action.headers, body=action.body)
-            case Throttle():
-                return throttled(action)
-            case Drop():
-                return None
-            case Hold() if action.before:
-                await self._loop.run_in_executor(None, action.wait)
+        if isinstance(action, Respond):
+            return Response(status=action.status, headers=action.headers, body=action.body)
+        if isinstance(action, Throttle):
+            return throttled(action)
+        if isinstance(action, Drop):
+            return None
+        if isinstance(action, Hold) and action.before:
+            await self._loop.run_in_executor(None, action.wait)
         response = handle(request)
-        match action:
-            case DropAfter():
-                return None
-            case Truncate():
-                return Response(status=response.status, headers=response.headers, body=response.body, cut_short=True)
-            case Garbage():
-                return Response(status=200, headers={"Content-Type": "application/json"}, body=action.body)
-            case Hold() if not action.before:
-                await self._loop.run_in_executor(None, action.wait)
-        return response
+        if isinstance(action, Hold) and not action.before:
+            await self._loop.run_in_executor(None, action.wait)
+        return _spoiled(response, action)
+
+
+def _spoiled(response: Response, action: Action | None) -> Response | None:
+    """What is left of an answer after the request had its effect."""
+    match action:
+        case DropAfter():
+            return None
+        case Truncate():
+            return replace(response, cut_short=True)
+        case Garbage():
+            return Response(status=200, headers={"Content-Type": "application/json"}, body=action.body)
+        case _:
+            return response
 
 
 async def _hang_up(incoming: web.BaseRequest, response: Response | None) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from refresher.outcome import Outcome, RunRequest, refresh_exit_code, tick_exit_
 from refresher.record import format_instant
 from refresher.tokens import Trigger
 from sandbox import Fault, Sandbox
-from sandbox.faults import Drop, DropAfter, Respond, Throttle
+from sandbox.faults import Action, Drop, DropAfter, Respond, Throttle
 from tests.conftest import MakeApp, tick
 
 TARGET = "servicenow--action--global--oauth-token"
@@ -160,7 +160,7 @@ def test_a_failure_that_is_over_is_cleared_from_the_record(sandbox: Sandbox, app
 
 
 @pytest.mark.parametrize("action", [Drop(), DropAfter(), Respond(500, {}, b""), Throttle(2), Throttle(None)])
-def test_a_passing_fault_of_the_instance_is_ridden_out(sandbox: Sandbox, app: App, action: object) -> None:
+def test_a_passing_fault_of_the_instance_is_ridden_out(sandbox: Sandbox, app: App, action: Action) -> None:
     sandbox.add_connection("servicenow")
     sandbox.faults.add(Fault(service="instance", path="/oauth_token.do", times=2, action=action))
     report = tick(app)
