@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from refresher.clock import Clock
+from refresher.diagnosis import diagnose
 from refresher.errors import Cause, RefresherError, TokenEndpointError, TokenRejectedError, VaultError
 from refresher.gather import required_secret
 from refresher.oauth import TokenRequest, build_token_request
@@ -253,7 +254,12 @@ class Obtainer:
         probe = self._session.probe(response.access_token.value)
         if probe.verdict is Verdict.REJECTED:
             message = "ServiceNow issued a token that its own API refuses (401); it was not published"
-            raise TokenRejectedError(message, cause=Cause.TOKEN_REJECTED, transaction_id=response.transaction_id)
+            # Old releases answer client_credentials with a token of user guest, which every API call refuses.
+            guest = response.access_token.grant is Grant.CLIENT_CREDENTIALS
+            hint = diagnose(Cause.GUEST_TOKEN, self._connection.name).next_step if guest else ""
+            raise TokenRejectedError(
+                message, cause=Cause.TOKEN_REJECTED, hint=hint, transaction_id=response.transaction_id
+            )
         if probe.user_name == _GUEST:
             message = "ServiceNow issued a token that acts as user guest; it was not published"
             raise TokenRejectedError(message, cause=Cause.GUEST_TOKEN, transaction_id=response.transaction_id)
