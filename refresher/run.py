@@ -1,0 +1,124 @@
+"""One run while it goes on: what is known so far, its deadlines, and the report that is made however it ends."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from refresher.clock import Clock, Deadline
+from refresher.diagnosis import diagnose
+from refresher.errors import RefresherError, VaultError
+from refresher.obtain import Effort
+from refresher.outcome import SUCCESSES, Outcome, RunReport, RunRequest
+from refresher.outlook import Warning_, WarningCode, foresee
+from refresher.policy import Reason, Timing, Urgency, refresh_time
+from refresher.settings import Connection
+from refresher.state import ConsumerSide, Credentials
+from refresher.tokens import AccessToken
+
+_WRITING_TAKES = timedelta(seconds=10)
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """What is known of one run while it goes on; the report is made from it, however the run ends.
+
+    `writing_deadline` begins with the first write, so that a token received at the last moment is still stored; the
+    lease outlasts it.
+    """
+
+    clock: Clock
+    timing: Timing
+
+    connection: Connection
+    request: RunRequest
+    run_id: str
+    deadline: Deadline
+    started: float
+    side: ConsumerSide | None = None
+    credentials: Credentials | None = None
+    effort: Effort | None = None
+    reason: Reason | None = None
+    urgency: Urgency = Urgency.MANDATORY
+    warnings: tuple[Warning_, ...] = ()
+    refresh_token_life: tuple[datetime, datetime] | None = None
+    access_token: AccessToken | None = None
+    transaction_id: str | None = None
+    user_name: str | None = None
+    record_version: str | None = None
+    unkept: VaultError | None = None
+    """Why a new refresh token could not be stored."""
+    _writing_deadline: Deadline | None = None
+
+    def writing_deadline(self) -> Deadline:
+        """Until when writes may go on."""
+        if self._writing_deadline is None:
+            allowed = max(timedelta(seconds=self.deadline.remaining()), _WRITING_TAKES)
+            self._writing_deadline = Deadline(self.clock, allowed)
+        return self._writing_deadline
+
+    def warn(self, code: WarningCode, message: str, hint: str) -> None:
+        """Add a warning to the report."""
+        self.warnings += (Warning_(code=code, message=message, hint=hint),)
+
+    def report(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        error: RefresherError | None = None,
+        refresh_at: datetime | None = None,
+        consecutive_failures: int = 0,
+    ) -> RunReport:
+        """Make the report of a run that ends here."""
+        now, effort, connection = self.clock.now(), self.effort, self.connection
+        stored = self.side.access_token if self.side is not None else None
+        expires_at = stored.expires_at if stored is not None else None
+        life = stored.life if stored is not None else None
+        if outcome in SUCCESSES and self.access_token is not None:
+            expires_at = max(self.access_token.expires_at, expires_at or self.access_token.expires_at)
+            life = (self.access_token.issued_at, expires_at)
+        if refresh_at is None and life is not None:
+            refresh_at = refresh_time(connection.name, *life, self.timing)
+        hint = None
+        if error is not None:
+            hint = error.hint or diagnose(error.cause, connection.name).next_step
+        return RunReport(
+            connection=connection.name,
+            run_id=self.run_id,
+            trigger=self.request.trigger,
+            outcome=outcome,
+            message=message,
+            reason=self.reason,
+            cause=error.cause if error is not None else None,
+            hint=hint,
+            grant=effort.grant if effort is not None else None,
+            attempts=effort.attempts.made if effort is not None else 0,
+            duration_ms=round((self.clock.monotonic() - self.started) * 1000),
+            working=None if self.side is None else expires_at is not None and now < expires_at,
+            access_token_expires_at=expires_at,
+            refresh_token_expires_at=self.refresh_token_life[1] if self.refresh_token_life else None,
+            refresh_at=refresh_at,
+            consecutive_failures=consecutive_failures,
+            transaction_id=error.transaction_id if error is not None else self.transaction_id,
+            user_name=self.user_name,
+            retry_after=error.retry_after if error is not None else None,
+            operator_reason=self.request.reason,
+            principal=self.request.principal,
+            warnings=self.warnings + self._standing_warnings(),
+            first_of_day=self._is_first_of_day(now),
+        )
+
+    def _standing_warnings(self) -> tuple[Warning_, ...]:
+        lifetime = self.access_token.lifetime if self.access_token is not None else None
+        if self.refresh_token_life is None and lifetime is None:
+            return ()
+        return foresee(self.connection, lifetime, self.refresh_token_life, self.timing, self.clock.now())
+
+    def _is_first_of_day(self, now: datetime) -> bool:
+        """Whether no run has asked ServiceNow since midnight UTC: the moment for the daily warnings."""
+        stored = self.side.access_token if self.side is not None else None
+        asked = (
+            stored.life[0] if stored is not None and stored.life is not None else None,
+            self.side.record.last_attempt_at if self.side is not None else None,
+        )
+        today = now.astimezone(UTC).date()
+        return all(moment is None or moment.astimezone(UTC).date() != today for moment in asked)

@@ -1,0 +1,196 @@
+"""What a run writes once it has tokens: which refresh token, which access token, which record.
+
+The order of the writes themselves is `publish`'s; this module decides what they hold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from refresher.diagnosis import diagnose
+from refresher.errors import Cause, VaultError
+from refresher.obtain import Obtained
+from refresher.outcome import Outcome, RunReport
+from refresher.outlook import WarningCode
+from refresher.policy import Choice, choose_token
+from refresher.publish import Published, Publisher
+from refresher.record import RefreshRecord, StoredRefreshToken, access_token_tags
+from refresher.run import Run
+from refresher.servicenow import Session, Verdict
+from refresher.settings import PublishTarget
+from refresher.state import ConsumerSide
+from refresher.tokens import AccessToken, Grant, Secret, TokenResponse
+
+
+class TokenStore:
+    """Writes what a run obtained."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    def keep_refresh_token(self, run: Run, response: TokenResponse, grant: Grant) -> StoredRefreshToken | None:
+        """Store a refresh token that came with the answer, before anything else can fail; never drop one.
+
+        A failure to store it is kept for the report: the access token is published all the same.
+        """
+        credentials, effort = run.credentials, run.effort
+        if credentials is None or effort is None:
+            return None
+        before, received = credentials.refresh_token, response.refresh_token
+        kept = keep_or_replace(before, received, grant, now=run.clock.now())
+        if kept is None:
+            return before
+        if grant is Grant.REFRESH_TOKEN and received is not None and before is not None and received != before.value:
+            effort.record = replace(effort.record, rotates=True)
+        value, issued_at = kept
+        expires_at = issued_at + run.connection.refresh_token_lifetime
+        run.refresh_token_life = (issued_at, expires_at)
+        unchanged = before is not None and before.value == value
+        try:
+            version = self._publisher.write_refresh_token(
+                run.connection,
+                value,
+                issued_at,
+                expires_at,
+                credentials.refresh_token_secret if unchanged else None,
+                run.writing_deadline(),
+            )
+        except VaultError as error:
+            if unchanged:
+                # Only its dates are missing; the next refresh writes them.
+                run.warn(
+                    WarningCode.REFRESH_TOKEN_NOT_DESCRIBED,
+                    f"the dates of the refresh token could not be written: {error.message}",
+                    error.hint,
+                )
+                return before
+            run.unkept = error
+            version = ""
+        return StoredRefreshToken(
+            value=value, version=version, issued_at=issued_at, expires_at=expires_at, described=True
+        )
+
+    def publish(self, run: Run, side: ConsumerSide, obtained: Obtained, session: Session) -> RunReport:
+        """Write the token that consumers should read, record the success, and report it. Raises VaultError."""
+        run.request.on_progress("publishing")
+        new = obtained.response.access_token
+        run.access_token = new
+        run.transaction_id = obtained.response.transaction_id
+        if obtained.probe is not None:
+            run.user_name = obtained.probe.user_name
+            if obtained.probe.verdict is Verdict.UNKNOWN:
+                run.warn(
+                    WarningCode.PROBE_INCONCLUSIVE,
+                    "the new token was published, but the probe could not say whether it works",
+                    "Run python -m refresher probe; if it stays so, check the probe's path and the instance.",
+                )
+        now, deadline = run.clock.now(), run.writing_deadline()
+        choice = choose_token(side.access_token, new, now)
+        if choice is Choice.STORED and self._is_dead(run, side, session):
+            choice = Choice.NEW
+        token = self._to_publish(run, side, new, choice, now)
+        failed = self._publisher.write_access_token(run.connection, token, side, deadline)
+        if run.unkept is not None:
+            raise run.unkept
+        if failed:
+            raise publish_failed(failed)
+        outcome = Outcome.REFRESHED
+        if choice is Choice.STORED or (choice is Choice.SAME and not _extended(side, new)):
+            outcome = Outcome.UNCHANGED
+            self._warn_once_of_unchanged(run, side, choice)
+        self._record_success(run, side, outcome)
+        remaining = new.expires_at - now
+        return run.report(outcome, f"{outcome}; the token lives {_minutes(remaining)}")
+
+    def _is_dead(self, run: Run, side: ConsumerSide, session: Session) -> bool:
+        """Whether the stored token, which says that it lives longer than the new one, is refused by ServiceNow."""
+        stored = side.access_token
+        if stored is None or run.connection.probe_path is None:
+            return run.request.force
+        return session.probe(stored.value).verdict is Verdict.REJECTED
+
+    def _to_publish(self, run: Run, side: ConsumerSide, new: AccessToken, choice: Choice, now: datetime) -> Published:
+        stored, confirmed_at = side.access_token, None
+        token = new
+        if stored is not None and choice is not Choice.NEW:
+            issued_at = stored.issued_at or new.issued_at
+            expires_at = stored.expires_at if choice is Choice.STORED and stored.expires_at else new.expires_at
+            grant = stored.grant or new.grant
+            token = AccessToken(value=stored.value, issued_at=issued_at, expires_at=expires_at, grant=grant)
+            confirmed_at = now
+        tags = access_token_tags(
+            token,
+            connection=run.connection.name,
+            run_id=run.run_id,
+            trigger=run.request.trigger,
+            reason=run.request.reason,
+            confirmed_at=confirmed_at,
+        )
+        return Published(value=token.value, tags=tags, expires_on=token.expires_at)
+
+    def _warn_once_of_unchanged(self, run: Run, side: ConsumerSide, choice: Choice) -> None:
+        if choice is Choice.SAME and side.access_token is not None and side.access_token.confirmed_at is None:
+            diagnosis = diagnose(Cause.UNCHANGED, run.connection.name)
+            run.warn(WarningCode.UNCHANGED, diagnosis.meaning, diagnosis.next_step)
+
+    def _record_success(self, run: Run, side: ConsumerSide, outcome: Outcome) -> None:
+        if run.effort is None:
+            return
+        record = run.effort.record
+        if side.record.tells_of_failure or record.tells_of_failure or record.rotates != side.record.rotates:
+            self.try_to_save_record(run, record.after_success(run.clock.now(), outcome))
+
+    def try_to_save_record(self, run: Run, record: RefreshRecord) -> None:
+        """Write the record at the end of a run, where a failure to do so is worth a warning only."""
+        try:
+            self.save_record(run, record)
+        except VaultError as error:
+            message = f"the record of attempts could not be written: {error.message}"
+            run.warn(WarningCode.RECORD_NOT_WRITTEN, message, error.hint)
+
+    def save_record(self, run: Run, record: RefreshRecord) -> None:
+        """Write the record. Raises VaultError."""
+        known = run.side.record_secret if run.side is not None else None
+        version = run.record_version or (known.version if known is not None else None)
+        run.record_version = self._publisher.write_record(
+            run.connection, record, version=version, deadline=run.writing_deadline()
+        )
+
+
+def keep_or_replace(
+    before: StoredRefreshToken | None, received: Secret | None, grant: Grant, *, now: datetime
+) -> tuple[Secret, datetime] | None:
+    """The refresh token to store and the start of its life; None where the vault says so already.
+
+    An unchanged token keeps its start. One that was rotated continues the old one's life, as far as anybody knows;
+    if a token outlives its computed end, its life evidently slides, and starts again now. Any other grant starts a
+    new life.
+    """
+    by_refresh = grant is Grant.REFRESH_TOKEN and before is not None
+    outlived = by_refresh and before is not None and before.expires_at <= now
+    if before is not None and (received is None or received == before.value):
+        if outlived:
+            return before.value, now
+        return None if before.described else (before.value, before.issued_at)
+    if received is None:
+        return None
+    if by_refresh and before is not None and not outlived:
+        return received, before.issued_at
+    return received, now
+
+
+def _extended(side: ConsumerSide, new: AccessToken) -> bool:
+    """Whether ServiceNow gave the stored token a later end."""
+    stored = side.access_token
+    return stored is None or stored.expires_at is None or new.expires_at - stored.expires_at > timedelta(minutes=1)
+
+
+def publish_failed(failed: Mapping[PublishTarget, VaultError]) -> VaultError:
+    """The error of targets that could not be written."""
+    names = "; ".join(f"{target.name}: {error.message}" for target, error in failed.items())
+    first = next(iter(failed.values()))
+    return VaultError(f"not every publish target was written ({names})", cause=Cause.PUBLISH_FAILED, hint=first.hint)
+
+
+def _minutes(span: timedelta) -> str:
+    return f"{span.total_seconds() / 60:.0f} min"
