@@ -58,6 +58,9 @@ class App:
         *,
         make_secret_client: MakeSecretClient | None = None,
         instance_transport: httpx.BaseTransport | None = None,
+        credential: TokenCredential | None = None,
+        executor: Executor | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self.clock = clock or system_clock()
         self._environ = environ
@@ -65,9 +68,11 @@ class App:
         self._instance_transport = instance_transport
         self._lock = threading.Lock()
         self._settings: Settings | None = None
-        self._credential: TokenCredential | None = None
+        self._credential = credential
         self._vaults: dict[str, Vault] = {}
-        self._requests: Executor | None = None
+        self._requests = executor
+        self._owns_requests = executor is None
+        self._lease = lease
         self._refresher: Refresher | None = None
 
     @property
@@ -169,6 +174,8 @@ class App:
             return self._refresher
 
     def _make_lease(self, settings: Settings) -> Lease:
+        if self._lease is not None:
+            return self._lease
         if settings.lease_container_url is None:
             return FileLease(Path(tempfile.gettempdir()), self.clock, settings.vault_url)
         return BlobLease(settings.lease_container_url, self.credential(), self.clock)
@@ -180,7 +187,7 @@ class App:
 
     def close(self) -> None:
         """Close what was opened. A worker does not need it: the process ends with its connections."""
-        if self._requests is not None:
+        if self._requests is not None and self._owns_requests:
             self._requests.shutdown()
         for vault in self._vaults.values():
             vault.close()

@@ -186,11 +186,6 @@ _DIAGNOSES: dict[Cause, Diagnosis] = {
         checks=("the target's vault and its role assignments",),
         next_step="Correct the access; the next tick publishes again without asking ServiceNow.",
     ),
-    Cause.DEADLINE_EXCEEDED: Diagnosis(
-        meaning="The run's time was over before all was done.",
-        checks=("the latency of the instance and the vault",),
-        next_step="Wait for the next tick.",
-    ),
     Cause.UNEXPECTED: Diagnosis(
         meaning="Something happened that this program does not know.",
         checks=("the log of this run id",),

@@ -48,7 +48,6 @@ class Cause(StrEnum):
     LEASE_HELD = "lease_held"
     LEASE_UNAVAILABLE = "lease_unavailable"
     PUBLISH_FAILED = "publish_failed"
-    DEADLINE_EXCEEDED = "deadline_exceeded"
     UNEXPECTED = "unexpected"
 
 

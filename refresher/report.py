@@ -16,7 +16,6 @@ from refresher.settings import CONNECTION_NAME
 LOGGER = logging.getLogger("refresher")
 _CHATTY = (
     "azure.core.pipeline.policies.http_logging_policy",
-    "azure.identity",
     "azure.storage",
     "httpcore",
     "httpx",
@@ -30,6 +29,8 @@ def quiet_third_parties() -> None:
     """Keep the libraries' loggers at WARNING, in a process whose root logger lets INFO through."""
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Its warnings say in ten lines, for every try, what the cause identity_unavailable says once.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
 
 
 def emit(report: RunReport, now: datetime) -> None:

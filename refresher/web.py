@@ -26,7 +26,6 @@ _UNAVAILABLE = frozenset(
         Cause.INSTANCE_ERROR,
         Cause.INSTANCE_HIBERNATING,
         Cause.LEASE_UNAVAILABLE,
-        Cause.DEADLINE_EXCEEDED,
         Cause.PUBLISH_FAILED,
     }
 )
