@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -40,6 +40,26 @@ class DropAfter:
 
 
 @dataclass(frozen=True, slots=True)
+class Refuse:
+    """No connection comes about: the request certainly had no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """No answer ever comes, until the client's patience ends; with `effect`, the request was carried out."""
+
+    effect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Do something at the request, before or after its effect: another program's run, say."""
+
+    do: Callable[[], None]
+    before: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Truncate:
     """Carry the request out, and cut its answer short."""
 
@@ -69,7 +89,7 @@ class Hold:
         self._released.wait(30)
 
 
-Action = Respond | Throttle | Drop | DropAfter | Truncate | Garbage | Hold
+Action = Respond | Throttle | Drop | DropAfter | Refuse | Stall | Interrupt | Truncate | Garbage | Hold
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import azure.functions as func
 from azure.functions.timer import TimerRequest
@@ -17,7 +17,9 @@ from azure.functions.timer import TimerRequest
 import function_app
 from refresher.app import App
 from refresher.clock import Clock
+from refresher.lease import BlobLease
 from sandbox.clock import SandboxClock
+from sandbox.direct import AzureTransport, DirectSandbox, InOrder, Process
 
 
 def product_clock(clock: SandboxClock, seed: int = 0) -> Clock:
@@ -28,6 +30,22 @@ def product_clock(clock: SandboxClock, seed: int = 0) -> Clock:
         sleep=clock.sleep,
         random=random.Random(seed).random,
         new_id=lambda: uuid.uuid4().hex,
+    )
+
+
+def direct_app(sandbox: DirectSandbox, process: Process, seed: int = 0, **settings: str) -> App:
+    """The product in a sandbox without sockets; one thread, so that every run repeats itself to the request."""
+    environ = {**sandbox.environ(), **settings}
+    clock = replace(product_clock(sandbox.clock, seed), sleep=process.sleep)
+    lease = BlobLease(environ["LEASE_CONTAINER_URL"], process.credential, clock, transport=AzureTransport(process))
+    return App(
+        environ,
+        clock,
+        make_secret_client=process.make_secret_client,
+        instance_transport=process.instance_transport(),
+        credential=process.credential,
+        executor=InOrder(),
+        lease=lease,
     )
 
 

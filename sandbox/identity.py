@@ -28,11 +28,16 @@ class Identity:
         if request.headers.get("x-identity-header") != self.header:
             return json_response(401, {"statusCode": 401, "message": "wrong X-IDENTITY-HEADER"})
         expires_on = int(time.time()) + _LIFETIME
-        token = self._token(resource, expires_on)
-        self._issued[token] = resource
+        token = self.issue(resource, expires_on)
         return json_response(
             200, {"access_token": token, "expires_on": str(expires_on), "resource": resource, "token_type": "Bearer"}
         )
+
+    def issue(self, resource: str, expires_on: int = 2**33) -> str:
+        """Issue a token for a resource."""
+        token = self._token(resource, expires_on)
+        self._issued[token] = resource
+        return token
 
     def admits(self, authorization: str | None, resource: str) -> bool:
         """Whether a header carries a token that was issued for this resource."""

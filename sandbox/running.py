@@ -102,20 +102,35 @@ class Sandbox:
         jwt_key: bool = False,
     ) -> ConnectionSecrets:
         """Do what an administrator does: register the application, store the credentials."""
-        private_pem, public_pem = _key_pair() if jwt_key else (None, None)
-        user_name = f"{name}.integration"
-        application = self.instance.register(user_name, public_pem)
-        self.vault.put(f"{name}-client-id", application.client_id)
-        self.vault.put(f"{name}-client-secret", application.client_secret)
-        token = self.instance.authorize(application) if refresh_token else None
-        if token is not None:
-            self.vault.put(f"{name}-refresh-token", token)
-        if username:
-            self.vault.put(f"{name}-username", user_name)
-            self.vault.put(f"{name}-password", application.user.password)
-        if private_pem is not None:
-            self.vault.put(f"{name}-jwt-key", private_pem)
-        return ConnectionSecrets(application=application, user_name=user_name, refresh_token=token)
+        return add_connection(
+            self.instance, self.vault, name, refresh_token=refresh_token, username=username, jwt_key=jwt_key
+        )
+
+
+def add_connection(
+    instance: Instance,
+    vault: KeyVault,
+    name: str = "servicenow",
+    *,
+    refresh_token: bool = True,
+    username: bool = False,
+    jwt_key: bool = False,
+) -> ConnectionSecrets:
+    """Register an application, and store its credentials."""
+    private_pem, public_pem = _key_pair() if jwt_key else (None, None)
+    user_name = f"{name}.integration"
+    application = instance.register(user_name, public_pem)
+    vault.put(f"{name}-client-id", application.client_id)
+    vault.put(f"{name}-client-secret", application.client_secret)
+    token = instance.authorize(application) if refresh_token else None
+    if token is not None:
+        vault.put(f"{name}-refresh-token", token)
+    if username:
+        vault.put(f"{name}-username", user_name)
+        vault.put(f"{name}-password", application.user.password)
+    if private_pem is not None:
+        vault.put(f"{name}-jwt-key", private_pem)
+    return ConnectionSecrets(application=application, user_name=user_name, refresh_token=token)
 
 
 @functools.cache

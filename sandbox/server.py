@@ -10,11 +10,27 @@ from dataclasses import replace
 from aiohttp import web
 
 from sandbox.clock import SandboxClock
-from sandbox.faults import Action, Drop, DropAfter, Faults, Garbage, Hold, Respond, Throttle, Truncate, throttled
+from sandbox.faults import (
+    Action,
+    Drop,
+    DropAfter,
+    Faults,
+    Garbage,
+    Hold,
+    Interrupt,
+    Refuse,
+    Respond,
+    Stall,
+    Throttle,
+    Truncate,
+    throttled,
+)
 from sandbox.http import Request, Response
 from sandbox.log import RequestLog
 
 _BEGINS, _ENDS = False, True
+_PATIENCE = 30.0
+"""Seconds after which a stalled connection is closed; clients give up before."""
 
 Handle = Callable[[Request], Response]
 
@@ -110,17 +126,29 @@ class Server:
             return Response(status=action.status, headers=action.headers, body=action.body)
         if isinstance(action, Throttle):
             return throttled(action)
-        if isinstance(action, Drop):
+        if isinstance(action, Drop | Refuse):
             return None
-        if isinstance(action, Hold) and action.before:
-            await self._loop.run_in_executor(None, action.wait)
+        if isinstance(action, Stall):
+            if action.effect:
+                handle(request)
+            await asyncio.sleep(_PATIENCE)
+            return None
+        interruption = _interruption(action)
+        if interruption is not None and interruption.before:
+            await self._loop.run_in_executor(None, interruption.do)
         response = handle(request)
-        if isinstance(action, Hold) and not action.before:
-            await self._loop.run_in_executor(None, action.wait)
-        return _spoiled(response, action)
+        if interruption is not None and not interruption.before:
+            await self._loop.run_in_executor(None, interruption.do)
+        return spoiled(response, action)
 
 
-def _spoiled(response: Response, action: Action | None) -> Response | None:
+def _interruption(action: Action | None) -> Interrupt | None:
+    if isinstance(action, Hold):
+        return Interrupt(do=action.wait, before=action.before)
+    return action if isinstance(action, Interrupt) else None
+
+
+def spoiled(response: Response, action: Action | None) -> Response | None:
     """What is left of an answer after the request had its effect."""
     match action:
         case DropAfter():

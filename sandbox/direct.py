@@ -1,0 +1,413 @@
+"""The sandbox without sockets: the same services, reached through transports of the SDK and of httpx.
+
+For what has to run a million times: simulations and stateful tests. The product's code and the SDK's pipeline are
+the real ones; in place of TLS and HTTP on the wire stands a call. Time passes by the sandbox's clock only: each
+request takes `latency`, and one that is never answered takes the client's whole time-out.
+
+A program that uses it is a `Process`: it has its own transports, and can be killed at any request.
+"""
+
+import json
+from collections.abc import Callable, Iterator, MutableMapping
+from concurrent.futures import Executor, Future
+from datetime import timedelta
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+from azure.core.pipeline.transport import HttpTransport
+from azure.core.rest import HttpRequest, HttpResponse
+from azure.core.utils import case_insensitive_dict
+from azure.keyvault.secrets import SecretClient
+
+from sandbox.blobs import BlobContainer
+from sandbox.canary import Mint
+from sandbox.clock import SandboxClock
+from sandbox.faults import Action, Drop, Faults, Interrupt, Refuse, Respond, Stall, Throttle, throttled
+from sandbox.http import Request, Response
+from sandbox.identity import Identity
+from sandbox.instance import Instance
+from sandbox.log import RequestLog
+from sandbox.personality import Personality
+from sandbox.running import ConnectionSecrets, add_connection
+from sandbox.server import spoiled
+from sandbox.vault import KeyVault
+
+VAULT_RESOURCE = "https://vault.azure.net"
+_FAR_FUTURE = 2**33
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class NotSentError(Exception):
+    """The request did not leave."""
+
+
+class LostError(Exception):
+    """The request left, and no answer came."""
+
+
+class Weather(Protocol):
+    """Decides what happens to a request; `Faults` is one."""
+
+    def find(self, service: str, request: Request) -> Action | None:
+        """The action for this request."""
+
+
+class DirectSandbox:
+    """An instance, vaults and a lease container, without servers."""
+
+    def __init__(
+        self,
+        personality: Personality | None = None,
+        *,
+        clock: SandboxClock | None = None,
+        vaults: tuple[str, ...] = ("main",),
+        latency: timedelta = timedelta(milliseconds=50),
+        log: bool = True,
+    ) -> None:
+        self.clock = clock or SandboxClock()
+        self.faults = Faults()
+        self.weather: Weather = self.faults
+        self.log = RequestLog()
+        self._logs = log
+        self._latency = latency
+        mint = Mint()
+        self.identity = Identity(mint)
+        self.instance = Instance(self.clock, mint, personality)
+        self.instance.url = "https://sandbox.service-now.com"
+        self.vaults = {name: KeyVault(name, self.clock, self.identity) for name in vaults}
+        self.vault = self.vaults[vaults[0]]
+        self.leases = BlobContainer(self.clock, self.identity)
+        self.leases.origin = "https://sandbox.blob.core.windows.net"
+        self._services: dict[str, tuple[str, Callable[[Request], Response]]] = {
+            "sandbox.service-now.com": ("instance", self.instance.handle),
+            "sandbox.blob.core.windows.net": ("leases", self.leases.handle),
+        }
+        for name, vault in self.vaults.items():
+            vault.listen_at(f"https://{name}.vault.azure.net", VAULT_RESOURCE)
+            self._services[f"{name}.vault.azure.net"] = (f"vault:{name}", vault.handle)
+
+    def environ(self) -> dict[str, str]:
+        """The settings with which the product uses this sandbox."""
+        return {
+            "KEY_VAULT_URL": self.vault.url,
+            "SERVICENOW_INSTANCE_URL": self.instance.url,
+            "LEASE_CONTAINER_URL": self.leases.url,
+        }
+
+    def add_connection(
+        self, name: str = "servicenow", *, refresh_token: bool = True, username: bool = False
+    ) -> ConnectionSecrets:
+        """Do what an administrator does: register the application, store the credentials."""
+        return add_connection(self.instance, self.vault, name, refresh_token=refresh_token, username=username)
+
+    def exchange(self, host: str, request: Request, patience: float) -> Response:
+        """Carry one request out. Raises NotSentError or LostError."""
+        service, handle = self._services[host]
+        self.clock.advance(self._latency)
+        began = service == "instance" and request.path == "/oauth_token.do"
+        if began:
+            self.instance.began(request)
+        try:
+            response = self._meet(service, handle, request, patience)
+        except LostError:
+            self._note(service, request, 0)
+            raise
+        finally:
+            if began:
+                self.instance.began(request, ended=True)
+        self._note(service, request, response.status)
+        return response
+
+    def _meet(
+        self, service: str, handle: Callable[[Request], Response], request: Request, patience: float
+    ) -> Response:
+        action = self.weather.find(service, request)
+        match action:
+            case Respond():
+                return Response(status=action.status, headers=action.headers, body=action.body)
+            case Throttle():
+                return throttled(action)
+            case Refuse():
+                raise NotSentError
+            case Drop():
+                raise LostError
+            case Stall():
+                if action.effect:
+                    handle(request)
+                self.clock.advance(timedelta(seconds=patience))
+                raise LostError
+            case _:
+                return _carried_out(handle, request, action)
+
+    def _note(self, service: str, request: Request, status: int) -> None:
+        if self._logs:
+            self.log.add(service, request, status, self.clock.now())
+
+
+def _carried_out(handle: Callable[[Request], Response], request: Request, action: Action | None) -> Response:
+    if isinstance(action, Interrupt) and action.before:
+        action.do()
+    response = spoiled(handle(request), action)
+    if isinstance(action, Interrupt) and not action.before:
+        action.do()
+    if response is None or response.cut_short:
+        raise LostError
+    return response
+
+
+class Process:
+    """A program's end of the wires. Once killed, whatever it does next meets `Killed`, as in `finally` blocks."""
+
+    def __init__(self, sandbox: DirectSandbox) -> None:
+        self.alive = True
+        self._sandbox = sandbox
+        self.credential = StaticCredential(sandbox.identity)
+
+    def kill(self) -> None:
+        """End it."""
+        self.alive = False
+        raise Killed
+
+    def exchange(self, host: str, request: Request, patience: float) -> Response:
+        """Carry one request out."""
+        if not self.alive:
+            raise Killed
+        return self._sandbox.exchange(host, request, patience)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        if not self.alive:
+            raise Killed
+        self._sandbox.clock.sleep(seconds)
+
+    def make_secret_client(self, vault_url: str, _: object = None, *, retry_total: int = 0) -> SecretClient:
+        """Make the SDK's client; its own retries are off, as the product has them."""
+        return SecretClient(vault_url, self.credential, transport=AzureTransport(self), retry_total=retry_total)
+
+    def instance_transport(self) -> "InstanceTransport":
+        """What httpx sends through."""
+        return InstanceTransport(self)
+
+
+class StaticCredential:
+    """A managed identity whose token has come already: the identity endpoint is not what is tried here."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._tokens: dict[str, AccessToken] = {}
+
+    def get_token(self, *scopes: str, **_: object) -> AccessToken:
+        """The token for a scope, the same one for ever."""
+        resource = scopes[0].removesuffix("/.default")
+        if resource not in self._tokens:
+            self._tokens[resource] = AccessToken(self._identity.issue(resource), _FAR_FUTURE)
+        return self._tokens[resource]
+
+
+class AzureTransport(HttpTransport[HttpRequest, HttpResponse]):
+    """The transport of the Azure SDK's pipelines. Waiting, the SDK's own retries included, moves the clock."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def send(self, request: HttpRequest, *, read_timeout: float = 300.0, **_: Any) -> HttpResponse:  # noqa: ANN401
+        """Send one request. Raises the SDK's errors."""
+        url = urlsplit(request.url)
+        content = request.content
+        lost = False
+        try:
+            response = self._process.exchange(
+                url.netloc,
+                Request(
+                    method=request.method,
+                    path=url.path,
+                    query=url.query,
+                    headers={name.lower(): value for name, value in request.headers.items()},
+                    body=content.encode() if isinstance(content, str) else content or b"",
+                ),
+                read_timeout,
+            )
+            return DirectResponse(request, response)
+        except NotSentError:
+            pass
+        except LostError:
+            lost = True
+        if lost:
+            raise ServiceResponseError("no answer")
+        raise ServiceRequestError("no connection")
+
+    def sleep(self, duration: float) -> None:
+        """Wait."""
+        self._process.sleep(duration)
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        tb: TracebackType | None = None,
+    ) -> None:
+        """Nothing to close."""
+
+
+class DirectResponse(HttpResponse):
+    """A response that is there as a whole."""
+
+    def __init__(self, request: HttpRequest, response: Response) -> None:
+        self._request = request
+        self._response = response
+        self._headers = case_insensitive_dict(response.headers)
+        self._encoding: str | None = "utf-8"
+
+    @property
+    def request(self) -> HttpRequest:
+        """The request."""
+        return self._request
+
+    @property
+    def status_code(self) -> int:
+        """The status."""
+        return self._response.status
+
+    @property
+    def headers(self) -> MutableMapping[str, str]:
+        """The headers, in any case."""
+        return self._headers
+
+    @property
+    def reason(self) -> str:
+        """The phrase of the status."""
+        return HTTPStatus(self._response.status).phrase
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type."""
+        return self._headers.get("content-type")
+
+    @property
+    def is_closed(self) -> bool:
+        """Nothing is open."""
+        return True
+
+    @property
+    def is_stream_consumed(self) -> bool:
+        """All is read."""
+        return True
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of the text."""
+        return self._encoding
+
+    @encoding.setter
+    def encoding(self, value: str | None) -> None:
+        self._encoding = value
+
+    @property
+    def url(self) -> str:
+        """The request's address."""
+        return self._request.url
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+        return self._response.body
+
+    def text(self, encoding: str | None = None) -> str:
+        """The body as text."""
+        return self._response.body.decode(encoding or "utf-8")
+
+    def json(self) -> Any:  # noqa: ANN401 - as the base class has it
+        """The body as JSON."""
+        return json.loads(self._response.body)
+
+    def raise_for_status(self) -> None:
+        """Raise where it is an error."""
+        if self._response.status >= 400:
+            raise HttpResponseError(response=self)
+
+    def read(self) -> bytes:
+        """The body."""
+        return self._response.body
+
+    def iter_raw(self, **_: object) -> Iterator[bytes]:
+        """The body in one piece."""
+        yield self._response.body
+
+    def iter_bytes(self, **_: object) -> Iterator[bytes]:
+        """The body in one piece."""
+        yield self._response.body
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+class InstanceTransport(httpx.BaseTransport):
+    """The transport of httpx."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request. Raises httpx's errors."""
+        timeouts = request.extensions.get("timeout", {})
+        patience = timeouts.get("read") or 5.0
+        lost = False
+        try:
+            response = self._process.exchange(
+                request.url.netloc.decode(),
+                Request(
+                    method=request.method,
+                    path=request.url.path,
+                    query=request.url.query.decode(),
+                    headers={name.lower(): value for name, value in request.headers.items()},
+                    body=request.read(),
+                ),
+                patience,
+            )
+            return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
+        except NotSentError:
+            pass
+        except LostError:
+            lost = True
+        if lost:
+            raise httpx.ReadTimeout("no answer")
+        raise httpx.ConnectError("no connection")
+
+
+class InOrder(Executor):
+    """Runs what it is given at once, in the caller's thread, so that a simulation repeats itself to the request."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Run it."""
+        future: Future[_T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - a future carries whatever was raised
+            future.set_exception(error)
+        return future
