@@ -85,8 +85,7 @@ $(STAMP): requirements.txt requirements-dev.txt $(if $(wildcard $(PY)),,FORCE) |
 
 python:
 ifneq ($(NEW_ENOUGH),True)
-	@echo "make: Python 3.11 or newer is needed, and '$(PYTHON)' is $(or $(VERSION),not there or does not start); name one with PYTHON=" >&2
-	@exit 1
+	$(error Python 3.11 or newer is needed, and '$(PYTHON)' is $(or $(VERSION),not there or does not start); name one with PYTHON=)
 endif
 
 $(LOCK_VENV)/ready: | python
