@@ -3,6 +3,7 @@
 This is one of the few modules of the sandbox that know the product; the servers do not.
 """
 
+import functools
 import json
 import os
 import random
@@ -104,6 +105,10 @@ class Functions:
 def load_functions(clock: SandboxClock) -> Functions:
     """Index the app as the host does, with the sandbox's clock in place of the system's."""
     function_app.refresher_app = App(os.environ, product_clock(clock))
-    return Functions(
-        by_name={str(each.get_function_name()): each.get_user_function() for each in function_app.app.get_functions()}
-    )
+    return Functions(by_name=_index())
+
+
+@functools.cache
+def _index() -> Mapping[str, Callable[..., object]]:
+    """Index the app; the SDK allows that once in a process."""
+    return {str(each.get_function_name()): each.get_user_function() for each in function_app.app.get_functions()}
