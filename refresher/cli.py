@@ -80,7 +80,9 @@ def read_environment(settings_file: Path | None) -> Mapping[str, str]:
         overlay = None
     if overlay is None:
         raise SettingsError((f"{settings_file} is not a readable local.settings.json with an object 'Values'",))
-    return {**os.environ, **overlay}
+    # The SDKs read theirs (AZURE_CLIENT_ID and the like) from the process.
+    os.environ.update(overlay)
+    return os.environ
 
 
 def _make_app(environ: Mapping[str, str]) -> "App":
