@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 
 from aiohttp import web
@@ -73,7 +74,9 @@ class Server:
         async def cleanup() -> int:
             # A polite end of TLS would wait for clients that keep their connections.
             for transport in self._transports:
-                transport.abort()
+                # One that is gone already has no protocol left to abort in early releases of Python 3.11.
+                with suppress(AttributeError):
+                    transport.abort()
             for runner in self._runners:
                 await runner.cleanup()
             await self._loop.shutdown_default_executor()
