@@ -191,9 +191,13 @@ class Process:
             raise Killed
         self._sandbox.clock.sleep(seconds)
 
-    def make_secret_client(self, vault_url: str, _: object = None, *, retry_total: int = 0) -> SecretClient:
-        """Make the SDK's client; its own retries are off, as the product has them."""
-        return SecretClient(vault_url, self.credential, transport=AzureTransport(self), retry_total=retry_total)
+    def make_secret_client(self, vault_url: str, _: object = None) -> SecretClient:
+        """Make the SDK's client as the product does, its own retries off."""
+        return SecretClient(vault_url, self.credential, transport=AzureTransport(self), retry_total=0)
+
+    def make_default_secret_client(self, vault_url: str) -> SecretClient:
+        """Make the SDK's client as it comes, its own retries on."""
+        return SecretClient(vault_url, self.credential, transport=AzureTransport(self))
 
     def instance_transport(self) -> "InstanceTransport":
         """What httpx sends through."""

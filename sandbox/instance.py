@@ -134,6 +134,11 @@ class Instance:
         token = self._access_tokens.get(value)
         return token is not None and self._clock.now() < token.expires_at
 
+    def access_token_ends_at(self, value: str) -> datetime | None:
+        """Until when the API accepts it; None where it never heard of it."""
+        token = self._access_tokens.get(value)
+        return token.expires_at if token is not None else None
+
     def is_living_refresh_token(self, value: str) -> bool:
         """Whether it can be used now."""
         token = self._refresh_tokens.get(value)
