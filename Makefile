@@ -41,7 +41,7 @@ check: $(STAMP) ## lint, format, types, import contracts
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
-	$(PY) $(BIN)/lint-imports
+	$(PY) $(BIN)/lint-imports --no-logo
 
 format: $(STAMP) ## lay the code out and fix what can be fixed
 	$(PY) -m ruff format
