@@ -166,6 +166,14 @@ _DIAGNOSES: dict[Cause, Diagnosis] = {
         checks=("the user is active and not locked out", "{connection}-username and {connection}-password", _LOG),
         next_step="Store the right password in {connection}-password: a newer version is tried at the next tick.",
     ),
+    Cause.AUTHORIZATION_INCOMPLETE: Diagnosis(
+        meaning="The authorization in the browser was not finished, or was refused.",
+        checks=(
+            f"{_REGISTRY}: the application's Redirect URL is http://127.0.0.1:PORT/callback, PORT as in --port",
+            "the person signed in as the integration user and allowed the access",
+        ),
+        next_step=f"Start again: {_AUTHORIZE}",
+    ),
     Cause.UNCHANGED: Diagnosis(
         meaning="ServiceNow answers with the same access token until it ends; there may be a short gap then.",
         checks=(f"{_REGISTRY}: the access token's lifespan",),

@@ -44,6 +44,7 @@ class Cause(StrEnum):
     REFRESH_TOKEN_REFUSED = "refresh_token_refused"  # noqa: S105
     ROTATED_TOKEN_LOST = "rotated_token_lost"  # noqa: S105
     PASSWORD_REFUSED = "password_refused"  # noqa: S105
+    AUTHORIZATION_INCOMPLETE = "authorization_incomplete"
     UNCHANGED = "unchanged"
     LEASE_HELD = "lease_held"
     LEASE_UNAVAILABLE = "lease_unavailable"

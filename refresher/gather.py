@@ -8,6 +8,7 @@ from refresher.clock import Deadline
 from refresher.errors import Cause, VaultError
 from refresher.policy import TargetState
 from refresher.record import (
+    REVOKED_AT,
     StoredRefreshToken,
     StoredSecret,
     parse_access_token,
@@ -138,7 +139,7 @@ def required_secret(secret: StoredSecret | None, name: str, vault_url: str) -> S
 
 
 def _refresh_token(connection: Connection, stored: StoredSecret | None, now: datetime) -> StoredRefreshToken | None:
-    if stored is None or not stored.value.stripped():
+    if stored is None or not stored.value.stripped() or REVOKED_AT in stored.tags:
         return None
     return parse_refresh_token(stored, lifetime=connection.refresh_token_lifetime, now=now)
 

@@ -131,7 +131,8 @@ class Obtainer:
         effort.record = self._forgiven(grant)
         kept = self._keep_refresh_token(response, grant)
         self._credentials = replace(self._credentials, refresh_token=kept)
-        return Obtained(response=response, grant=grant, probe=self._probe(response, conditions))
+        conditions.on_progress("trying the new token")
+        return Obtained(response=response, grant=grant, probe=check_token(self._connection, self._session, response))
 
     def _request_builder(self, grant: Grant) -> Callable[[], TokenRequest]:
         connection, credentials, name = self._connection, self._credentials, self._connection.name
@@ -247,23 +248,24 @@ class Obtainer:
             record = record.with_refresh_token_refusals("", 0)
         return record
 
-    def _probe(self, response: TokenResponse, conditions: Conditions) -> Probe | None:
-        if self._connection.probe_path is None:
-            return None
-        conditions.on_progress("trying the new token")
-        probe = self._session.probe(response.access_token.value)
-        if probe.verdict is Verdict.REJECTED:
-            message = "ServiceNow issued a token that its own API refuses (401); it was not published"
-            # Old releases answer client_credentials with a token of user guest, which every API call refuses.
-            guest = response.access_token.grant is Grant.CLIENT_CREDENTIALS
-            hint = diagnose(Cause.GUEST_TOKEN, self._connection.name).next_step if guest else ""
-            raise TokenRejectedError(
-                message, cause=Cause.TOKEN_REJECTED, hint=hint, transaction_id=response.transaction_id
-            )
-        if probe.user_name == _GUEST:
-            message = "ServiceNow issued a token that acts as user guest; it was not published"
-            raise TokenRejectedError(message, cause=Cause.GUEST_TOKEN, transaction_id=response.transaction_id)
-        return probe
+
+def check_token(connection: Connection, session: Session, response: TokenResponse) -> Probe | None:
+    """Try a new token before it is published; None where no probe is configured. Raises TokenRejectedError."""
+    if connection.probe_path is None:
+        return None
+    probe = session.probe(response.access_token.value)
+    if probe.verdict is Verdict.REJECTED:
+        message = "ServiceNow issued a token that its own API refuses (401); it was not published"
+        # Old releases answer client_credentials with a token of user guest, which every API call refuses.
+        guest = response.access_token.grant is Grant.CLIENT_CREDENTIALS
+        hint = diagnose(Cause.GUEST_TOKEN, connection.name).next_step if guest else ""
+        raise TokenRejectedError(
+            message, cause=Cause.TOKEN_REJECTED, hint=hint, transaction_id=response.transaction_id
+        )
+    if probe.user_name == _GUEST:
+        message = "ServiceNow issued a token that acts as user guest; it was not published"
+        raise TokenRejectedError(message, cause=Cause.GUEST_TOKEN, transaction_id=response.transaction_id)
+    return probe
 
 
 def _authorization_required(error: TokenEndpointError, cause: Cause) -> AuthorizationRequiredError:

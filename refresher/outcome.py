@@ -24,9 +24,11 @@ class Outcome(StrEnum):
     """The run failed, and the old token works until the next tick at least."""
     FAILED = "failed"
     AUTHORIZATION_REQUIRED = "authorization_required"
+    REVOKED = "revoked"
+    """An operator had the tokens revoked."""
 
 
-SUCCESSES = frozenset({Outcome.REFRESHED, Outcome.PUBLISHED, Outcome.UNCHANGED, Outcome.NOT_DUE})
+SUCCESSES = frozenset({Outcome.REFRESHED, Outcome.PUBLISHED, Outcome.UNCHANGED, Outcome.NOT_DUE, Outcome.REVOKED})
 
 
 class ExitCode:

@@ -103,6 +103,19 @@ class Publisher:
         results = zip(targets, self._executor.map(write, targets), strict=True)
         return {target: error for target, error in results if error is not None}
 
+    def describe(
+        self, place: PublishTarget, secret: StoredSecret, tags: Mapping[str, str], ends: datetime, deadline: Deadline
+    ) -> None:
+        """Change tags and end of a stored token, its value and version untouched. Raises VaultError."""
+        self._open_vault(place.vault_url or self._vault_url).describe(
+            place.name,
+            secret.version,
+            content_type=secret.content_type or ACCESS_TOKEN_CONTENT_TYPE,
+            tags=tags,
+            expires_on=ends,
+            deadline=deadline,
+        )
+
     def write_record(
         self, connection: Connection, record: RefreshRecord, *, version: str | None, deadline: Deadline
     ) -> str:

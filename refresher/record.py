@@ -15,6 +15,8 @@ ACCESS_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.access-token"  # noqa: S
 REFRESH_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.refresh-token"  # noqa: S105
 RECORD_CONTENT_TYPE = "application/vnd.servicenow.refresh-record"
 RECORD_VALUE = "The record is in the tags."
+REVOKED_AT = "revoked-at"
+"""Tag of a token that an operator revoked at ServiceNow: it is of no more use, whatever its dates said."""
 _LONGEST_TAG = 256
 _CLOCKS_AGREE = timedelta(seconds=1)
 """Attributes hold whole seconds, tags the fraction as well."""
@@ -213,6 +215,11 @@ def refresh_token_tags(connection: str, issued_at: datetime, expires_at: datetim
         "issued-at": format_instant(issued_at),
         "expires-at": format_instant(expires_at),
     }
+
+
+def revoked_tags(now: datetime) -> dict[str, str]:
+    """Tags that end a token's life now."""
+    return {"expires-at": format_instant(now), REVOKED_AT: format_instant(now)}
 
 
 def parse_record(secret: StoredSecret | None) -> RefreshRecord:

@@ -4,6 +4,7 @@ Every step may be the last one before a crash, and the next tick must heal from 
 memory, the refresh token is stored before anything else, and a write that fails leaves what was there.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack
 
@@ -11,7 +12,7 @@ from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError
 from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
-from refresher.obtain import AuthorizationRequiredError, Conditions, Effort, Obtained, Obtainer
+from refresher.obtain import AuthorizationRequiredError, Conditions, Effort, Obtained, Obtainer, check_token
 from refresher.outcome import Outcome, RunReport, RunRequest
 from refresher.outlook import WarningCode
 from refresher.policy import (
@@ -26,10 +27,14 @@ from refresher.policy import (
 )
 from refresher.publish import Published, Publisher
 from refresher.run import Run
-from refresher.servicenow import ServiceNow
+from refresher.servicenow import Probe, ServiceNow, Session
 from refresher.settings import Connection, Settings
 from refresher.state import ConsumerSide, Credentials
 from refresher.store import TokenStore, publish_failed
+from refresher.tokens import ClientCredentials, Grant, Secret, TokenResponse
+
+Ask = Callable[[Session, ClientCredentials, Effort], TokenResponse]
+"""Requests a token with what a person brought."""
 
 
 class Refresher:
@@ -56,24 +61,33 @@ class Refresher:
 
     def run(self, connection: Connection, request: RunRequest) -> RunReport:
         """Run one connection once. Never raises: what went wrong is in the report, with its cause and next step."""
-        run = Run(
-            clock=self._clock,
-            timing=self._timing,
-            connection=connection,
-            request=request,
-            run_id=self._clock.new_id(),
-            deadline=Deadline(self._clock, self._settings.run_deadline),
-            started=self._clock.monotonic(),
-        )
-        try:
-            return self._run(run)
-        except LeaseHeldError as error:
-            return run.report(Outcome.BUSY, error.message, error=error)
-        except RefresherError as error:
-            return self._failure(run, error)
-        except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
-            message = f"unexpected {type(error).__name__}{_origin(error)}"
-        return self._failure(run, RefresherError(message, cause=Cause.UNEXPECTED))
+        return self._reported(connection, request, self._run)
+
+    def authorize(self, connection: Connection, request: RunRequest, grant: Grant, ask: Ask) -> RunReport:
+        """Start a new life with what a person brought: same lease, same probe, same writes as a refresh.
+
+        `ask` requests the token from the open session. Never raises, like `run`.
+        """
+        return self._reported(connection, request, lambda run: self._authorize(run, grant, ask))
+
+    def revoke(self, connection: Connection, request: RunRequest) -> RunReport:
+        """Revoke the stored tokens at ServiceNow, and let the vault say so. Never raises, like `run`."""
+        return self._reported(connection, request, self._revoke)
+
+    def client_id(self, connection: Connection) -> Secret:
+        """The OAuth application's client id, for the address that a person opens. Raises VaultError."""
+        deadline = Deadline(self._clock, self._settings.run_deadline)
+        _, read_credentials = self._gatherer.everything(connection, self._clock.now(), deadline)
+        return read_credentials().client.client_id
+
+    def probe(self, connection: Connection) -> Probe | None:
+        """Try the stored access token; None where there is none. Raises VaultError."""
+        deadline = Deadline(self._clock, self._settings.run_deadline)
+        side = self._gatherer.consumer_side(connection, deadline)
+        if side.access_token is None:
+            return None
+        with self._servicenow.session(connection, deadline) as session:
+            return session.probe(side.access_token.value)
 
     def is_due(self, connection: Connection) -> bool:
         """Whether a run would do anything now; what cannot be read is due, so that a run reports it."""
@@ -85,6 +99,51 @@ class Refresher:
         now = self._clock.now()
         decision = decide_refresh(connection.name, side.access_token, side.targets, self._timing, now)
         return bool(side.target_errors) or not isinstance(decision, NotDue)
+
+    def _reported(self, connection: Connection, request: RunRequest, job: Callable[[Run], RunReport]) -> RunReport:
+        run = Run(
+            clock=self._clock,
+            timing=self._timing,
+            connection=connection,
+            request=request,
+            run_id=self._clock.new_id(),
+            deadline=Deadline(self._clock, self._settings.run_deadline),
+            started=self._clock.monotonic(),
+        )
+        try:
+            return job(run)
+        except LeaseHeldError as error:
+            return run.report(Outcome.BUSY, error.message, error=error)
+        except RefresherError as error:
+            return self._failure(run, error)
+        except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
+            message = f"unexpected {type(error).__name__}{_origin(error)}"
+        return self._failure(run, RefresherError(message, cause=Cause.UNEXPECTED))
+
+    def _authorize(self, run: Run, grant: Grant, ask: Ask) -> RunReport:
+        with ExitStack() as held:
+            self._acquire(run, held)
+            run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
+            run.credentials = read_credentials()
+            run.effort = Effort(record=run.side.record, grant=grant, grants_tried=(grant,))
+            with self._servicenow.session(run.connection, run.deadline) as session:
+                response = ask(session, run.credentials.client, run.effort)
+                self._store.keep_refresh_token(run, response, grant)
+                probe = check_token(run.connection, session, response)
+                obtained = Obtained(response=response, grant=grant, probe=probe)
+                return self._store.publish(run, run.side, obtained, session)
+
+    def _revoke(self, run: Run) -> RunReport:
+        with ExitStack() as held:
+            self._acquire(run, held)
+            run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
+            run.credentials = read_credentials()
+            stored = (run.credentials.refresh_token_secret, run.side.secret)
+            with self._servicenow.session(run.connection, run.deadline) as session:
+                accepted = [session.revoke(each.value.stripped()) for each in stored if each is not None]
+            self._store.mark_revoked(run, run.side, run.credentials)
+            said = f"{sum(accepted)} of {len(accepted)} tokens revoked; ServiceNow did not know the others"
+            return run.report(Outcome.REVOKED, said if not all(accepted) else f"{len(accepted)} tokens revoked")
 
     def _run(self, run: Run) -> RunReport:
         run.request.on_progress("reading the vault")

@@ -14,11 +14,11 @@ from refresher.outcome import Outcome, RunReport
 from refresher.outlook import WarningCode
 from refresher.policy import Choice, choose_token
 from refresher.publish import Published, Publisher
-from refresher.record import RefreshRecord, StoredRefreshToken, access_token_tags
+from refresher.record import RefreshRecord, StoredRefreshToken, access_token_tags, revoked_tags
 from refresher.run import Run
 from refresher.servicenow import Session, Verdict
 from refresher.settings import PublishTarget
-from refresher.state import ConsumerSide
+from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import AccessToken, Grant, Secret, TokenResponse
 
 
@@ -132,6 +132,20 @@ class TokenStore:
         if choice is Choice.SAME and side.access_token is not None and side.access_token.confirmed_at is None:
             diagnosis = diagnose(Cause.UNCHANGED, run.connection.name)
             run.warn(WarningCode.UNCHANGED, diagnosis.meaning, diagnosis.next_step)
+
+    def mark_revoked(self, run: Run, side: ConsumerSide, credentials: Credentials) -> None:
+        """Let every copy of the tokens say that it ended now; values and versions stay. Raises VaultError."""
+        now = run.clock.now()
+        copies = [(PublishTarget(vault_url="", name=run.connection.access_token_name), side.secret)]
+        copies += [(target, secret) for target, secret in side.target_secrets.items()]
+        for place, secret in [
+            *copies,
+            (PublishTarget(vault_url="", name=run.connection.refresh_token_name), credentials.refresh_token_secret),
+        ]:
+            if secret is not None:
+                self._publisher.describe(
+                    place, secret, {**secret.tags, **revoked_tags(now)}, now, run.writing_deadline()
+                )
 
     def _record_success(self, run: Run, side: ConsumerSide, outcome: Outcome) -> None:
         if run.effort is None:

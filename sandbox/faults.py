@@ -77,10 +77,18 @@ class Hold:
     def __init__(self, *, before: bool = True) -> None:
         self.before = before
         self.reached = threading.Event()
+        self.abandoned = False
+        self.met = ""
+        """The request that it met: method, service and path."""
         self._released = threading.Event()
 
     def release(self) -> None:
         """Let it go on."""
+        self._released.set()
+
+    def abandon(self) -> None:
+        """Let it go, without the effect where that is still to come: its sender is no more."""
+        self.abandoned = True
         self._released.set()
 
     def wait(self) -> None:
@@ -148,7 +156,10 @@ class Faults:
     def find(self, service: str, request: Request) -> Action | None:
         """The action for this request."""
         with self._lock:
-            return next((fault.action for fault in self._faults if fault.meets(service, request)), None)
+            action = next((fault.action for fault in self._faults if fault.meets(service, request)), None)
+            if isinstance(action, Hold):
+                action.met = f"{request.method} {service} {request.path}"
+            return action
 
 
 def throttled(action: Throttle) -> Response:

@@ -13,6 +13,7 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from sandbox.blobs import BlobContainer
 from sandbox.canary import Mint
 from sandbox.clock import SandboxClock
 from sandbox.faults import Faults
@@ -51,6 +52,7 @@ class Sandbox:
         self.instance = Instance(self.clock, self._mint, personality)
         self.vaults = {name: KeyVault(name, self.clock, self.identity) for name in vaults}
         self.vault = self.vaults[vaults[0]]
+        self.leases = BlobContainer(self.clock, self.identity)
         self.server = Server(self.faults, self.log, self.clock, latency)
         self._identity_url = ""
         self._directory = tempfile.TemporaryDirectory(prefix="sandbox-")
@@ -68,6 +70,7 @@ class Sandbox:
             "instance", self.instance.handle, tls, lambda request, ended: self.instance.began(request, ended=ended)
         )
         self.instance.url = f"https://127.0.0.1:{port}"
+        self.leases.origin = f"https://127.0.0.1:{self.server.serve('leases', self.leases.handle, tls)}"
         for name, vault in self.vaults.items():
             port = self.server.serve(f"vault:{name}", vault.handle, tls)
             # The SDK checks that the vault's host ends with the challenge's resource.

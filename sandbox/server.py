@@ -139,6 +139,8 @@ class Server:
         interruption = _interruption(action)
         if interruption is not None and interruption.before:
             await self._loop.run_in_executor(None, interruption.do)
+            if isinstance(action, Hold) and action.abandoned:
+                return None
         response = handle(request)
         if interruption is not None and not interruption.before:
             await self._loop.run_in_executor(None, interruption.do)

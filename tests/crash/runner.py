@@ -1,0 +1,58 @@
+"""Forks a prepared process for each run that is to be killed, so that a crash point costs no imports.
+
+Reads one JSON command a line: the environment, the connection, the time. The run prints its process id once it is
+ready, waits for a line, and does what a tick does; the runner prints how it ended. The runs are the product's own:
+its composition root, its transports, its time-outs.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import azure.identity
+import azure.storage.blob  # noqa: F401 - these three are loaded before the fork
+import requests
+
+from refresher.app import App
+from refresher.clock import system_clock
+from refresher.outcome import RunRequest
+from refresher.report import quiet_third_parties
+from refresher.tokens import Trigger
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    quiet_third_parties()
+    for line in sys.stdin:
+        command = json.loads(line)
+        process_id = os.fork()
+        if process_id == 0:
+            run(command)
+        _, status = os.waitpid(process_id, 0)
+        print("ended", os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the protocol
+
+
+def run(command: Mapping[str, Any]) -> None:
+    """Run one connection as the timer does, and end the process."""
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of the process
+    os.environ.update(command["environ"])
+    ahead = datetime.fromisoformat(command["now"]) - datetime.now(UTC)
+    clock = replace(system_clock(), now=lambda: datetime.now(UTC) + ahead, sleep=lambda _: time.sleep(0.001))
+    app = App(os.environ, clock)
+    name = command["connection"]
+    if command["warm"]:
+        # What a worker has after its first tick: connections, the challenge, the identity's token.
+        app.status([name])
+    print("ready", os.getpid(), flush=True)  # noqa: T201 - the protocol
+    sys.stdin.readline()
+    app.refresh([name], RunRequest(trigger=Trigger.TIMER))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
