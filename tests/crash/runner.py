@@ -16,7 +16,7 @@ from typing import Any
 
 import azure.identity
 import azure.storage.blob  # noqa: F401 - these three are loaded before the fork
-import requests
+import requests  # noqa: F401
 
 from refresher.app import App
 from refresher.clock import system_clock
