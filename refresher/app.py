@@ -23,10 +23,11 @@ from refresher.health import ConnectionStatus, State, evaluate
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.outcome import RunReport, RunRequest
 from refresher.policy import Timing
-from refresher.refresh import Refresher
+from refresher.refresh import Authorization, Refresher
 from refresher.report import emit
-from refresher.servicenow import ServiceNow
+from refresher.servicenow import Probe, ServiceNow
 from refresher.settings import Connection, Settings, load_settings
+from refresher.tokens import Secret
 from refresher.vault import CONNECT_TIMEOUT, READ_TIMEOUT, Vault
 
 _T = TypeVar("_T")
@@ -90,6 +91,23 @@ class App:
         """Run the named connections. Raises UnknownConnectionError."""
         return self._run([self.connection(name) for name in names], request)
 
+    def authorize(self, name: str, request: RunRequest, authorization: Authorization) -> RunReport:
+        """Start a new life with what a person brought. Raises UnknownConnectionError."""
+        return self._emitted(self._make_refresher().authorize(self.connection(name), request, authorization))
+
+    def revoke(self, name: str, request: RunRequest) -> RunReport:
+        """Revoke a connection's tokens at ServiceNow. Raises UnknownConnectionError."""
+        return self._emitted(self._make_refresher().revoke(self.connection(name), request))
+
+    def probe(self, names: Iterable[str]) -> tuple[Probe | None, ...]:
+        """Try the stored access tokens; None where there is none. Raises UnknownConnectionError and VaultError."""
+        refresher = self._make_refresher()
+        return self._side_by_side(refresher.probe, tuple(self.connection(name) for name in names))
+
+    def client_id(self, name: str) -> Secret:
+        """The OAuth application's client id. Raises UnknownConnectionError and VaultError."""
+        return self._make_refresher().client_id(self.connection(name))
+
     def due(self) -> tuple[str, ...]:
         """Names of the connections that a tick would do something for; one round of reads each."""
         refresher = self._make_refresher()
@@ -134,11 +152,13 @@ class App:
         refresher = self._make_refresher()
 
         def run(connection: Connection) -> RunReport:
-            report = refresher.run(connection, request)
-            emit(report, self.clock.now())
-            return report
+            return self._emitted(refresher.run(connection, request))
 
         return self._side_by_side(run, tuple(connections))
+
+    def _emitted(self, report: RunReport) -> RunReport:
+        emit(report, self.clock.now())
+        return report
 
     def _side_by_side(self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]) -> tuple[_T, ...]:
         if len(connections) == 1:

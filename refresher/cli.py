@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refresher.diagnosis import diagnose
 from refresher.errors import RefresherError, SettingsError
-from refresher.outcome import ExitCode, RunReport, RunRequest, refresh_exit_code, tick_exit_code
+from refresher.outcome import ExitCode, Outcome, RunReport, RunRequest, refresh_exit_code, tick_exit_code
 from refresher.tokens import Trigger
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error.hint, file=sys.stderr)
         return ExitCode.USAGE
     except RefresherError as error:
-        print(f"{error.message}. {error.hint}", file=sys.stderr)
+        hint = error.hint or diagnose(error.cause, getattr(options, "name", None) or "NAME").next_step
+        print(f"{error.message}. {hint}", file=sys.stderr)
         return ExitCode.USAGE if error.cause == "settings_invalid" else ExitCode.FAILED
     except KeyboardInterrupt:
         print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
@@ -66,6 +68,30 @@ def build_parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", parents=[common, machine], help="say whether the tokens work, and why not")
     status.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
     status.set_defaults(command=_status)
+
+    authorize = commands.add_parser(
+        "authorize", parents=[common, machine], help="start a refresh token's life, as a person"
+    )
+    authorize.add_argument("name", metavar="NAME", help="connection")
+    authorize.add_argument("--grant", required=True, choices=("password", "authorization_code"))
+    authorize.add_argument("--store", action="store_true", help="password: keep user name and password in the vault")
+    authorize.add_argument("--no-browser", action="store_true", help="authorization_code: print the address only")
+    authorize.add_argument(
+        "--port", type=int, default=8400, help="authorization_code: port of the redirect (default: %(default)s)"
+    )
+    authorize.add_argument(
+        "--timeout", type=float, default=300, metavar="SECONDS", help="authorization_code: time to sign in"
+    )
+    authorize.set_defaults(command=_authorize)
+
+    probe = commands.add_parser("probe", parents=[common, machine], help="say whose token it is and whether it works")
+    probe.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
+    probe.set_defaults(command=_probe)
+
+    revoke = commands.add_parser("revoke", parents=[common, machine], help="revoke a connection's tokens")
+    revoke.add_argument("name", metavar="NAME", help="connection")
+    revoke.add_argument("--yes", action="store_true", help="do not ask")
+    revoke.set_defaults(command=_revoke)
     return parser
 
 
@@ -122,6 +148,28 @@ def _status(app: "App", options: argparse.Namespace) -> int:
     if any(status.working is None for status in statuses):
         return ExitCode.FAILED
     return ExitCode.DONE if all(status.working for status in statuses) else ExitCode.NO_WORKING_TOKEN
+
+
+def _authorize(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli_authorize import authorize  # noqa: PLC0415 - loads a web server
+
+    report = authorize(app, options, RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
+    _print_reports(app, (report,), as_json=options.json)
+    return refresh_exit_code((report,))
+
+
+def _probe(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli_authorize import probe  # noqa: PLC0415 - as above
+
+    return probe(app, options)
+
+
+def _revoke(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli_authorize import revoke  # noqa: PLC0415 - as above
+
+    report = revoke(app, options, RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
+    _print_reports(app, (report,), as_json=options.json)
+    return ExitCode.DONE if report.outcome is Outcome.REVOKED else refresh_exit_code((report,))
 
 
 def _progress(options: argparse.Namespace) -> Callable[[str], None]:

@@ -14,6 +14,7 @@ from refresher.errors import VaultError
 from refresher.gather import OpenVault
 from refresher.record import (
     ACCESS_TOKEN_CONTENT_TYPE,
+    CREDENTIAL_CONTENT_TYPE,
     RECORD_CONTENT_TYPE,
     RECORD_VALUE,
     REFRESH_TOKEN_CONTENT_TYPE,
@@ -24,7 +25,7 @@ from refresher.record import (
 )
 from refresher.settings import Connection, PublishTarget
 from refresher.state import ConsumerSide
-from refresher.tokens import Secret
+from refresher.tokens import PasswordCredentials, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,23 @@ class Publisher:
             stored=stored,
             deadline=deadline,
         )
+
+    def write_password(self, connection: Connection, password: PasswordCredentials, deadline: Deadline) -> None:
+        """Store the integration user for the password grant; the password last, since its version is what counts.
+
+        Raises VaultError.
+        """
+        places = ((connection.username_name, password.username), (connection.password_name, password.password))
+        for name, value in places:
+            self._open_vault(self._vault_url).write(
+                name,
+                value,
+                content_type=CREDENTIAL_CONTENT_TYPE,
+                tags={"connection": connection.name},
+                expires_on=None,
+                stored=None,
+                deadline=deadline,
+            )
 
     def write_access_token(
         self, connection: Connection, token: Published, side: ConsumerSide, deadline: Deadline

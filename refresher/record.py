@@ -13,6 +13,7 @@ from refresher.tokens import AccessToken, Grant, Secret, Trigger
 
 ACCESS_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.access-token"  # noqa: S105
 REFRESH_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.refresh-token"  # noqa: S105
+CREDENTIAL_CONTENT_TYPE = "text/plain"
 RECORD_CONTENT_TYPE = "application/vnd.servicenow.refresh-record"
 RECORD_VALUE = "The record is in the tags."
 REVOKED_AT = "revoked-at"

@@ -7,11 +7,13 @@ memory, the refresh token is stored before anything else, and a write that fails
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError
 from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
+from refresher.oauth import TokenRequest
 from refresher.obtain import AuthorizationRequiredError, Conditions, Effort, Obtained, Obtainer, check_token
 from refresher.outcome import Outcome, RunReport, RunRequest
 from refresher.outlook import WarningCode
@@ -27,14 +29,20 @@ from refresher.policy import (
 )
 from refresher.publish import Published, Publisher
 from refresher.run import Run
-from refresher.servicenow import Probe, ServiceNow, Session
+from refresher.servicenow import Probe, ServiceNow
 from refresher.settings import Connection, Settings
 from refresher.state import ConsumerSide, Credentials
 from refresher.store import TokenStore, publish_failed
-from refresher.tokens import ClientCredentials, Grant, Secret, TokenResponse
+from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 
-Ask = Callable[[Session, ClientCredentials, Effort], TokenResponse]
-"""Requests a token with what a person brought."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """What a person brought: how to ask with it, and the password to keep in the vault, if they want that."""
+
+    grant: Grant
+    build: Callable[[ClientCredentials], TokenRequest]
+    keep: PasswordCredentials | None = None
 
 
 class Refresher:
@@ -63,12 +71,12 @@ class Refresher:
         """Run one connection once. Never raises: what went wrong is in the report, with its cause and next step."""
         return self._reported(connection, request, self._run)
 
-    def authorize(self, connection: Connection, request: RunRequest, grant: Grant, ask: Ask) -> RunReport:
+    def authorize(self, connection: Connection, request: RunRequest, authorization: Authorization) -> RunReport:
         """Start a new life with what a person brought: same lease, same probe, same writes as a refresh.
 
-        `ask` requests the token from the open session. Never raises, like `run`.
+        Never raises, like `run`.
         """
-        return self._reported(connection, request, lambda run: self._authorize(run, grant, ask))
+        return self._reported(connection, request, lambda run: self._authorize(run, authorization))
 
     def revoke(self, connection: Connection, request: RunRequest) -> RunReport:
         """Revoke the stored tokens at ServiceNow, and let the vault say so. Never raises, like `run`."""
@@ -120,30 +128,44 @@ class Refresher:
             message = f"unexpected {type(error).__name__}{_origin(error)}"
         return self._failure(run, RefresherError(message, cause=Cause.UNEXPECTED))
 
-    def _authorize(self, run: Run, grant: Grant, ask: Ask) -> RunReport:
+    def _authorize(self, run: Run, authorization: Authorization) -> RunReport:
         with ExitStack() as held:
             self._acquire(run, held)
             run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
             run.credentials = read_credentials()
+            client, grant = run.credentials.client, authorization.grant
             run.effort = Effort(record=run.side.record, grant=grant, grants_tried=(grant,))
+            run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
             with self._servicenow.session(run.connection, run.deadline) as session:
-                response = ask(session, run.credentials.client, run.effort)
-                self._store.keep_refresh_token(run, response, grant)
+                response = session.request_token(
+                    lambda: authorization.build(client),
+                    refusals_tolerated=0,
+                    attempts=run.effort.attempts,
+                    on_wait=lambda _: None,
+                    repeat_lost_answers=False,
+                )
+                # A person can start again, so the stored refresh token gives way only to one that is known to work.
+                run.request.on_progress("trying the new token")
                 probe = check_token(run.connection, session, response)
-                obtained = Obtained(response=response, grant=grant, probe=probe)
-                return self._store.publish(run, run.side, obtained, session)
+                self._store.keep_refresh_token(run, response, grant)
+                if authorization.keep is not None:
+                    self._store.keep_password(run, authorization.keep)
+                return self._store.publish(
+                    run, run.side, Obtained(response=response, grant=grant, probe=probe), session
+                )
 
     def _revoke(self, run: Run) -> RunReport:
         with ExitStack() as held:
             self._acquire(run, held)
             run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
             run.credentials = read_credentials()
-            stored = (run.credentials.refresh_token_secret, run.side.secret)
+            stored = (run.side.secret, run.credentials.refresh_token_secret)
+            tokens = [secret.value.stripped() for secret in stored if secret is not None]
             with self._servicenow.session(run.connection, run.deadline) as session:
-                accepted = [session.revoke(each.value.stripped()) for each in stored if each is not None]
+                known = [session.revoke(token) for token in tokens]
             self._store.mark_revoked(run, run.side, run.credentials)
-            said = f"{sum(accepted)} of {len(accepted)} tokens revoked; ServiceNow did not know the others"
-            return run.report(Outcome.REVOKED, said if not all(accepted) else f"{len(accepted)} tokens revoked")
+            unknown = f"; ServiceNow did not know {known.count(False)} of them" if not all(known) else ""
+            return run.report(Outcome.REVOKED, f"{len(tokens)} tokens revoked at ServiceNow{unknown}")
 
     def _run(self, run: Run) -> RunReport:
         run.request.on_progress("reading the vault")

@@ -73,7 +73,9 @@ class Run:
         stored = self.side.access_token if self.side is not None else None
         expires_at = stored.expires_at if stored is not None else None
         life = stored.life if stored is not None else None
-        if outcome in SUCCESSES and self.access_token is not None:
+        if outcome is Outcome.REVOKED:
+            expires_at, life = now, None
+        elif outcome in SUCCESSES and self.access_token is not None:
             expires_at = max(self.access_token.expires_at, expires_at or self.access_token.expires_at)
             life = (self.access_token.issued_at, expires_at)
         if refresh_at is None and life is not None:

@@ -20,7 +20,7 @@ from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, RefresherError, TokenEndpointError
 from refresher.oauth import LARGEST_BODY, TokenRequest, parse_token_response
 from refresher.retry import Wait, retrying
-from refresher.settings import Connection
+from refresher.settings import SYS_USER_PROBE, Connection
 from refresher.tokens import Secret, TokenResponse
 
 PROBE_ALIVE = frozenset({200, 403, 404})
@@ -160,7 +160,7 @@ class Session:
         return Probe(verdict=Verdict.UNKNOWN)
 
     def _probe_once(self, access_token: Secret) -> Probe:
-        url = f"{self._connection.instance_url}{self._connection.probe_path}"
+        url = f"{self._connection.instance_url}{self._connection.probe_path or SYS_USER_PROBE}"
         headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token.reveal()}"}
         answer = self._send("GET", url, headers=headers)
         transaction_id = answer.headers.get("x-transaction-id")

@@ -183,7 +183,7 @@ class SettingSpec:
     default: str | None = None
 
 
-_SYS_USER_PROBE = (
+SYS_USER_PROBE = (
     "/api/now/table/sys_user?sysparm_query=user_name=javascript:gs.getUserName()"
     "&sysparm_fields=user_name&sysparm_limit=1"
 )
@@ -216,7 +216,7 @@ CONNECTION_KEYS = (
     ),
     SettingSpec(
         name="probe_path",
-        default=_SYS_USER_PROBE,
+        default=SYS_USER_PROBE,
         meaning="path asked with a new token before it is published; empty = do not probe",
     ),
     SettingSpec(

@@ -19,7 +19,7 @@ from refresher.run import Run
 from refresher.servicenow import Session, Verdict
 from refresher.settings import PublishTarget
 from refresher.state import ConsumerSide, Credentials
-from refresher.tokens import AccessToken, Grant, Secret, TokenResponse
+from refresher.tokens import AccessToken, Grant, PasswordCredentials, Secret, TokenResponse
 
 
 class TokenStore:
@@ -132,6 +132,16 @@ class TokenStore:
         if choice is Choice.SAME and side.access_token is not None and side.access_token.confirmed_at is None:
             diagnosis = diagnose(Cause.UNCHANGED, run.connection.name)
             run.warn(WarningCode.UNCHANGED, diagnosis.meaning, diagnosis.next_step)
+
+    def keep_password(self, run: Run, password: PasswordCredentials) -> None:
+        """Store the integration user's name and password, where the vault does not hold them yet."""
+        if run.credentials is None or run.credentials.password == password:
+            return
+        try:
+            self._publisher.write_password(run.connection, password, run.writing_deadline())
+        except VaultError as error:
+            message = f"user name and password could not be stored: {error.message}"
+            run.warn(WarningCode.PASSWORD_NOT_STORED, message, error.hint)
 
     def mark_revoked(self, run: Run, side: ConsumerSide, credentials: Credentials) -> None:
         """Let every copy of the tokens say that it ended now; values and versions stay. Raises VaultError."""
