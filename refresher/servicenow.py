@@ -24,6 +24,8 @@ from refresher.settings import SYS_USER_PROBE, Connection
 from refresher.tokens import Secret, TokenResponse
 
 PROBE_ALIVE = frozenset({200, 403, 404})
+_REVOCATION_ANSWERS = frozenset({200, 400, 404})
+_PASSING = frozenset({429, *range(500, 600)})
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 12.0
 _TOKEN_ATTEMPTS = 4
@@ -172,8 +174,25 @@ class Session:
         return Probe(verdict=Verdict.UNKNOWN, transaction_id=transaction_id)
 
     def revoke(self, token: Secret) -> bool:
-        """Revoke a token; the token stands in the URL, as ServiceNow wants it. Returns whether it was accepted."""
+        """Revoke a token; the token stands in the URL, as ServiceNow wants it. Returns whether it was known.
+
+        Raises TokenEndpointError where the answer does not say that the token is dead now.
+        """
+        for attempt in retrying(self._clock, self._deadline, attempts=_TOKEN_ATTEMPTS):
+            with attempt:
+                return self._revoke_once(token)
+        raise AssertionError  # pragma: no cover - tenacity returns or raises
+
+    def _revoke_once(self, token: Secret) -> bool:
         answer = self._send("GET", self._connection.revocation_endpoint, params={"token": token.reveal()})
+        if answer.status not in _REVOCATION_ANSWERS:
+            message = f"the ServiceNow instance did not confirm the revocation (status {answer.status})"
+            raise TokenEndpointError(
+                message,
+                cause=Cause.INSTANCE_ERROR,
+                transient=answer.status in _PASSING,
+                transaction_id=answer.headers.get("x-transaction-id"),
+            )
         return answer.status == httpx.codes.OK
 
     def _send(

@@ -21,12 +21,15 @@ def real_time() -> Iterator[Sandbox]:
         yield running
 
 
-def run(sandbox: Sandbox | None, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(
+    sandbox: Sandbox | None, *arguments: str, stdin: str | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
     """`python -m refresher …` with a sandbox's environment."""
     environment = {**os.environ, **(sandbox.environ() if sandbox else {}), **settings}
     return subprocess.run(
         [sys.executable, "-m", "refresher", *arguments],
         env=environment,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
