@@ -242,6 +242,7 @@ def _failure(answer: _Answer) -> TokenEndpointError:
         f"the token endpoint answered {answer.status} with {what}",
         Cause.NOT_A_TOKEN,
         hint=_CHECK_ADDRESS,
+        transient=True,
     )
 
 
@@ -293,6 +294,8 @@ def _by_page(answer: _Answer) -> TokenEndpointError | None:
             f"the token endpoint answered {answer.status} with a web page",
             Cause.NOT_A_TOKEN,
             hint=_CHECK_ADDRESS,
+            # A proxy's maintenance page passes; a wrong address fails after a few tries as well as after one.
+            transient=True,
         )
     return None
 

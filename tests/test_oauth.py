@@ -247,7 +247,7 @@ class TestFailure:
     @pytest.mark.parametrize("headers", [{"content-type": "text/html;charset=UTF-8"}, {}])
     def test_a_page_does_not_count_against_the_credentials(self, status: int, headers: dict[str, str]) -> None:
         error = failure(HTML, status=status, headers=headers)
-        assert (error.cause, error.transient, error.refused) == (Cause.NOT_A_TOKEN, False, False)
+        assert (error.cause, error.transient, error.refused) == (Cause.NOT_A_TOKEN, True, False)
         assert error.message == f"the token endpoint answered {status} with a web page"
 
     def test_a_full_session_queue_passes(self) -> None:
