@@ -5,7 +5,6 @@ API session fails; no `Authorization` header on the token endpoint; redirects ar
 failure uses a fresh connection; bodies are read up to a limit. No URL with a query is logged or put into an error.
 """
 
-import json
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import httpx
 
 from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, RefresherError, TokenEndpointError
-from refresher.oauth import LARGEST_BODY, TokenRequest, parse_token_response
+from refresher.oauth import LARGEST_BODY, TokenRequest, parse_probe_user, parse_token_response
 from refresher.retry import Wait, retrying
 from refresher.settings import SYS_USER_PROBE, Connection
 from refresher.tokens import Secret, TokenResponse
@@ -258,16 +257,6 @@ class Session:
             self._client = None
 
 
-def parse_probe_user(body: bytes) -> str | None:
-    """Who the default probe says that the token acts as; None where the answer does not tell."""
-    try:
-        name = json.loads(body)["result"][0]["user_name"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return name if isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_NAME else None
-
-
-_LONGEST_NAME = 100
 _WITHOUT_ANSWER = frozenset({Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT})
 
 
