@@ -22,7 +22,7 @@ def connection(**settings: str) -> Connection:
     return load_settings({**required, **settings}).connections[0]
 
 
-def stored_access_token(value: str = "CANARY-stored", **changes: Any) -> StoredAccessToken:  # noqa: ANN401
+def stored_access_token(value: str = "CANARY-stored", /, **changes: Any) -> StoredAccessToken:  # noqa: ANN401
     """A stored token that lives from noon for an hour."""
     fields = {"version": "v1", "issued_at": NOON, "expires_at": NOON + HOUR, **changes}
     return StoredAccessToken(value=Secret(value), **fields)
