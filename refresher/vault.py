@@ -34,6 +34,7 @@ _T = TypeVar("_T")
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 _ATTEMPTS = 5
+_UNREADABLE = 0
 _FORBIDDEN = 403
 _CONFLICT = 409
 _THROTTLED = 429
@@ -241,9 +242,11 @@ class Vault:
                 cause=Cause.VAULT_FORBIDDEN,
                 hint=f"Give the app's identity the role {role!r} on that secret, and let it through the firewall.",
             )
-        passing = status >= _SERVER_ERRORS or status in {_REQUEST_TIMEOUT, _CONFLICT}
+        # Without a status the SDK could not read the answer: a page, most likely of something on the way.
+        passing = status >= _SERVER_ERRORS or status in {_UNREADABLE, _REQUEST_TIMEOUT, _CONFLICT}
+        answer = str(status) if status else "something that is not its own"
         return VaultError(
-            f"Key Vault answered {status} ({what})",
+            f"Key Vault answered {answer} ({what})",
             cause=Cause.VAULT_UNAVAILABLE,
             hint="The next tick tries again." if passing else "Check the secret's name and the vault's state.",
             transient=passing,

@@ -51,9 +51,15 @@ def nothing_printed_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
+def vaults() -> tuple[str, ...]:
+    """The sandbox's vaults; a test that needs more than one says so by its own fixture of this name."""
+    return ("main",)
+
+
+@pytest.fixture
+def sandbox(vaults: tuple[str, ...]) -> Iterator[Sandbox]:
     """A sandbox whose identity endpoint and CA the process uses."""
-    with Sandbox() as running, environment(running.environ()):
+    with Sandbox(vaults=vaults) as running, environment(running.environ()):
         yield running
 
 
