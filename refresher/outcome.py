@@ -88,6 +88,8 @@ def tick_exit_code(reports: Iterable[RunReport]) -> int:
 
 
 def _tick_code(report: RunReport) -> int:
+    if report.outcome is Outcome.BUSY:
+        return ExitCode.DONE
     if report.outcome is Outcome.AUTHORIZATION_REQUIRED or report.working is False:
         return ExitCode.NO_WORKING_TOKEN
     return ExitCode.FAILED if report.outcome is Outcome.FAILED else ExitCode.DONE

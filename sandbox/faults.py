@@ -55,7 +55,7 @@ class Stall:
 class Interrupt:
     """Do something at the request, before or after its effect: another program's run, say."""
 
-    do: Callable[[], None]
+    do: Callable[[], object]
     before: bool = True
 
 
