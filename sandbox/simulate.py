@@ -31,7 +31,7 @@ from sandbox.direct import DirectSandbox, Killed, Process
 from sandbox.host import direct_app
 from sandbox.personality import Personality
 from sandbox.picture import draw_picture
-from sandbox.trace import DOWNTIME, WITHOUT_TICKS, Trace, draw_trace, length, union, without
+from sandbox.trace import DOWNTIME, WITHOUT_TICKS, Kind, Trace, draw_trace, length, union, without
 from sandbox.weather import TraceWeather
 
 TARGET = "servicenow--action--global--oauth-token"
@@ -77,6 +77,7 @@ SCENARIOS = {
         _scenario("24h", days=1),
         _scenario("100d-rotating", days=100, rotates=True),
         _scenario("24h-rotating", days=1, rotates=True),
+        _scenario("2h-tokens", days=100, minutes=120),
         _scenario("30min-tokens", days=100, minutes=30),
         _scenario("same-token", days=100, same=True),
     )
@@ -94,6 +95,8 @@ class Result:
     down: Spans
     gaps: Spans
     """Without a token that the instance accepts, outside of its own downtime."""
+    platform_away: Spans
+    """No program runs that could refresh, until the first tick after it."""
     runs: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     kills: int = 0
@@ -108,6 +111,11 @@ class Result:
     def availability(self) -> float:
         """Share of those minutes with a token that works."""
         return 1 - length(self.gaps) / self.up_minutes
+
+    @property
+    def minutes_by_platform(self) -> float:
+        """Minutes of the gaps in which the platform of the refresher itself was away."""
+        return length(self.gaps) - length(without(self.gaps, self.platform_away))
 
     @property
     def longest_gap(self) -> float:
@@ -214,7 +222,16 @@ def _sandbox(trace: Trace, scenario: Scenario, who: str) -> tuple[DirectSandbox,
 
 def _result(who: str, trace: Trace, scenario: Scenario) -> Result:
     down = trace.spans(DOWNTIME)
-    return Result(refresher=who, scenario=scenario.name, seed=trace.seed, days=trace.days, down=down, gaps=[])
+    away = [(begins, ends + _TICK) for begins, ends in trace.spans({Kind.PLATFORM_OUTAGE})]
+    return Result(
+        refresher=who,
+        scenario=scenario.name,
+        seed=trace.seed,
+        days=trace.days,
+        down=down,
+        gaps=[],
+        platform_away=union(away),
+    )
 
 
 def _is_healthy(sandbox: DirectSandbox, name: str) -> bool:
@@ -314,21 +331,35 @@ def _print(results: Sequence[Result], options: argparse.Namespace, took: float) 
     down = sum(length(result.down) for result in results) / 2
     print()
     print(f"available: share of the time in which ServiceNow was up (it was down {down / 60:.1f} h of {days:g} days)")
+    product = [result for result in results if result.refresher == "product"]
+    lost, away = _minutes_without(product), sum(result.minutes_by_platform for result in product)
+    print(
+        f"of the product's {lost:.1f} min without a token, {away:.1f} min were outages of the platform, in which no "
+        f"timer fired: {1 - (lost - away) / _up_minutes(product):.4%} without them"
+    )
     for result in results:
         if result.refresher == "product" and not result.healthy_at_the_end:
             print(f"{result.scenario}, seed {result.seed}: the refresh token in the vault is dead at the end")
 
 
 def _print_row(scenario: str, seed: str, who: str, results: Sequence[Result]) -> None:
-    without_token = sum(length(result.gaps) for result in results)
+    without_token = _minutes_without(results)
     longest = max(result.longest_gap for result in results)
     runs = sum(result.runs for result in results)
     share = f"{_availability(results):.4%}"
     print(f"{scenario:<16} {seed:>4}  {who:<14} {share:>10} {_span(without_token):>10} {_span(longest):>9}  {runs}")
 
 
+def _minutes_without(results: Sequence[Result]) -> float:
+    return sum(length(result.gaps) for result in results)
+
+
+def _up_minutes(results: Sequence[Result]) -> float:
+    return sum(result.up_minutes for result in results)
+
+
 def _availability(results: Sequence[Result]) -> float:
-    return 1 - sum(length(result.gaps) for result in results) / sum(result.up_minutes for result in results)
+    return 1 - _minutes_without(results) / _up_minutes(results)
 
 
 def _span(minutes: float) -> str:
@@ -353,6 +384,7 @@ def _as_json(results: Sequence[Result], options: argparse.Namespace) -> dict[str
                 "availability": result.availability,
                 "minutes_without_token": round(length(result.gaps), 3),
                 "longest_gap_minutes": round(result.longest_gap, 3),
+                "minutes_by_platform": round(result.minutes_by_platform, 3),
                 "instance_down_minutes": round(length(result.down), 3),
                 "runs": result.runs,
                 "killed": result.kills,
