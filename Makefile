@@ -12,6 +12,7 @@ NEW_ENOUGH := $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11
 # The stamp's name carries the Python version: another version finds no stamp and makes the environment anew.
 STAMP := $(VENV)/installed-$(VERSION)
 LOCK_VENV := .venv-lock
+INFRA_VENV := .venv-infra
 LOCK := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --python-version 3.11
 
@@ -21,7 +22,7 @@ export PIP_NO_INPUT := 1
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help $(VENV) run serve test check format coverage mutate bench simulate lock clean python FORCE
+.PHONY: help $(VENV) run serve test check format coverage mutate bench infra simulate lock clean python FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[^#\t]*:.*## / { sub(/\$$\(VENV\)/, ".venv", $$1); printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,15 +61,19 @@ mutate: $(STAMP) ## mutation testing of the pure core
 bench: $(STAMP) ## measure: time, requests, memory
 	@$(PY) -m benchmarks $(ARGS)
 
+infra: $(INFRA_VENV)/ready ## check the Bicep files and the workflows
+	@infra/check.sh $(INFRA_VENV)/bin
+
 simulate: $(STAMP) ## months of faults in seconds
 	@$(PY) -m sandbox.simulate $(ARGS)
 
 lock: $(LOCK_VENV)/ready ## pin the dependencies of pyproject.toml anew; ARGS=--upgrade for newer ones
 	$(LOCK) $(ARGS) --output-file requirements.txt pyproject.toml
 	$(LOCK) $(ARGS) --constraint requirements.txt --output-file requirements-dev.txt --group pyproject.toml:dev
+	$(LOCK) $(ARGS) --output-file infra/requirements.txt --group pyproject.toml:infra
 
 clean: ## remove the environment and everything that was made
-	rm -rf $(VENV) .venv-3.* $(LOCK_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
+	rm -rf $(VENV) .venv-3.* $(LOCK_VENV) $(INFRA_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Compiled in parallel and once, here: not by every process that starts first.
@@ -92,6 +97,13 @@ $(LOCK_VENV)/ready: | python
 	@rm -rf $(LOCK_VENV)
 	@$(PYTHON) -m venv $(LOCK_VENV)
 	@$(LOCK_VENV)/bin/python -m pip install --quiet 'uv>=0.9'
+	@touch $@
+
+$(INFRA_VENV)/ready: infra/requirements.txt | python
+	@rm -rf $(INFRA_VENV)
+	@$(PYTHON) -m venv $(INFRA_VENV)
+	@echo "Installing the packages of the infrastructure's checks into $(INFRA_VENV)"
+	@$(INFRA_VENV)/bin/python -m pip install --quiet --require-hashes --requirement infra/requirements.txt
 	@touch $@
 
 FORCE:

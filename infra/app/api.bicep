@@ -1,0 +1,156 @@
+// The function app: Flex Consumption, Python 3.13, one user-assigned identity, every setting that the code reads.
+
+param name string
+param planName string
+param location string
+param zoneRedundant bool
+param tags object
+param identityId string
+param identityClientId string
+param applicationInsightsConnectionString string
+param blobEndpoint string
+param queueEndpoint string
+param deploymentContainerUrl string
+@description('Subnet of the app; empty: no network integration.')
+param subnetId string
+param keyVaultUrl string
+param instanceUrl string
+param connections string
+param grant string
+param fallbackGrant string
+param refreshTokenLifetime int
+param jwt string
+param publishTo string
+param refreshSchedule string
+param refreshIntervalMinutes int
+param probePath string
+param leaseContainerUrl string
+param allowCustomHost bool
+param refreshQueue string
+
+resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_225: by the parameter zoneRedundant, since not every region has zones
+  name: planName
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+    zoneRedundant: zoneRedundant
+  }
+}
+
+resource app 'Microsoft.Web/sites@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_17: its callers are people and monitors with a function key; Flex Consumption has no client certificates
+  // checkov:skip=CKV_AZURE_212: Flex Consumption starts an instance when the timer fires; a tick lost with one is made up five minutes later
+  // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check path; the alert RefreshMissing watches what the app is for
+  // checkov:skip=CKV_AZURE_222: on-call engineers must reach it; every function asks for a key
+  name: name
+  location: location
+  tags: union(tags, { 'azd-service-name': 'refresher' })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    // The keys of its functions guard it; on-call engineers reach it from where they are.
+    publicNetworkAccess: 'Enabled'
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
+    siteConfig: {
+      ftpsState: 'Disabled'
+      http20Enabled: true
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      remoteDebuggingEnabled: false
+    }
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: deploymentContainerUrl
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      runtime: {
+        name: 'python'
+        version: '3.13'
+      }
+      scaleAndConcurrency: {
+        // One instance serves hundreds of connections; more of them only where the queue spreads the work.
+        maximumInstanceCount: 40
+        instanceMemoryMB: 2048
+      }
+    }
+  }
+}
+
+resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_13: these are app settings, not the configuration of a site that the check looks for
+  // checkov:skip=CKV_AZURE_63: these are app settings, not the configuration of a site that the check looks for
+  // checkov:skip=CKV_AZURE_65: these are app settings, not the configuration of a site that the check looks for
+  // checkov:skip=CKV_AZURE_66: these are app settings, not the configuration of a site that the check looks for
+  // checkov:skip=CKV_AZURE_80: these are app settings, not the configuration of a site that the check looks for
+  // checkov:skip=CKV_AZURE_88: these are app settings, not the configuration of a site that the check looks for
+  // checkov:skip=CKV_AZURE_222: these are app settings, not the configuration of a site that the check looks for
+  parent: app
+  name: 'appsettings'
+  properties: {
+    // Of the host: its storage and its telemetry, both as the identity.
+    AzureWebJobsStorage__blobServiceUri: blobEndpoint
+    AzureWebJobsStorage__queueServiceUri: queueEndpoint
+    AzureWebJobsStorage__credential: 'managedidentity'
+    AzureWebJobsStorage__clientId: identityClientId
+    APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsightsConnectionString
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+    // Of the SDK: which identity, and no look at any other credential.
+    AZURE_CLIENT_ID: identityClientId
+    AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
+    // Of the product: docs/settings.md.
+    KEY_VAULT_URL: keyVaultUrl
+    SERVICENOW_INSTANCE_URL: instanceUrl
+    SERVICENOW_CONNECTIONS: connections
+    SERVICENOW_GRANT: grant
+    SERVICENOW_FALLBACK_GRANT: fallbackGrant
+    SERVICENOW_REFRESH_TOKEN_LIFETIME: string(refreshTokenLifetime)
+    SERVICENOW_JWT: jwt
+    PUBLISH_TO: publishTo
+    REFRESH_SCHEDULE: refreshSchedule
+    REFRESH_INTERVAL_MINUTES: string(refreshIntervalMinutes)
+    PROBE_PATH: probePath
+    LEASE_CONTAINER_URL: leaseContainerUrl
+    SERVICENOW_ALLOW_CUSTOM_HOST: string(allowCustomHost)
+    REFRESH_QUEUE: refreshQueue
+  }
+}
+
+// No user name and password may deploy, neither by FTP nor by the deployment site.
+resource ftpCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource scmCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+output name string = app.name
+output url string = 'https://${app.properties.defaultHostName}'

@@ -1,0 +1,19 @@
+// The workbook of infra/workbook.json, beside the workspace that it reads.
+
+param location string
+param tags object
+param workspaceId string
+
+resource workbook 'Microsoft.Insights/workbooks@2022-04-01' = {
+  name: guid(resourceGroup().id, 'servicenow-token-refresher')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    category: 'workbook'
+    displayName: 'ServiceNow token refresher'
+    serializedData: loadTextContent('../workbook.json')
+    sourceId: workspaceId
+    version: '1.0'
+  }
+}
