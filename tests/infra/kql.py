@@ -1,0 +1,43 @@
+"""The conditions of our queries, applied to an event: their `where` lines, and no more of KQL than those use."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+
+FIELD = r"(?:tostring|toint)\(event\.(\w+)\)"
+_STARTS = re.compile(r"Message startswith '(.+)'")
+_EQUALS = re.compile(rf'{FIELD} == "(\w+)"')
+_IN = re.compile(rf"{FIELD} in \((.+)\)")
+_AT_LEAST = re.compile(rf"{FIELD} >= (\d+)")
+
+
+def conditions(query: str) -> list[str]:
+    """The `where` lines that speak of the event: what comes after a summary is about many of them."""
+    lines = [line.strip().removeprefix("| ") for line in query.splitlines()]
+    upto = next((at for at, line in enumerate(lines) if line.startswith("summarize")), len(lines))
+    return [line.removeprefix("where ") for line in lines[:upto] if line.startswith("where ")]
+
+
+def selects(query: str, message: str) -> bool:
+    """Whether a message passes every condition."""
+    return all(_holds(condition, message) for condition in conditions(query))
+
+
+def _holds(condition: str, message: str) -> bool:
+    kinds: list[tuple[re.Pattern[str], Callable[[Mapping[str, object], re.Match[str]], bool]]] = [
+        (_STARTS, lambda _, found: message.startswith(found[1])),
+        (_EQUALS, lambda event, found: event.get(found[1]) == found[2]),
+        (_IN, lambda event, found: f'"{event.get(found[1])}"' in found[2].split(", ")),
+        (_AT_LEAST, lambda event, found: isinstance(value := event.get(found[1]), int) and value >= int(found[2])),
+    ]
+    event = json.loads(message)
+    for pattern, judge in kinds:
+        found = pattern.fullmatch(condition)
+        if found:
+            return judge(event, found)
+    raise AssertionError(f"this condition is of a kind that is not known here: {condition}")
+
+
+def fields(query: str) -> set[str]:
+    """The fields of the event that a query reads."""
+    return set(re.findall(r"event\.(\w+)", query))

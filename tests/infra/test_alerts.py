@@ -1,0 +1,190 @@
+"""The alert rules see the events that the product really emits, and no others."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from refresher.errors import Cause
+from refresher.outcome import SUCCESSES, Outcome
+from refresher.outlook import WarningCode
+from refresher.report import emit_poisoned
+from sandbox import PERSONALITIES, Sandbox
+from sandbox.faults import Fault, Respond
+from tests.conftest import CapturedLog, MakeApp, tick
+from tests.infra.bicep import INFRA, parsed, resource
+from tests.infra.kql import fields, selects
+
+QUERIES = {path.stem: path.read_text("utf-8") for path in sorted((INFRA / "queries").glob("*.kql"))}
+WORKBOOK = json.loads((INFRA / "workbook.json").read_text("utf-8"))
+WORKBOOK_QUERIES = [item["content"]["query"] for item in WORKBOOK["items"] if item["type"] == 3]
+RUNBOOK = INFRA.parent / "docs" / "runbook"
+GENERIC_401 = Respond(401, {"Content-Type": "application/json"}, b'{"error": "server_error"}')
+
+
+def rules() -> list[dict[str, Any]]:
+    """The rules as alerts.bicep lists them."""
+    found: list[dict[str, Any]] = parsed(INFRA / "app" / "alerts.bicep")["variables"]["rules"]["value"]
+    return found
+
+
+def query_file(expression: Any) -> str:  # noqa: ANN401 - a parsed expression has any shape
+    """The file that a rule's query is read from, however deep in replacements."""
+    return re.findall(r"queries/(\w+)\.kql", json.dumps(expression))[0]
+
+
+def messages(log: CapturedLog) -> Iterator[str]:
+    """The product's messages, as the host would pass them on."""
+    for line in log.lines:
+        if line.startswith("refresher "):
+            yield line.split(" ", 2)[2]
+    log.lines.clear()
+
+
+def firing(log: CapturedLog) -> set[str]:
+    """The alerts of which any message since the last look passes the conditions; the dead man's switch apart."""
+    seen = list(messages(log))
+    assert seen
+    return {
+        name
+        for name, query in QUERIES.items()
+        if name != "RefreshMissing" and any(selects(query, message) for message in seen)
+    }
+
+
+def test_every_rule_has_a_query_a_page_of_the_runbook_and_a_name_of_its_own() -> None:
+    names = [rule["name"] for rule in rules()]
+    assert sorted(names) == sorted(QUERIES)
+    for rule in rules():
+        assert query_file(rule["query"]) == rule["name"]
+        assert (RUNBOOK / f"{rule['name']}.md").is_file(), rule["name"]
+    properties = resource("alerts.bicep", "rule").properties
+    assert properties["description"] == "${each.summary} ${runbookUrl}/${each.name}.md"
+    assert properties["actions"]["customProperties"] == {"runbook": "${runbookUrl}/${each.name}.md"}
+
+
+def test_a_good_run_and_a_quiet_one_fire_nothing(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    sandbox.add_connection(username=True)
+    app = make_app(SERVICENOW_FALLBACK_GRANT="password")
+    for expected in (Outcome.REFRESHED, Outcome.NOT_DUE):
+        assert tick(app).outcome is expected
+        assert firing(everything_logged) == set()
+
+
+def test_the_dead_mans_switch_counts_what_really_got_a_token(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    """A quiet tick is no proof; a refresh is, and so is an answer with the same token that serves on."""
+    sandbox.add_connection()
+    app = make_app()
+    counted = []
+    for _ in range(2):
+        tick(app)
+        counted.append([selects(QUERIES["RefreshMissing"], message) for message in messages(everything_logged)][-1])
+    assert counted == [True, False]
+    literals = re.findall(r'"(\w+)"', QUERIES["RefreshMissing"].split("event.outcome")[1].split(")\n")[0])
+    assert {Outcome(each) for each in literals} == SUCCESSES - {Outcome.NOT_DUE, Outcome.PUBLISHED, Outcome.REVOKED}
+
+
+def test_the_dead_mans_switch_is_told_the_connections_and_the_minutes() -> None:
+    for placeholder in ("{connections}", "{minutes}"):
+        assert QUERIES["RefreshMissing"].count(placeholder) == 1
+        assert placeholder in json.dumps(rules()[0]["query"])
+
+
+def test_a_dead_refresh_token_fires_what_needs_a_person(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    secrets = sandbox.add_connection()
+    sandbox.instance.kill_refresh_token(secrets.refresh_token)
+    app = make_app()
+    fired = []
+    for _ in range(3):
+        tick(app)
+        sandbox.clock.advance(timedelta(minutes=5))
+        fired.append(firing(everything_logged))
+    assert "ServiceNowUnauthorized" in fired[0]
+    assert {"AuthorizationRequired", "RefreshFailing", "ServiceNowUnauthorized"} <= fired[2]
+
+
+def test_refusals_in_a_row_fire_while_the_old_token_still_serves(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    sandbox.add_connection(username=True)
+    app = make_app(SERVICENOW_FALLBACK_GRANT="password")
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+    everything_logged.lines.clear()
+    sandbox.faults.add(Fault(action=GENERIC_401, service="instance", path="/oauth_token.do", times=100))
+    assert tick(app).outcome is Outcome.KEPT
+    assert firing(everything_logged) == {"ServiceNowUnauthorized"}
+
+
+def test_a_vault_that_forbids_fires(sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog) -> None:
+    sandbox.add_connection()
+    sandbox.vault.deny("get", "servicenow-client-secret")
+    assert tick(make_app()).cause is Cause.VAULT_FORBIDDEN
+    assert firing(everything_logged) == {"VaultForbidden"}
+
+
+@pytest.mark.parametrize(("hours", "alert"), [(18, "RefreshTokenEnding14Days"), (22, "RefreshTokenEnding3Days")])
+def test_an_end_that_comes_near_fires(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, hours: int, alert: str
+) -> None:
+    sandbox.instance.personality = PERSONALITIES["refresh_token_of_a_day"]
+    sandbox.add_connection()
+    app = make_app(SERVICENOW_REFRESH_TOKEN_LIFETIME="86400")
+    tick(app)
+    everything_logged.lines.clear()
+    sandbox.clock.advance(timedelta(hours=hours))
+    tick(app)
+    assert firing(everything_logged) == {alert}
+
+
+def test_a_poisoned_message_fires(everything_logged: CapturedLog) -> None:
+    emit_poisoned(b"servicenow")
+    assert firing(everything_logged) == {"RefreshMessagePoisoned"}
+
+
+def test_queries_read_fields_that_are_emitted_and_compare_with_values_that_exist(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    secrets = sandbox.add_connection()
+    sandbox.instance.kill_refresh_token(secrets.refresh_token)
+    app = make_app()
+    tick(app)
+    tick(app)
+    sandbox.add_connection()
+    tick(app)
+    emit_poisoned(b"servicenow")
+    emitted = {field for message in messages(everything_logged) for field in json.loads(message)}
+    known = {each.value for kind in (Outcome, Cause, WarningCode) for each in kind}
+    for query in (*QUERIES.values(), *WORKBOOK_QUERIES):
+        assert fields(query) <= emitted, query
+        compared = re.findall(r"event\.(?:outcome|cause|warning)\) (?:==|!?in) (.+)", query)
+        assert {literal for text in compared for literal in re.findall(r'"(\w+)"', text)} <= known, query
+
+
+def test_the_burst_alert_knows_every_cause_of_a_401() -> None:
+    literals = {
+        Cause(each) for each in re.findall(r'"(\w+)"', QUERIES["ServiceNowUnauthorized"].split("event.cause")[1])
+    }
+    assert literals == {
+        Cause.ACCESS_DENIED,
+        Cause.INVALID_CLIENT,
+        Cause.INVALID_GRANT,
+        Cause.REFRESH_TOKEN_REFUSED,
+        Cause.PASSWORD_REFUSED,
+        Cause.TOKEN_REJECTED,
+    }
+
+
+def test_the_workbook_shows_what_an_operator_asks_first() -> None:
+    titles = " ".join(item["content"]["title"] for item in WORKBOOK["items"] if item["type"] == 3)
+    for subject in ("Coverage", "Outcomes", "Duration", "Remaining lives", "Failures by cause"):
+        assert subject in titles

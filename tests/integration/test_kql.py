@@ -1,0 +1,54 @@
+"""Every query, read by Microsoft's own KQL language service: it parses, and its columns are there."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.test_alerts import QUERIES, WORKBOOK_QUERIES
+
+HERE = Path(__file__).parent
+TELEMETRY = (HERE.parents[1] / "docs" / "telemetry.md").read_text("utf-8")
+DOCUMENTED = re.findall(r"```kusto\n(.*?)```", TELEMETRY, re.DOTALL)
+
+
+def analysed(queries: list[str]) -> list[dict[str, list[str]]]:
+    """What the language service says of each query."""
+    if shutil.which("node") is None:
+        pytest.skip("Node.js is not installed: the KQL language service cannot be run")
+    if not (HERE / "node_modules" / "@kusto").exists():
+        pytest.skip("the KQL language service is not installed: run npm ci in tests/integration")
+    finished = subprocess.run(
+        ["node", str(HERE / "kql.mjs")],  # noqa: S607 - whichever Node is first in PATH
+        input=json.dumps(queries),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    answers: list[dict[str, list[str]]] = json.loads(finished.stdout)
+    return answers
+
+
+def filled(query: str) -> str:
+    """A query as the deployment sends it."""
+    return query.replace("{connections}", '"servicenow", "servicenow-hr"').replace("{minutes}", "65")
+
+
+def test_the_language_service_finds_what_is_wrong() -> None:
+    misspelt, wrong_column = analysed(["AppTraces | wher true", "AppTraces | where Mesage == ''"])
+    assert misspelt["problems"]
+    assert wrong_column["problems"]
+
+
+def test_every_query_is_valid_and_every_alert_tells_its_connection() -> None:
+    queries = [*(filled(query) for query in QUERIES.values()), *WORKBOOK_QUERIES, *DOCUMENTED]
+    answers = analysed(queries)
+    assert len(DOCUMENTED) >= 3
+    for query, answer in zip(queries, answers, strict=True):
+        assert answer["problems"] == [], query
+    for name, answer in zip(QUERIES, answers, strict=False):
+        assert "connection" in answer["columns"], name
