@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from refresher.coverage import Life, recall
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause
 from refresher.outcome import Outcome
 from refresher.outlook import Warning_, foresee
 from refresher.policy import NotDue, Timing, Urgency, decide_refresh, evaluate_urgency, refresh_time, renewal_time
-from refresher.record import StoredRefreshToken
+from refresher.record import StoredAccessToken, StoredRefreshToken
 from refresher.settings import Connection
 from refresher.state import ConsumerSide
 from refresher.tokens import Grant
@@ -47,6 +48,8 @@ class ConnectionStatus:
     message: str
     next_step: str | None = None
     cause: str | None = None
+    lives: tuple[Life, ...] = ()
+    """Lives of the tokens of the last day, the current one last, as far as they are known."""
     issued_at: datetime | None = None
     expires_at: datetime | None = None
     refresh_at: datetime | None = None
@@ -80,6 +83,7 @@ def evaluate(
         message=_MESSAGES[state],
         next_step=_next_step(state, cause, connection.name),
         cause=cause.value if cause else None,
+        lives=_lives(token),
         issued_at=token.issued_at if token else None,
         expires_at=token.expires_at if token else None,
         refresh_at=refresh_time(connection.name, *life, timing) if life else None,
@@ -166,6 +170,12 @@ def _refresh_token_then(connection: Connection, refresh_token: StoredRefreshToke
     if other is not None:
         return f"tokens come by grant {other}"
     return f"refreshing stops, unless a person runs: python -m refresher authorize {connection.name}"
+
+
+def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:
+    if token is None or token.issued_at is None or token.expires_at is None:
+        return ()
+    return (*recall(token.recent, token.issued_at), (token.issued_at, token.expires_at))
 
 
 def _unconfirmed(side: ConsumerSide) -> bool:

@@ -49,6 +49,8 @@ class StoredAccessToken:
     grant: Grant | None = None
     trigger: str | None = None
     run_id: str | None = None
+    recent: str | None = None
+    """What its tag tells of the tokens before it (`coverage.recall`)."""
 
     @property
     def life(self) -> tuple[datetime, datetime] | None:
@@ -160,6 +162,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         grant=Grant(grant) if grant in set(Grant) else None,
         trigger=secret.tags.get("trigger"),
         run_id=secret.tags.get("run-id"),
+        recent=secret.tags.get("recent") if consistent else None,
     )
 
 
@@ -171,6 +174,7 @@ def access_token_tags(
     trigger: Trigger,
     reason: str | None = None,
     confirmed_at: datetime | None = None,
+    recent: str | None = None,
 ) -> dict[str, str]:
     """Tags of an access-token secret."""
     tags = {
@@ -183,6 +187,8 @@ def access_token_tags(
     }
     if confirmed_at is not None:
         tags["confirmed-at"] = format_instant(confirmed_at)
+    if recent:
+        tags["recent"] = recent
     if reason:
         tags["reason"] = reason[:_LONGEST_TAG]
     return tags

@@ -47,6 +47,7 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "message": status.message,
             "next_step": status.next_step,
             "cause": status.cause,
+            "lives": [[_instant(begins), _instant(ends)] for begins, ends in status.lives],
             "issued_at": _instant(status.issued_at),
             "expires_at": _instant(status.expires_at),
             "refresh_at": _instant(status.refresh_at),

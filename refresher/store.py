@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from refresher.coverage import remember
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, VaultError
 from refresher.obtain import Obtained
@@ -110,7 +111,7 @@ class TokenStore:
         return session.probe(stored.value).verdict is Verdict.REJECTED
 
     def _to_publish(self, run: Run, side: ConsumerSide, new: AccessToken, choice: Choice, now: datetime) -> Published:
-        stored, confirmed_at = side.access_token, None
+        stored, confirmed_at, recent = side.access_token, None, None
         token = new
         if stored is not None and choice is not Choice.NEW:
             issued_at = stored.issued_at or new.issued_at
@@ -118,6 +119,9 @@ class TokenStore:
             grant = stored.grant or new.grant
             token = AccessToken(value=stored.value, issued_at=issued_at, expires_at=expires_at, grant=grant)
             confirmed_at = now
+            recent = stored.recent
+        elif stored is not None and stored.issued_at is not None and stored.expires_at is not None:
+            recent = remember(stored.recent, (stored.issued_at, stored.expires_at), new.issued_at)
         tags = access_token_tags(
             token,
             connection=run.connection.name,
@@ -125,6 +129,7 @@ class TokenStore:
             trigger=run.request.trigger,
             reason=run.request.reason,
             confirmed_at=confirmed_at,
+            recent=recent,
         )
         return Published(value=token.value, tags=tags, expires_on=token.expires_at)
 

@@ -14,32 +14,25 @@ from typing import TypeVar
 
 from azure.core.exceptions import (
     AzureError,
-    ClientAuthenticationError,
     HttpResponseError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.keyvault.secrets import KeyVaultSecret, SecretClient
+from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
 from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, VaultError
-from refresher.oauth import parse_retry_after
 from refresher.record import StoredSecret
 from refresher.retry import retrying
 from refresher.tokens import Secret
+from refresher.vault_errors import BeingRecoveredError, missing, no_identity, translate
 
 _T = TypeVar("_T")
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 _ATTEMPTS = 5
-_UNREADABLE = 0
-_FORBIDDEN = 403
-_CONFLICT = 409
-_THROTTLED = 429
-_SERVER_ERRORS = 500
-_REQUEST_TIMEOUT = 408
 
 
 class Gate:
@@ -124,7 +117,7 @@ class Vault:
                 return written.properties.version or ""
             except VaultError as error:
                 uncertain = error.cause is Cause.VAULT_UNAVAILABLE and error.sent
-                if isinstance(error, _BeingRecoveredError) and error.recover:
+                if isinstance(error, BeingRecoveredError) and error.recover:
                     self._recover(name, deadline)
                 raise
 
@@ -153,6 +146,31 @@ class Vault:
             )
 
         self._retrying(patch, deadline)
+
+    def versions(self, name: str, deadline: Deadline) -> tuple[StoredSecret, ...]:
+        """All versions of a secret, in no order that means anything, without their values. Raises VaultError.
+
+        Key Vault lists them by version id, 25 to a page; only their tags say which came when.
+        """
+
+        def list_all() -> tuple[StoredSecret, ...]:
+            def pages(**limits: float) -> tuple[StoredSecret, ...]:
+                listed = self._client.list_properties_of_secret_versions(name, **limits)
+                return tuple(_described(name, properties, value="") for properties in listed)
+
+            return self._call("list", name, deadline, pages)
+
+        return self._retrying(list_all, deadline)
+
+    def is_deleted(self, name: str, deadline: Deadline) -> bool:
+        """Whether the name is soft-deleted. Raises VaultError."""
+        try:
+            self._call("list", name, deadline, lambda **limits: self._client.get_deleted_secret(name, **limits))
+        except VaultError as error:
+            if error.cause is Cause.SECRET_MISSING:
+                return False
+            raise
+        return True
 
     def close(self) -> None:
         """Close the connections."""
@@ -195,9 +213,11 @@ class Vault:
                 connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
             )
         except ResourceNotFoundError:
-            failure = _missing(name, self.url)
+            failure = missing(name, self.url)
         except HttpResponseError as error:
-            failure = self._translate(operation, name, error)
+            failure = translate(operation, name, self.url, error, self._clock.now())
+            if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
+                self._gate.close(failure.retry_after)
         except (ServiceRequestError, ServiceResponseError) as error:
             failure = VaultError(
                 f"{self.url} did not answer ({operation} of secret {name})",
@@ -208,107 +228,19 @@ class Vault:
             )
         except (AzureError, JSONDecodeError):
             # An identity endpoint that answers 500 with an empty body lets a bare JSONDecodeError out of the SDK.
-            failure = _no_identity()
+            failure = no_identity()
         raise failure
-
-    def _translate(self, operation: str, name: str, error: HttpResponseError) -> VaultError:
-        if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-            return _no_identity()
-        status = error.status_code or 0
-        code = _inner_code(error)
-        what = f"{operation} of secret {name} in {self.url}"
-        if status == _THROTTLED:
-            retry_after = _retry_after(error, self._clock) or 1.0
-            self._gate.close(retry_after)
-            return VaultError(
-                f"Key Vault throttles requests ({what})",
-                cause=Cause.VAULT_THROTTLED,
-                hint="The next tick tries again; look for other heavy users of this vault.",
-                transient=True,
-                retry_after=retry_after,
-            )
-        if status == _CONFLICT and code in _RECOVERABLE:
-            return _BeingRecoveredError(what, recover=code == "ObjectIsDeletedButRecoverable")
-        if status == _FORBIDDEN and code == "SecretDisabled":
-            return VaultError(
-                f"the newest version of secret {name} in {self.url} is disabled",
-                cause=Cause.SECRET_DISABLED,
-                hint=f"Enable it (az keyvault secret set-attributes --name {name} --enabled true) or store a new one.",
-            )
-        if status in {401, _FORBIDDEN}:
-            role = "Key Vault Secrets User" if operation == "get" else "Key Vault Secrets Officer"
-            return VaultError(
-                f"Key Vault refused {what}",
-                cause=Cause.VAULT_FORBIDDEN,
-                hint=f"Give the app's identity the role {role!r} on that secret, and let it through the firewall.",
-            )
-        # Without a status the SDK could not read the answer: a page, most likely of something on the way.
-        passing = status >= _SERVER_ERRORS or status in {_UNREADABLE, _REQUEST_TIMEOUT, _CONFLICT}
-        answer = str(status) if status else "something that is not its own"
-        return VaultError(
-            f"Key Vault answered {answer} ({what})",
-            cause=Cause.VAULT_UNAVAILABLE,
-            hint="The next tick tries again." if passing else "Check the secret's name and the vault's state.",
-            transient=passing,
-            retry_after=_retry_after(error, self._clock),
-        )
-
-
-_RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered"})
-_RECOVERY_TAKES = 1.0
-
-
-class _BeingRecoveredError(VaultError):
-    """A soft-deleted name stands in the way of a write; recovering it takes a moment."""
-
-    def __init__(self, what: str, *, recover: bool) -> None:
-        super().__init__(
-            f"the name is soft-deleted ({what})",
-            cause=Cause.VAULT_UNAVAILABLE,
-            hint="Recover the secret (az keyvault secret recover) or purge it.",
-            transient=True,
-            retry_after=_RECOVERY_TAKES,
-            sent=False,
-        )
-        self.recover = recover
-
-
-def _missing(name: str, url: str) -> VaultError:
-    return VaultError(
-        f"secret {name} is not in {url}",
-        cause=Cause.SECRET_MISSING,
-        hint=f"Store it: az keyvault secret set --vault-name VAULT --name {name} --file FILE",
-    )
-
-
-def _no_identity() -> VaultError:
-    return VaultError(
-        "no token for Key Vault could be had from the identity endpoint",
-        cause=Cause.IDENTITY_UNAVAILABLE,
-        hint="Check the app's managed identity and AZURE_CLIENT_ID; on a laptop, run az login.",
-        transient=True,
-        sent=False,
-    )
-
-
-def _inner_code(error: HttpResponseError) -> str | None:
-    inner = getattr(error.error, "innererror", None)
-    code = inner.get("code") if isinstance(inner, Mapping) else None
-    return code if isinstance(code, str) else None
-
-
-def _retry_after(error: HttpResponseError, clock: Clock) -> float | None:
-    headers = getattr(error.response, "headers", None) or {}
-    value = headers.get("Retry-After")
-    return parse_retry_after(value, clock.now()) if isinstance(value, str) else None
 
 
 def _stored(secret: KeyVaultSecret) -> StoredSecret:
-    properties = secret.properties
+    return _described(secret.name or "", secret.properties, secret.value or "")
+
+
+def _described(name: str, properties: SecretProperties, value: str) -> StoredSecret:
     return StoredSecret(
-        name=secret.name or "",
+        name=name,
         version=properties.version or "",
-        value=Secret(secret.value or ""),
+        value=Secret(value),
         content_type=properties.content_type,
         created_on=properties.created_on,
         expires_on=properties.expires_on,

@@ -67,6 +67,7 @@ def test_levels_are_those_that_the_docs_say(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
 ) -> None:
     secrets = sandbox.add_connection()
+    assert secrets.refresh_token
     app = make_app()
     seen = {}
     for _ in range(2):

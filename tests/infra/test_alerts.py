@@ -33,7 +33,8 @@ def rules() -> list[dict[str, Any]]:
 
 def query_file(expression: Any) -> str:  # noqa: ANN401 - a parsed expression has any shape
     """The file that a rule's query is read from, however deep in replacements."""
-    return re.findall(r"queries/(\w+)\.kql", json.dumps(expression))[0]
+    (name,) = re.findall(r"queries/(\w+)\.kql", json.dumps(expression))
+    return str(name)
 
 
 def messages(log: CapturedLog) -> Iterator[str]:
@@ -101,6 +102,7 @@ def test_a_dead_refresh_token_fires_what_needs_a_person(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
 ) -> None:
     secrets = sandbox.add_connection()
+    assert secrets.refresh_token
     sandbox.instance.kill_refresh_token(secrets.refresh_token)
     app = make_app()
     fired = []
@@ -155,6 +157,7 @@ def test_queries_read_fields_that_are_emitted_and_compare_with_values_that_exist
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
 ) -> None:
     secrets = sandbox.add_connection()
+    assert secrets.refresh_token
     sandbox.instance.kill_refresh_token(secrets.refresh_token)
     app = make_app()
     tick(app)

@@ -1,0 +1,109 @@
+"""What an answer of Key Vault means: one cause, one sentence, and what to do; none of the SDK's text is in it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+
+from refresher.errors import Cause, VaultError
+from refresher.oauth import parse_retry_after
+
+_UNREADABLE = 0
+_FORBIDDEN = 403
+_CONFLICT = 409
+_THROTTLED = 429
+_SERVER_ERRORS = 500
+_REQUEST_TIMEOUT = 408
+_RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered"})
+_RECOVERY_TAKES = 1.0
+
+
+class BeingRecoveredError(VaultError):
+    """A soft-deleted name stands in the way of a write; recovering it takes a moment."""
+
+    def __init__(self, what: str, *, recover: bool) -> None:
+        super().__init__(
+            f"the name is soft-deleted ({what})",
+            cause=Cause.VAULT_UNAVAILABLE,
+            hint="Recover the secret (az keyvault secret recover) or purge it.",
+            transient=True,
+            retry_after=_RECOVERY_TAKES,
+            sent=False,
+        )
+        self.recover = recover
+
+
+def translate(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
+    """The error that an answer of Key Vault means, none of its text with it."""
+    if isinstance(error, ClientAuthenticationError) and error.status_code is None:
+        return no_identity()
+    status = error.status_code or 0
+    code = _inner_code(error)
+    what = f"{operation} of secret {name} in {url}"
+    if status == _THROTTLED:
+        retry_after = retry_after_of(error, now) or 1.0
+        return VaultError(
+            f"Key Vault throttles requests ({what})",
+            cause=Cause.VAULT_THROTTLED,
+            hint="The next tick tries again; look for other heavy users of this vault.",
+            transient=True,
+            retry_after=retry_after,
+        )
+    if status == _CONFLICT and code in _RECOVERABLE:
+        return BeingRecoveredError(what, recover=code == "ObjectIsDeletedButRecoverable")
+    if status == _FORBIDDEN and code == "SecretDisabled":
+        return VaultError(
+            f"the newest version of secret {name} in {url} is disabled",
+            cause=Cause.SECRET_DISABLED,
+            hint=f"Enable it (az keyvault secret set-attributes --name {name} --enabled true) or store a new one.",
+        )
+    if status in {401, _FORBIDDEN}:
+        role = "Key Vault Secrets User" if operation == "get" else "Key Vault Secrets Officer"
+        return VaultError(
+            f"Key Vault refused {what}",
+            cause=Cause.VAULT_FORBIDDEN,
+            hint=f"Give the app's identity the role {role!r} on that secret, and let it through the firewall.",
+        )
+    # Without a status the SDK could not read the answer: a page, most likely of something on the way.
+    passing = status >= _SERVER_ERRORS or status in {_UNREADABLE, _REQUEST_TIMEOUT, _CONFLICT}
+    answer = str(status) if status else "something that is not its own"
+    return VaultError(
+        f"Key Vault answered {answer} ({what})",
+        cause=Cause.VAULT_UNAVAILABLE,
+        hint="The next tick tries again." if passing else "Check the secret's name and the vault's state.",
+        transient=passing,
+        retry_after=retry_after_of(error, now),
+    )
+
+
+def missing(name: str, url: str) -> VaultError:
+    """There is no such secret."""
+    return VaultError(
+        f"secret {name} is not in {url}",
+        cause=Cause.SECRET_MISSING,
+        hint=f"Store it: az keyvault secret set --vault-name VAULT --name {name} --file FILE",
+    )
+
+
+def no_identity() -> VaultError:
+    """The identity endpoint gave no token."""
+    return VaultError(
+        "no token for Key Vault could be had from the identity endpoint",
+        cause=Cause.IDENTITY_UNAVAILABLE,
+        hint="Check the app's managed identity and AZURE_CLIENT_ID; on a laptop, run az login.",
+        transient=True,
+        sent=False,
+    )
+
+
+def _inner_code(error: HttpResponseError) -> str | None:
+    inner = getattr(error.error, "innererror", None)
+    code = inner.get("code") if isinstance(inner, Mapping) else None
+    return code if isinstance(code, str) else None
+
+
+def retry_after_of(error: HttpResponseError, now: datetime) -> float | None:
+    """Seconds that the vault asked to wait, where it did."""
+    headers = getattr(error.response, "headers", None) or {}
+    value = headers.get("Retry-After")
+    return parse_retry_after(value, now) if isinstance(value, str) else None
