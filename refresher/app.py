@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +17,13 @@ import httpx
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
+from refresher.checks import Check
 from refresher.clock import Clock, Deadline, system_clock
+from refresher.doctor import Doctor
 from refresher.errors import Cause, RefresherError, VaultError
 from refresher.gather import Gatherer
 from refresher.health import ConnectionStatus, State, evaluate
+from refresher.history import History, read_history
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.outcome import RunReport, RunRequest
 from refresher.policy import Timing
@@ -33,6 +37,8 @@ from refresher.vault import CONNECT_TIMEOUT, READ_TIMEOUT, Vault
 _T = TypeVar("_T")
 _CONNECTIONS_AT_ONCE = 16
 _REQUESTS_AT_ONCE = 64
+_LISTING_TAKES = timedelta(minutes=2)
+"""A year of refreshes is some 400 pages of versions."""
 
 
 class UnknownConnectionError(RefresherError):
@@ -130,6 +136,26 @@ class App:
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
         return self._side_by_side(self._status_of, connections)
 
+    def history(self, name: str) -> History:
+        """What was published when, from the versions. Raises UnknownConnectionError and VaultError."""
+        connection = self.connection(name)
+        vault = self.open_vault(self.settings.vault_url)
+        versions = vault.versions(connection.access_token_name, Deadline(self.clock, _LISTING_TAKES))
+        return read_history(connection.name, versions, self.clock.now())
+
+    def doctor(self) -> tuple[Check, ...]:
+        """Try every precondition. Raises SettingsError."""
+        settings = self.settings
+        return Doctor(
+            settings,
+            self.clock,
+            open_vault=self.open_vault,
+            credential=self.credential,
+            servicenow=self._make_servicenow(),
+            lease=self._make_lease(settings),
+            executor=self._request_pool(),
+        ).examine()
+
     def _status_of(self, connection: Connection) -> ConnectionStatus:
         settings = self.settings
         timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
@@ -187,11 +213,14 @@ class App:
                     settings,
                     self.clock,
                     open_vault=self.open_vault,
-                    servicenow=ServiceNow(self.clock, transport=self._instance_transport),
+                    servicenow=self._make_servicenow(),
                     lease=self._make_lease(settings),
                     executor=self._request_pool(),
                 )
             return self._refresher
+
+    def _make_servicenow(self) -> ServiceNow:
+        return ServiceNow(self.clock, transport=self._instance_transport)
 
     def _make_lease(self, settings: Settings) -> Lease:
         if self._lease is not None:

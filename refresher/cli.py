@@ -8,91 +8,72 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refresher.cli_parser import build_parser
 from refresher.diagnosis import diagnose
-from refresher.errors import RefresherError, SettingsError
+from refresher.errors import Cause, RefresherError, SettingsError
 from refresher.outcome import ExitCode, Outcome, RunReport, RunRequest, refresh_exit_code, tick_exit_code
 from refresher.tokens import Trigger
 
 if TYPE_CHECKING:
     from refresher.app import App
 
-Command = Callable[["App", argparse.Namespace], int]
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = build_parser().parse_args(arguments)
     logging.getLogger("refresher").addHandler(logging.NullHandler())
-    command: Command = options.command
     try:
-        environ = read_environment(options.settings)
-        return command(_make_app(environ), options)
-    except SettingsError as error:
+        return _run(options)
+    except KeyboardInterrupt:
+        print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a person gets a sentence; what it says may hold a secret
+        if options.debug:
+            _print_origin(error)
+        print(
+            f"{type(error).__name__}: something happened that this program does not know. "
+            "The same command with --debug says where; please report that.",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    command = COMMANDS[options.command]
+    try:
+        return command(_make_app(read_environment(options.settings)), options)
+    except RefresherError as error:
+        if options.debug:
+            _print_origin(error)
+        return _explain(error, options)
+
+
+def _explain(error: RefresherError, options: argparse.Namespace) -> int:
+    if isinstance(error, SettingsError):
         for problem in error.problems:
             print(f"settings: {problem}", file=sys.stderr)
         print(error.hint, file=sys.stderr)
         return ExitCode.USAGE
-    except RefresherError as error:
-        hint = error.hint or diagnose(error.cause, getattr(options, "name", None) or "NAME").next_step
-        print(f"{error.message}. {hint}", file=sys.stderr)
-        return ExitCode.USAGE if error.cause == "settings_invalid" else ExitCode.FAILED
-    except KeyboardInterrupt:
-        print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
-        return 130
+    hint = error.hint or diagnose(error.cause, getattr(options, "name", None) or "NAME").next_step
+    print(f"{error.message}. {hint}", file=sys.stderr)
+    return ExitCode.USAGE if error.cause is Cause.SETTINGS_INVALID else ExitCode.FAILED
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--settings", type=Path, metavar="FILE", help="read settings from a local.settings.json")
-    machine = argparse.ArgumentParser(add_help=False)
-    machine.add_argument("--json", action="store_true", help="print JSON for a machine")
-    parser = argparse.ArgumentParser(
-        prog="python -m refresher", description="Keeps a working ServiceNow OAuth token in Azure Key Vault."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    tick = commands.add_parser("tick", parents=[common, machine], help="do what the timer does: refresh what is due")
-    tick.set_defaults(command=_tick)
-
-    refresh = commands.add_parser("refresh", parents=[common, machine], help="refresh one connection, or all")
-    refresh.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
-    refresh.add_argument("--force", action="store_true", help="also where nothing is due")
-    refresh.add_argument("--reason", metavar="TEXT", help="why; kept in the log and the token's tags")
-    refresh.set_defaults(command=_refresh)
-
-    status = commands.add_parser("status", parents=[common, machine], help="say whether the tokens work, and why not")
-    status.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
-    status.set_defaults(command=_status)
-
-    authorize = commands.add_parser(
-        "authorize", parents=[common, machine], help="start a refresh token's life, as a person"
-    )
-    authorize.add_argument("name", metavar="NAME", help="connection")
-    authorize.add_argument("--grant", required=True, choices=("password", "authorization_code"))
-    authorize.add_argument("--store", action="store_true", help="password: keep user name and password in the vault")
-    authorize.add_argument("--no-browser", action="store_true", help="authorization_code: print the address only")
-    authorize.add_argument(
-        "--port", type=int, default=8400, help="authorization_code: port of the redirect (default: %(default)s)"
-    )
-    authorize.add_argument(
-        "--timeout", type=float, default=300, metavar="SECONDS", help="authorization_code: time to sign in"
-    )
-    authorize.set_defaults(command=_authorize)
-
-    probe = commands.add_parser("probe", parents=[common, machine], help="say whose token it is and whether it works")
-    probe.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
-    probe.set_defaults(command=_probe)
-
-    revoke = commands.add_parser("revoke", parents=[common, machine], help="revoke a connection's tokens")
-    revoke.add_argument("name", metavar="NAME", help="connection")
-    revoke.add_argument("--yes", action="store_true", help="do not ask")
-    revoke.set_defaults(command=_revoke)
-    return parser
+def _print_origin(error: BaseException | None) -> None:
+    """Where an error and those before it were raised: places and types, none of their words."""
+    while error is not None:
+        print(f"{type(error).__name__}, raised at", file=sys.stderr)
+        for frame in traceback.extract_tb(error.__traceback__):
+            print(f"  {frame.filename}:{frame.lineno} in {frame.name}", file=sys.stderr)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def read_environment(settings_file: Path | None) -> Mapping[str, str]:
@@ -133,21 +114,51 @@ def _refresh(app: "App", options: argparse.Namespace) -> int:
 
 
 def _status(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli_view import show_statuses  # noqa: PLC0415 - a view of this command's own
     from refresher.render import status_body  # noqa: PLC0415 - serves JSON only
 
-    statuses = app.status([options.name] if options.name else None)
-    if options.json:
-        print(json.dumps({"connections": [status_body(status) for status in statuses]}, indent=2))
-    else:
-        for status in statuses:
-            print(f"{status.connection}: {status.state}: {status.message}")
-            if status.expires_at is not None:
-                print(f"  ends {status.expires_at:%Y-%m-%d %H:%M:%S} UTC")
-            if status.next_step:
-                print(f"  next: {status.next_step}")
+    names = [options.name] if options.name else None
+    while True:
+        statuses = app.status(names)
+        if options.json:
+            print(json.dumps({"connections": [status_body(status) for status in statuses]}, indent=2), flush=True)
+        else:
+            if options.watch and sys.stdout.isatty():
+                print("\033[2J\033[H", end="")
+            show_statuses(statuses, app.clock.now())
+        if not options.watch:
+            break
+        app.clock.sleep(options.every)
     if any(status.working is None for status in statuses):
         return ExitCode.FAILED
     return ExitCode.DONE if all(status.working for status in statuses) else ExitCode.NO_WORKING_TOKEN
+
+
+def _history(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli_view import show_history  # noqa: PLC0415 - a view of this command's own
+    from refresher.render import history_body  # noqa: PLC0415 - serves JSON only
+
+    names = [options.name] if options.name else [connection.name for connection in app.settings.connections]
+    histories = [app.history(name) for name in names]
+    if options.json:
+        print(json.dumps({"connections": [history_body(history) for history in histories]}, indent=2))
+    else:
+        for history in histories:
+            show_history(history, app.clock.now(), options.limit)
+    return ExitCode.DONE
+
+
+def _doctor(app: "App", options: argparse.Namespace) -> int:
+    from refresher.checks import Verdict  # noqa: PLC0415 - for this command only
+    from refresher.cli_view import show_checks  # noqa: PLC0415 - a view of this command's own
+    from refresher.render import check_body  # noqa: PLC0415 - serves JSON only
+
+    checks = app.doctor()
+    if options.json:
+        print(json.dumps({"checks": [check_body(check) for check in checks]}, indent=2))
+    else:
+        show_checks(checks)
+    return ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE
 
 
 def _authorize(app: "App", options: argparse.Namespace) -> int:
@@ -193,3 +204,15 @@ def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -
             print(f"  ServiceNow transaction: {report.transaction_id}")
         for warning in report.warnings:
             print(f"  warning: {warning.message}. {warning.hint}")
+
+
+COMMANDS: Mapping[str, Callable[["App", argparse.Namespace], int]] = {
+    "tick": _tick,
+    "refresh": _refresh,
+    "status": _status,
+    "history": _history,
+    "doctor": _doctor,
+    "authorize": _authorize,
+    "probe": _probe,
+    "revoke": _revoke,
+}

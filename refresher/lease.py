@@ -55,6 +55,9 @@ class Lease(Protocol):
     def acquire(self, connection: str) -> AbstractContextManager[None]:
         """Hold the lease while the context lasts. Raises LeaseHeldError or LeaseUnavailableError on entry."""
 
+    def is_held(self, connection: str) -> bool:
+        """Whether a run holds it now; nothing is taken. Raises LeaseUnavailableError."""
+
 
 class FileLease:
     """A lock on a file, for the processes and threads of one machine; `scope` (a vault's URL) tells apps apart."""
@@ -67,7 +70,7 @@ class FileLease:
     @contextmanager
     def acquire(self, connection: str) -> Iterator[None]:
         """Hold the lock while the context lasts; the kernel drops it when the process ends in whatever way."""
-        file = self._open(self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock")
+        file = self._open(self._path(connection))
         try:
             if not _lock(file):
                 raise _held(connection, _holder_in(os.pread(file, 200, 0)))
@@ -80,6 +83,17 @@ class FileLease:
                 os.ftruncate(file, 0)
         finally:
             os.close(file)
+
+    def is_held(self, connection: str) -> bool:
+        """Whether the lock is taken: seen by taking it for a moment, which keeps nobody out for longer."""
+        file = self._open(self._path(connection))
+        try:
+            return not _lock(file)
+        finally:
+            os.close(file)
+
+    def _path(self, connection: str) -> Path:
+        return self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock"
 
     def _open(self, path: Path) -> int:
         try:
@@ -136,6 +150,23 @@ class BlobLease:
         finally:
             with suppress(AzureError, ValueError):
                 lease.release(**_LIMITS)
+
+    def is_held(self, connection: str) -> bool:
+        """Whether the blob is leased; the container is asked where there is no blob yet."""
+        container = self._open()
+        properties = self._read_properties(container.get_blob_client(connection))
+        if properties is None:
+            self._read_container(container)
+            return False
+        return properties.lease.state in {"leased", "breaking"}
+
+    def _read_container(self, container: "ContainerClient") -> None:
+        try:
+            container.get_container_properties(**_LIMITS)
+            return
+        except (AzureError, ValueError) as error:
+            failure = self._unavailable(error)
+        raise failure
 
     def _open(self) -> "ContainerClient":
         """The one client of the process, made when it is first needed: the SDK takes a moment to load."""

@@ -2,7 +2,9 @@
 
 from datetime import datetime
 
+from refresher.checks import Check
 from refresher.health import ConnectionStatus
+from refresher.history import History
 from refresher.outcome import RunReport
 from refresher.outlook import Warning_
 from refresher.record import format_instant
@@ -60,6 +62,42 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
                 _without_none({"name": t.name, "vault_url": t.vault_url, "current": t.current}) for t in status.targets
             ],
             "warnings": [_warning_body(warning) for warning in status.warnings],
+        }
+    )
+
+
+def history_body(history: History) -> dict[str, object]:
+    """The history of one connection as JSON, oldest first."""
+    return {
+        "connection": history.connection,
+        "issues": [
+            _without_none(
+                {
+                    "issued_at": _instant(issue.issued_at),
+                    "expires_at": _instant(issue.expires_at),
+                    "confirmed_at": _instant(issue.confirmed_at),
+                    "trigger": issue.trigger,
+                    "grant": issue.grant,
+                    "run_id": issue.run_id,
+                    "reason": issue.reason,
+                    "by_hand": issue.by_hand,
+                }
+            )
+            for issue in history.issues
+        ],
+        "gaps": [[_instant(begins), _instant(ends)] for begins, ends in history.gaps],
+    }
+
+
+def check_body(check: Check) -> dict[str, object]:
+    """One check of the doctor as JSON."""
+    return _without_none(
+        {
+            "connection": check.connection,
+            "name": check.name,
+            "verdict": check.verdict.value,
+            "detail": check.detail,
+            "remedy": check.remedy,
         }
     )
 

@@ -8,6 +8,8 @@ failure uses a fresh connection; bodies are read up to a limit. No URL with a qu
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
@@ -20,7 +22,7 @@ from refresher.errors import Cause, RefresherError, TokenEndpointError
 from refresher.oauth import LARGEST_BODY, TokenRequest, parse_probe_user, parse_token_response
 from refresher.retry import Wait, retrying
 from refresher.settings import SYS_USER_PROBE, Connection
-from refresher.tokens import Secret, TokenResponse
+from refresher.tokens import Grant, Secret, TokenResponse
 
 PROBE_ALIVE = frozenset({200, 403, 404})
 _REVOCATION_ANSWERS = frozenset({200, 400, 404})
@@ -46,6 +48,14 @@ class Probe:
     verdict: Verdict
     user_name: str | None = None
     transaction_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """What the token endpoint said to a request without credentials: the cause of its refusal, and its clock."""
+
+    cause: Cause
+    date: datetime | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,6 +182,32 @@ class Session:
             return Probe(verdict=Verdict.REJECTED, transaction_id=transaction_id)
         return Probe(verdict=Verdict.UNKNOWN, transaction_id=transaction_id)
 
+    def greet(self) -> Greeting:
+        """Send the token endpoint a request without credentials, which counts against nobody.
+
+        Raises TokenEndpointError where no answer came.
+        """
+        for attempt in retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS):
+            with attempt:
+                return self._greet_once()
+        raise AssertionError  # pragma: no cover - tenacity returns or raises
+
+    def _greet_once(self) -> Greeting:
+        answer = self._send(
+            "POST",
+            self._connection.token_endpoint,
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+            content=b"grant_type=refresh_token",
+        )
+        cause = Cause.NOT_A_TOKEN
+        try:
+            parse_token_response(
+                answer.status, answer.headers, answer.body, now=self._clock.now(), grant=Grant.REFRESH_TOKEN
+            )
+        except TokenEndpointError as error:
+            cause = error.cause
+        return Greeting(cause=cause, date=_parse_date(answer.headers.get("date")))
+
     def revoke(self, token: Secret) -> bool:
         """Revoke a token; the token stands in the URL, as ServiceNow wants it. Returns whether it was known.
 
@@ -255,6 +291,14 @@ class Session:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _parse_date(text: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text) if text is not None else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo else None
 
 
 _WITHOUT_ANSWER = frozenset({Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT})

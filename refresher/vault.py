@@ -147,6 +147,19 @@ class Vault:
 
         self._retrying(patch, deadline)
 
+    def touch(self, name: str, version: str, deadline: Deadline) -> None:
+        """Ask for a change of nothing: it fails where changing the secret is not permitted. Raises VaultError."""
+
+        def patch() -> None:
+            self._call(
+                "set",
+                name,
+                deadline,
+                lambda **limits: self._client.update_secret_properties(name, version, **limits),
+            )
+
+        self._retrying(patch, deadline)
+
     def versions(self, name: str, deadline: Deadline) -> tuple[StoredSecret, ...]:
         """All versions of a secret, in no order that means anything, without their values. Raises VaultError.
 

@@ -1,0 +1,38 @@
+"""What an examination finds: preconditions that hold, and those that do not with their remedy."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    PASS = "pass"  # noqa: S105 - the verdict's name
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One precondition; `remedy` is set where it does not pass."""
+
+    connection: str | None
+    name: str
+    verdict: Verdict
+    detail: str
+    remedy: str | None = None
+
+
+def passed(connection: str | None, name: str, detail: str) -> Check:
+    """It holds."""
+    return Check(connection=connection, name=name, verdict=Verdict.PASS, detail=detail)
+
+
+def warned(connection: str | None, name: str, detail: str, remedy: str) -> Check:
+    """It holds now, and may not for long or not for everyone."""
+    return Check(connection=connection, name=name, verdict=Verdict.WARN, detail=detail, remedy=remedy)
+
+
+def failed(connection: str | None, name: str, detail: str, remedy: str) -> Check:
+    """It does not hold."""
+    return Check(connection=connection, name=name, verdict=Verdict.FAIL, detail=detail, remedy=remedy)

@@ -1,0 +1,73 @@
+"""The commands and their options, as argparse shows them with `--help`. Loads nothing of the product."""
+
+import argparse
+from pathlib import Path
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--settings", type=Path, metavar="FILE", help="read settings from a local.settings.json")
+    common.add_argument("--debug", action="store_true", help="show where an error came from; no values")
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument("--json", action="store_true", help="print JSON for a machine")
+    parser = argparse.ArgumentParser(
+        prog="python -m refresher", description="Keeps a working ServiceNow OAuth token in Azure Key Vault."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    tick = commands.add_parser("tick", parents=[common, machine], help="do what the timer does: refresh what is due")
+    tick.set_defaults(command="tick")
+
+    refresh = commands.add_parser("refresh", parents=[common, machine], help="refresh one connection, or all")
+    refresh.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
+    refresh.add_argument("--force", action="store_true", help="also where nothing is due")
+    refresh.add_argument("--reason", metavar="TEXT", help="why; kept in the log and the token's tags")
+    refresh.set_defaults(command="refresh")
+
+    status = commands.add_parser("status", parents=[common, machine], help="say whether the tokens work, and why not")
+    status.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
+    status.add_argument("--watch", action="store_true", help="again every few seconds, until Ctrl-C")
+    status.add_argument("--every", type=_seconds, default=10.0, metavar="SECONDS", help="with --watch (%(default)g)")
+    status.set_defaults(command="status")
+
+    history = commands.add_parser("history", parents=[common, machine], help="the last refreshes, and the gaps")
+    history.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
+    history.add_argument("--limit", type=int, default=30, metavar="N", help="tokens to list (%(default)s)")
+    history.set_defaults(command="history")
+
+    doctor = commands.add_parser("doctor", parents=[common, machine], help="try every precondition; changes nothing")
+    doctor.set_defaults(command="doctor")
+
+    authorize = commands.add_parser(
+        "authorize", parents=[common, machine], help="start a refresh token's life, as a person"
+    )
+    authorize.add_argument("name", metavar="NAME", help="connection")
+    authorize.add_argument("--grant", required=True, choices=("password", "authorization_code"))
+    authorize.add_argument("--store", action="store_true", help="password: keep user name and password in the vault")
+    authorize.add_argument("--no-browser", action="store_true", help="authorization_code: print the address only")
+    authorize.add_argument(
+        "--port", type=int, default=8400, help="authorization_code: port of the redirect (default: %(default)s)"
+    )
+    authorize.add_argument(
+        "--timeout", type=float, default=300, metavar="SECONDS", help="authorization_code: time to sign in"
+    )
+    authorize.set_defaults(command="authorize")
+
+    probe = commands.add_parser("probe", parents=[common, machine], help="say whose token it is and whether it works")
+    probe.add_argument("name", nargs="?", metavar="NAME", help="connection; all where left out")
+    probe.set_defaults(command="probe")
+
+    revoke = commands.add_parser("revoke", parents=[common, machine], help="revoke a connection's tokens")
+    revoke.add_argument("name", metavar="NAME", help="connection")
+    revoke.add_argument("--yes", action="store_true", help="do not ask")
+    revoke.set_defaults(command="revoke")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 3600:  # noqa: PLR2004 - from no flood of requests to something that still is a watch
+        message = f"{text} is not between 1 and 3600"
+        raise argparse.ArgumentTypeError(message)
+    return seconds
