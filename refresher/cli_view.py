@@ -52,11 +52,6 @@ def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
 
 
 def _status_row(status: ConnectionStatus, now: datetime) -> Row:
-    token = "none"
-    if status.expires_at is not None:
-        ends = "ends in" if status.expires_at > now else "ended"
-        age = f", {_span(now - status.issued_at)} old" if status.issued_at else ""
-        token = f"{ends} {_span(abs(status.expires_at - now))}{'' if status.expires_at > now else ' ago'}{age}"
     attempt = "none"
     if status.last_attempt_at is not None:
         attempt = f"{_span(now - status.last_attempt_at)} ago: {status.last_outcome or 'unknown'}"
@@ -64,12 +59,21 @@ def _status_row(status: ConnectionStatus, now: datetime) -> Row:
     return (
         status.connection,
         status.state,
-        token,
+        _token_cell(status, now),
         _until(status.refresh_at, now),
         _until(status.refresh_token_expires_at, now),
         attempt,
         f"{current} of {len(status.targets)} current",
     )
+
+
+def _token_cell(status: ConnectionStatus, now: datetime) -> str:
+    if status.expires_at is None:
+        return "none"
+    if status.expires_at <= now:
+        return f"ended {_span(now - status.expires_at)} ago"
+    age = f", {_span(now - status.issued_at)} old" if status.issued_at else ""
+    return f"ends in {_span(status.expires_at - now)}{age}"
 
 
 def show_history(history: History, now: datetime, limit: int) -> None:
@@ -152,16 +156,7 @@ def _print_rich_table(head: Row, rows: Sequence[Row]) -> bool:
 def _until(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return "unknown"
-    return (
-        f"in {_span(moment - now)}"
-        if moment > now
-        else "now"
-        if now - moment < _RECENT
-        else f"{_span(now - moment)} ago"
-    )
-
-
-_RECENT = timedelta(minutes=5)
+    return f"in {_span(moment - now)}" if moment > now else f"{_span(now - moment)} ago"
 
 
 def _clock(moment: datetime) -> str:
