@@ -13,7 +13,16 @@ from refresher.errors import RefresherError
 from refresher.outcome import RunRequest
 from refresher.report import LOGGER, emit_poisoned, quiet_third_parties
 from refresher.tokens import Trigger
-from refresher.web import Reply, error_reply, refresh_reply, status_reply
+from refresher.web import (
+    BadRequestError,
+    Reply,
+    error_reply,
+    parse_refresh_call,
+    refresh_reply,
+    status_page_reply,
+    status_reply,
+    wants_page,
+)
 
 quiet_third_parties()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -57,15 +66,13 @@ else:
 
 @app.route(route="refresh", methods=["POST"])
 def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
-    """Refresh one connection, or all; `force=true` also where nothing is due."""
-    name = req.params.get("connection")
-    request = RunRequest(
-        trigger=Trigger.HTTP,
-        force=req.params.get("force", "").lower() == "true",
-        reason=req.params.get("reason"),
-    )
+    """Refresh one connection, or all; `force` also where nothing is due. Query parameters or a JSON body."""
     try:
+        call = parse_refresh_call(req.params, req.get_body(), req.headers)
+        name, request = call.connection, call.request
         reports = refresher_app.refresh([name], request) if name else refresher_app.tick(request)
+    except BadRequestError as error:
+        return _respond(error_reply(error, HTTPStatus.BAD_REQUEST))
     except UnknownConnectionError as error:
         return _respond(error_reply(error, HTTPStatus.NOT_FOUND))
     except RefresherError as error:
@@ -75,12 +82,13 @@ def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="status", methods=["GET"])
 def status(req: func.HttpRequest) -> func.HttpResponse:
-    """How the connections stand, for monitors: 200, or 503 where one holds no working token."""
+    """How the connections stand: 200, or 503 where one holds no working token. A page for a browser, else JSON."""
     try:
         statuses = refresher_app.status()
     except RefresherError as error:
         return _respond(error_reply(error))
-    return _respond(status_reply(statuses, refresher_app.clock.now()))
+    reply = status_page_reply if wants_page(req.headers.get("accept", "")) else status_reply
+    return _respond(reply(statuses, refresher_app.clock.now()))
 
 
 def _respond(reply: Reply) -> func.HttpResponse:

@@ -7,12 +7,13 @@ the same words come as plain text.
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from refresher.checks import Check, Verdict
 from refresher.coverage import REMEMBERED, cells
 from refresher.health import ConnectionStatus, State
 from refresher.history import History
+from refresher.render import span_text
 
 _CELLS = 72
 _STYLES: Mapping[str, str] = {
@@ -54,7 +55,7 @@ def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
 def _status_row(status: ConnectionStatus, now: datetime) -> Row:
     attempt = "none"
     if status.last_attempt_at is not None:
-        attempt = f"{_span(now - status.last_attempt_at)} ago: {status.last_outcome or 'unknown'}"
+        attempt = f"{span_text(now - status.last_attempt_at)} ago: {status.last_outcome or 'unknown'}"
     current = sum(target.current is True for target in status.targets)
     return (
         status.connection,
@@ -71,9 +72,9 @@ def _token_cell(status: ConnectionStatus, now: datetime) -> str:
     if status.expires_at is None:
         return "none"
     if status.expires_at <= now:
-        return f"ended {_span(now - status.expires_at)} ago"
-    age = f", {_span(now - status.issued_at)} old" if status.issued_at else ""
-    return f"ends in {_span(status.expires_at - now)}{age}"
+        return f"ended {span_text(now - status.expires_at)} ago"
+    age = f", {span_text(now - status.issued_at)} old" if status.issued_at else ""
+    return f"ends in {span_text(status.expires_at - now)}{age}"
 
 
 def show_history(history: History, now: datetime, limit: int) -> None:
@@ -90,7 +91,7 @@ def show_history(history: History, now: datetime, limit: int) -> None:
             issue.issued_at,
             (
                 _clock(issue.issued_at),
-                _span(issue.expires_at - issue.issued_at) if issue.expires_at else "unknown",
+                span_text(issue.expires_at - issue.issued_at) if issue.expires_at else "unknown",
                 "by hand" if issue.by_hand else issue.trigger or "unknown",
                 issue.grant or "unknown",
                 issue.run_id or "",
@@ -100,7 +101,7 @@ def show_history(history: History, now: datetime, limit: int) -> None:
         for issue in history.issues[-limit:]
     ]
     rows += [
-        (begins, (_clock(begins), f"GAP of {_span(ends - begins)}", "", "", "", f"until {_clock(ends)}"))
+        (begins, (_clock(begins), f"GAP of {span_text(ends - begins)}", "", "", "", f"until {_clock(ends)}"))
         for begins, ends in history.gaps
         if begins >= rows[0][0]
     ]
@@ -156,17 +157,8 @@ def _print_rich_table(head: Row, rows: Sequence[Row]) -> bool:
 def _until(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return "unknown"
-    return f"in {_span(moment - now)}" if moment > now else f"{_span(now - moment)} ago"
+    return f"in {span_text(moment - now)}" if moment > now else f"{span_text(now - moment)} ago"
 
 
 def _clock(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
-
-
-def _span(span: timedelta) -> str:
-    minutes = round(span / timedelta(minutes=1))
-    if abs(span) < timedelta(minutes=2):
-        return f"{round(span.total_seconds())} s"
-    if minutes < 3 * 60:
-        return f"{minutes} min"
-    return f"{minutes / 60:.0f} h" if minutes < 3 * 24 * 60 else f"{minutes / 60 / 24:.0f} d"

@@ -1,6 +1,6 @@
-"""Reports and statuses as JSON values: instants in ISO 8601 UTC, spans in seconds, nothing secret."""
+"""Reports and statuses as values for JSON (instants in ISO 8601 UTC, spans in seconds) and for people."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from refresher.checks import Check
 from refresher.health import ConnectionStatus
@@ -100,6 +100,17 @@ def check_body(check: Check) -> dict[str, object]:
             "remedy": check.remedy,
         }
     )
+
+
+def span_text(span: timedelta) -> str:
+    """A stretch of time in the unit that a person would choose."""
+    seconds = span.total_seconds()
+    minutes = round(seconds / 60)
+    if abs(seconds) < 2 * 60:
+        return f"{round(seconds)} s"
+    if minutes < 3 * 60:
+        return f"{minutes} min"
+    return f"{minutes / 60:.0f} h" if minutes < 3 * 24 * 60 else f"{minutes / 60 / 24:.0f} d"
 
 
 def _warning_body(warning: Warning_) -> dict[str, str]:

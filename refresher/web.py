@@ -8,9 +8,11 @@ from http import HTTPStatus
 
 from refresher.errors import Cause, RefresherError, SettingsError
 from refresher.health import ConnectionStatus
-from refresher.outcome import SUCCESSES, Outcome, RunReport
+from refresher.outcome import SUCCESSES, Outcome, RunReport, RunRequest
+from refresher.page import HEADERS as PAGE_HEADERS, status_page
 from refresher.record import format_instant
 from refresher.render import report_body, status_body
+from refresher.tokens import Trigger
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _BUSY_RETRY_AFTER = 60.0
@@ -40,6 +42,69 @@ class Reply:
     content_type: str
     body: str
     headers: Mapping[str, str]
+
+
+class BadRequestError(RefresherError):
+    """The request for a refresh cannot be understood."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, cause=Cause.SETTINGS_INVALID, hint=_REQUEST_HINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshCall:
+    """What `POST /api/refresh` asks for; `connection` None means all."""
+
+    connection: str | None
+    request: RunRequest
+
+
+def parse_refresh_call(params: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> RefreshCall:
+    """Read query parameters and a JSON body, of which the body counts where both say something.
+
+    The principal is what the platform's authentication put into the header; it drops what a caller puts there.
+    Raises BadRequestError.
+    """
+    given: dict[str, object] = dict(params)
+    if body.strip():
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            message = "the body is not a JSON object"
+            raise BadRequestError(message)
+        given.update(document)
+    force = given.get("force", False)
+    if isinstance(force, str) and force.lower() in {"true", "false", ""}:
+        force = force.lower() == "true"
+    if not isinstance(force, bool):
+        message = "force is neither true nor false"
+        raise BadRequestError(message)
+    request = RunRequest(
+        trigger=Trigger.HTTP,
+        force=force,
+        reason=_text(given, "reason"),
+        principal=headers.get("x-ms-client-principal-name", "")[:_LONGEST_TEXT] or None,
+    )
+    return RefreshCall(connection=_text(given, "connection"), request=request)
+
+
+_REQUEST_HINT = (
+    "Send connection=NAME, force=true and reason=TEXT as query parameters, or as a JSON object in the body; all of "
+    "them may be left out."
+)
+_LONGEST_TEXT = 256
+
+
+def _text(given: Mapping[str, object], name: str) -> str | None:
+    value = given.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        message = f"{name} is not a text of at most {_LONGEST_TEXT} characters"
+        raise BadRequestError(message)
+    return " ".join(value.split())
 
 
 def refresh_reply(reports: Sequence[RunReport], now: datetime) -> Reply:
@@ -72,6 +137,18 @@ def status_reply(statuses: Sequence[ConnectionStatus], now: datetime) -> Reply:
     }
     code = HTTPStatus.OK if passing else HTTPStatus.SERVICE_UNAVAILABLE
     return _json(code, "application/health+json", body)
+
+
+def status_page_reply(statuses: Sequence[ConnectionStatus], now: datetime) -> Reply:
+    """The same for a person with a browser."""
+    code = HTTPStatus.OK if all(status.working for status in statuses) else HTTPStatus.SERVICE_UNAVAILABLE
+    headers = {**_NO_STORE, **PAGE_HEADERS}
+    return Reply(status=int(code), content_type="text/html", body=status_page(statuses, now), headers=headers)
+
+
+def wants_page(accept: str) -> bool:
+    """Whether the `Accept` header is a browser's."""
+    return "text/html" in accept.lower()
 
 
 def error_reply(error: RefresherError, status: HTTPStatus | None = None) -> Reply:
