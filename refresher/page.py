@@ -16,6 +16,7 @@ from refresher.render import span_text
 _AHEAD = timedelta(hours=2)
 _CALM = frozenset({State.FRESH, State.DUE})
 _WORRYING = frozenset({State.EXPIRING, State.FAILING})
+_TONES = ("bad", "warn", "good")
 _STYLE = """
 :root{color-scheme:light dark;--ground:#f5f6f8;--card:#fff;--ink:#1b1f24;--faint:#57606a;--line:#d8dee4;
 --good:#1a7f37;--warn:#9a6700;--bad:#cf222e;--unknown:#8c959f}
@@ -65,7 +66,8 @@ def status_page(statuses: Sequence[ConnectionStatus], now: datetime) -> str:
         verdict = "Every connection holds a working token"
     else:
         verdict = f"{len(statuses) - working} of {len(statuses)} connections without a working token"
-    cards = "".join(_card(status, now) for status in statuses)
+    gravest_first = sorted(statuses, key=lambda status: _TONES.index(_tone(status)))
+    cards = "".join(_card(status, now) for status in gravest_first)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -76,15 +78,19 @@ def status_page(statuses: Sequence[ConnectionStatus], now: datetime) -> str:
     )
 
 
+def _tone(status: ConnectionStatus) -> str:
+    return "good" if status.state in _CALM else "warn" if status.state in _WORRYING else "bad"
+
+
 def _card(status: ConnectionStatus, now: datetime) -> str:
-    tone = "good" if status.state in _CALM else "warn" if status.state in _WORRYING else "bad"
     state = status.state.value.replace("_", " ")
     cause = f" ({escape(status.cause)})" if status.cause else ""
     following = ""
     if status.next_step:
         following = f'<p class="next"><b>Next step</b>{escape(status.next_step)}</p>'
+    heading = f'{escape(status.connection)} <span class="state">{escape(state)}</span>'
     return (
-        f'<article class="{tone}"><h2>{escape(status.connection)} <span class="state">{escape(state)}</span></h2>'
+        f'<article class="{_tone(status)}"><h2>{heading}</h2>'
         f"<div>{escape(status.message)}{cause}</div>{following}{_timeline(status.lives, now)}"
         f"<dl>{_facts(status, now)}</dl>{_remarks(status)}</article>"
     )
@@ -105,7 +111,7 @@ def _timeline(lives: Sequence[Life], now: datetime) -> str:
         f'<rect class="now" x="{_place(now, since, until):.2f}" y="0" width="2" height="10"/>',
     )
     lacked = sum(((ends - begins) for begins, ends in missing), timedelta())
-    told = f"{len(missing)} gaps, {span_text(lacked)} in all" if missing else "no gap"
+    told = f"{span_text(lacked)} without a token" if missing else "no gap"
     spoken = f"Coverage of the last {span_text(now - known)}: {told}"
     return (
         f'<svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label="{escape(spoken)}">'
@@ -135,7 +141,7 @@ def _facts(status: ConnectionStatus, now: datetime) -> str:
         ("Next refresh", _when(status.refresh_at, now)),
         ("Last attempt", _attempt(status, now)),
         ("Refresh token ends", _when(status.refresh_token_expires_at, now)),
-        ("Then", status.refresh_token_then),
+        ("When it ends", status.refresh_token_then),
         ("Failures in a row", str(status.consecutive_failures) if status.consecutive_failures else None),
     ]
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts if fact)
