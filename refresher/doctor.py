@@ -23,6 +23,7 @@ from refresher.gather import OpenVault
 from refresher.lease import Lease
 from refresher.servicenow import ServiceNow
 from refresher.settings import Connection, Settings
+from refresher.vault_errors import no_identity
 
 _LARGEST_SKEW = timedelta(seconds=60)
 """ServiceNow allows an assertion's dates some clock skew; beyond a minute lives are misjudged as well."""
@@ -68,8 +69,7 @@ class Doctor:
         try:
             token = self._credential().get_token(_scope_of(self._settings.vault_url)).token
         except (AzureError, ValueError):
-            remedy = diagnose(Cause.IDENTITY_UNAVAILABLE, "NAME").next_step
-            return failed(None, "identity", "no token for Key Vault could be had", remedy)
+            return failed(None, "identity", "no token for Key Vault could be had", no_identity().hint)
         return passed(None, "identity", f"a token for Key Vault was issued to {_who(token)}")
 
     def _lease_check(self, connection: Connection) -> Check:

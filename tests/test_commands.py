@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Fault, Sandbox, SandboxClock
-from sandbox.faults import Respond
+from sandbox.faults import Interrupt, Respond
 
 
 @pytest.fixture
@@ -34,6 +36,17 @@ def run(
         text=True,
         timeout=60,
         check=False,
+    )
+
+
+def start(sandbox: Sandbox, *arguments: str) -> subprocess.Popen[str]:
+    """The same, while it runs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "refresher", *arguments],
+        env={**os.environ, **sandbox.environ()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -98,3 +111,128 @@ def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path, content: s
     result = run(None, "status", "--settings", str(file))
     assert result.returncode == 2
     assert str(file) in result.stderr
+
+
+def test_status_tells_a_person_how_things_stand(real_time: Sandbox) -> None:
+    real_time.add_connection("servicenow")
+    run(real_time, "tick")
+    status = run(real_time, "status")
+    assert status.returncode == 0
+    head, row = status.stdout.splitlines()[:2]
+    assert head.split() == [
+        "connection",
+        "state",
+        "token",
+        "next",
+        "refresh",
+        "refresh",
+        "token",
+        "last",
+        "attempt",
+        "targets",
+    ]
+    assert row.startswith("servicenow  fresh")
+    assert "1 of 1 current" in row
+    assert "\x1b" not in status.stdout
+    assert "refreshing stops, unless a person runs: python -m refresher authorize servicenow" in status.stdout
+
+
+def test_status_in_a_terminal_has_colour_where_rich_is_installed(real_time: Sandbox) -> None:
+    real_time.add_connection("servicenow")
+    run(real_time, "tick")
+    environment = {**os.environ, **real_time.environ(), "TERM": "xterm-256color", "COLUMNS": "200"}
+    environment.pop("NO_COLOR", None)
+    terminal, side = pty.openpty()
+    with subprocess.Popen([sys.executable, "-m", "refresher", "status"], env=environment, stdout=side) as process:
+        process.wait(timeout=60)
+    os.close(side)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert "\x1b[32mfresh" in shown
+
+
+def test_status_that_watches_ends_with_ctrl_c(real_time: Sandbox) -> None:
+    real_time.add_connection("servicenow")
+    run(real_time, "tick")
+    with start(real_time, "status", "--watch", "--every", "1", "--json") as process:
+        assert process.stdout is not None
+        seen = 0
+        for line in process.stdout:
+            seen += '"state": "fresh"' in line
+            if seen == 2:
+                process.send_signal(signal.SIGINT)
+                break
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_history_draws_the_day_and_lists_the_tokens(real_time: Sandbox) -> None:
+    real_time.add_connection("servicenow")
+    assert "no token was ever published" in run(real_time, "history").stdout
+    run(real_time, "tick")
+    run(real_time, "refresh", "servicenow", "--force", "--reason", "ticket 4711")
+    history = run(real_time, "history", "servicenow")
+    assert history.returncode == 0
+    assert "servicenow: 2 tokens since" in history.stdout
+    newest, oldest = history.stdout.splitlines()[-2:]
+    assert "ticket 4711" in newest
+    assert "ticket 4711" not in oldest
+    document = json.loads(run(real_time, "history", "--json").stdout)
+    assert [issue["trigger"] for issue in document["connections"][0]["issues"]] == ["cli", "cli"]
+
+
+def test_doctor_exits_1_where_anything_fails_and_says_what_to_do(real_time: Sandbox) -> None:
+    real_time.add_connection("servicenow")
+    run(real_time, "tick")
+    assert run(real_time, "doctor").returncode == 0
+    real_time.vault.delete("servicenow-client-secret")
+    found = run(real_time, "doctor")
+    assert found.returncode == 1
+    assert "fail: servicenow: servicenow-client-secret\n  Store it: az keyvault secret set" in found.stdout
+    checks = json.loads(run(real_time, "doctor", "--json").stdout)["checks"]
+    assert {check["verdict"] for check in checks} >= {"pass", "fail"}
+    assert run(None, "doctor", KEY_VAULT_URL="", SERVICENOW_INSTANCE_URL="").returncode == 2
+
+
+def test_help_loads_no_sdk() -> None:
+    code = (
+        "import sys\nfrom refresher.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'azure', 'httpx', 'requests', 'jwt', 'rich'}\n"
+        "print(sorted(name for name in sys.modules if name.split('.')[0] in heavy))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert finished.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_error_is_one_paragraph_and_debug_adds_where_it_arose_but_no_words(real_time: Sandbox) -> None:
+    real_time.add_connection("servicenow")
+    real_time.vault.deny("list")
+    plain = run(real_time, "history")
+    assert plain.returncode == 1
+    assert len(plain.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in plain.stderr
+    detailed = run(real_time, "history", "--debug")
+    assert "VaultError, raised at" in detailed.stderr
+    assert "vault.py" in detailed.stderr
+    assert plain.stderr.strip() in detailed.stderr
+
+
+@pytest.mark.parametrize("arguments", [["refresh", "servicenow", "--force"], ["tick"]])
+@pytest.mark.parametrize("path", ["/oauth_token.do", "/api/now/table", "/secrets/servicenow-oauth-token"])
+def test_ctrl_c_in_the_middle_of_a_run_leaves_a_sound_vault_and_a_free_lease(
+    real_time: Sandbox, arguments: list[str], path: str
+) -> None:
+    secrets = real_time.add_connection("servicenow")
+    started: list[subprocess.Popen[str]] = []
+    real_time.faults.add(Fault(path=path, action=Interrupt(do=lambda: started[0].send_signal(signal.SIGINT))))
+    process = start(real_time, *arguments)
+    started.append(process)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
+    stored = real_time.vault.get("servicenow-refresh-token")
+    assert stored is not None
+    assert stored.value == secrets.refresh_token
+    assert run(real_time, "tick").returncode == 0

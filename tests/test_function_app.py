@@ -1,15 +1,19 @@
 """The three functions, called as the host calls them (the worker itself is tried in tests/worker)."""
 
 import json
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import function_app
 from refresher.errors import SettingsError
+from refresher.lease import FileLease
 from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
-from sandbox.host import Functions, environment, load_functions
+from sandbox.host import Functions, environment, load_functions, product_clock
+from tests.conftest import CapturedLog
 
 
 @pytest.fixture
@@ -72,3 +76,71 @@ def test_missing_settings_are_named_by_the_first_call(sandbox: Sandbox) -> None:
             ]
         with pytest.raises(SettingsError, match="KEY_VAULT_URL"):
             broken.fire_timer()
+
+
+def test_the_body_says_the_same_as_the_query_and_counts_where_both_speak(
+    sandbox: Sandbox, functions: Functions, everything_logged: CapturedLog
+) -> None:
+    sandbox.add_connection("servicenow")
+    functions.fire_timer()
+    everything_logged.lines.clear()
+    body = json.dumps({"connection": "servicenow", "force": True, "reason": "ticket\n4711"}).encode()
+    headers = {"x-ms-client-principal-name": "anna@example.com"}
+    answer = functions.http(
+        "refresh_now", "POST", "/api/refresh", {"connection": "unknown", "force": "false"}, headers=headers, body=body
+    )
+    assert answer.status_code == 200
+    assert json.loads(answer.get_body())["connections"][0]["outcome"] == "refreshed"
+    (event,) = (json.loads(line.split(" ", 2)[2]) for line in everything_logged.lines if "refresh_outcome" in line)
+    assert (event["operator_reason"], event["principal"]) == ("ticket 4711", "anna@example.com")
+    stored = sandbox.vault.get("servicenow-oauth-token")
+    assert stored is not None
+    assert (stored.tags["reason"], stored.tags["trigger"]) == ("ticket 4711", "http")
+
+
+@pytest.mark.parametrize(
+    ("params", "body"),
+    [
+        ({}, b"not json"),
+        ({}, b'["servicenow"]'),
+        ({}, b'{"force": "perhaps"}'),
+        ({"force": "1"}, b""),
+        ({}, b'{"force": 1}'),
+        ({}, b'{"reason": 4711}'),
+        ({}, b'{"connection": {}}'),
+        ({}, json.dumps({"reason": "x" * 300}).encode()),
+        ({}, b"\xff\xfe"),
+    ],
+)
+def test_a_request_that_cannot_be_understood_is_one_clear_error_and_changes_nothing(
+    sandbox: Sandbox, functions: Functions, params: dict[str, str], body: bytes
+) -> None:
+    sandbox.add_connection("servicenow")
+    answer = functions.http("refresh_now", "POST", "/api/refresh", params, body=body)
+    assert answer.status_code == 400
+    problem = json.loads(answer.get_body())
+    assert "connection=NAME" in problem["hint"]
+    assert sandbox.vault.get("servicenow-oauth-token") is None
+    assert len(sandbox.log) == 0
+
+
+def test_busy_is_a_conflict_that_says_when_to_come_back(sandbox: Sandbox, functions: Functions) -> None:
+    sandbox.add_connection("servicenow")
+    lease = FileLease(Path(tempfile.gettempdir()), product_clock(sandbox.clock), sandbox.vault.url)
+    with lease.acquire("servicenow"):
+        answer = functions.http("refresh_now", "POST", "/api/refresh", {"connection": "servicenow"})
+    assert answer.status_code == 409
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert json.loads(answer.get_body())["cause"] == "lease_held"
+
+
+def test_a_browser_gets_a_page_and_a_monitor_json(sandbox: Sandbox, functions: Functions) -> None:
+    sandbox.add_connection("servicenow")
+    functions.fire_timer()
+    page = functions.http("status", "GET", "/api/status", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert page.get_body().startswith(b"<!doctype html>")
+    for accept in ("*/*", "application/json", ""):
+        answer = functions.http("status", "GET", "/api/status", headers={"Accept": accept})
+        assert answer.mimetype == "application/health+json"
