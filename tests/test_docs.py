@@ -1,0 +1,131 @@
+"""Documents that commands and alerts send people to: they are there, complete, and their commands are real."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from refresher.cli_parser import build_parser
+from refresher.diagnosis import diagnose
+from refresher.errors import Cause
+from sandbox import Sandbox, SandboxClock
+from tests.infra.bicep import INFRA
+
+ROOT = Path(__file__).parents[1]
+RUNBOOK = ROOT / "docs" / "runbook"
+ALERTS = sorted(path.stem for path in (INFRA / "queries").glob("*.kql"))
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").glob("*.md")])
+HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Fixed when"]
+COMMAND = re.compile(r"python -m refresher [^\n`|]+")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Every command line of the product that a document shows, and where."""
+    for path in DOCUMENTS:
+        text = path.read_text("utf-8").replace("\\\n", " ")
+        for found in COMMAND.findall(text):
+            yield path.name, found.strip().rstrip(".,;:)").split("  #")[0]
+
+
+@pytest.mark.parametrize("name", [*ALERTS, *(cause.value for cause in Cause)])
+def test_every_alert_and_every_cause_has_a_page_of_the_same_form(name: str) -> None:
+    page = (RUNBOOK / f"{name}.md").read_text("utf-8")
+    assert page.startswith(f"# {name}\n")
+    assert re.findall(r"^## (.+)$", page, re.MULTILINE) == HEADINGS
+    for section in re.split(r"^## .+$", page, flags=re.MULTILINE)[1:]:
+        assert len(section.strip()) > 20
+
+
+def test_the_runbook_has_no_page_that_nothing_leads_to() -> None:
+    others = {"README", "force", "rotate", "stop", "clone", "disaster"}
+    assert {path.stem for path in RUNBOOK.glob("*.md")} == {*ALERTS, *(cause.value for cause in Cause), *others}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file) if file else path
+        assert linked.exists(), f"{path.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{path.name} links to {target}"
+
+
+def test_every_command_that_a_document_or_a_diagnosis_names_is_one() -> None:
+    named = [*commands()]
+    assert len(named) > 50
+    for cause in Cause:
+        diagnosis = diagnose(cause, "servicenow")
+        for text in (diagnosis.next_step, *diagnosis.checks):
+            named += [(cause.value, found) for found in re.findall(r"python -m refresher [a-z]+(?: [\w-]+)*", text)]
+    for where, command in named:
+        words = shlex.split(command)[3:]
+        prose = next(
+            (at for at, word in enumerate(words) if word in {"and", "says", "is", "tries", "names"}), len(words)
+        )
+        try:
+            build_parser().parse_args(words[:prose])
+        except SystemExit:
+            pytest.fail(f"{where}: {command}")
+
+
+@pytest.fixture(scope="module")
+def real_time() -> Iterator[Sandbox]:
+    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as running:
+        running.add_connection("servicenow")
+        yield running
+
+
+def runbook_commands() -> list[str]:
+    """Those of the runbook that ask nobody anything, with a connection's name filled in."""
+    found = {command.replace("NAME", "servicenow") for _, command in commands() if (RUNBOOK / _).exists()}
+    return sorted(
+        command
+        for command in found
+        if not re.search(r"authorize|revoke|--settings|[.:,]$", command) and '"' not in command.replace('"TICKET"', "")
+    )
+
+
+@pytest.mark.parametrize("command", runbook_commands())
+def test_the_runbooks_commands_run(real_time: Sandbox, command: str) -> None:
+    """The tick before it makes sure that there is something to look at."""
+    environment = {**os.environ, **real_time.environ()}
+    for words in (["tick"], shlex.split(command)[3:]):
+        finished = subprocess.run(
+            [sys.executable, "-m", "refresher", *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+
+
+def test_revoking_ends_the_tokens_and_status_tells_the_truth(real_time: Sandbox) -> None:
+    environment = {**os.environ, **real_time.environ()}
+    outcomes = {}
+    for command in ("tick", "revoke servicenow --yes", "status --json"):
+        finished = subprocess.run(
+            [sys.executable, "-m", "refresher", *command.split()],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        outcomes[command] = finished
+    assert outcomes["revoke servicenow --yes"].returncode == 0
+    (connection,) = json.loads(outcomes["status --json"].stdout)["connections"]
+    assert connection["working"] is False
