@@ -169,7 +169,8 @@ def _refresh_token_then(connection: Connection, refresh_token: StoredRefreshToke
     other = connection.fallback_grant if connection.grant is Grant.REFRESH_TOKEN else connection.grant
     if other is not None:
         return f"tokens come by grant {other}"
-    return f"refreshing stops, unless a person runs: python -m refresher authorize {connection.name}"
+    command = f"python -m refresher authorize {connection.name} --grant authorization_code"
+    return f"refreshing stops, unless a person runs: {command}"
 
 
 def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:

@@ -1,5 +1,6 @@
 """Documents that commands and alerts send people to: they are there, complete, and their commands are real."""
 
+import ast
 import json
 import os
 import re
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from refresher import checks, servicenow
 from refresher.cli_parser import build_parser
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause
+from refresher.health import State
+from refresher.outcome import Outcome
 from sandbox import Sandbox, SandboxClock
 from tests.infra.bicep import INFRA
 
@@ -78,6 +82,24 @@ def test_every_command_that_a_document_or_a_diagnosis_names_is_one() -> None:
             build_parser().parse_args(words[:prose])
         except SystemExit:
             pytest.fail(f"{where}: {command}")
+
+
+def test_the_schema_of_the_json_names_every_field_and_every_value() -> None:
+    """Of what stands in refresher/render.py, the one place that makes it."""
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    tree = ast.parse((ROOT / "refresher" / "render.py").read_text("utf-8"))
+    keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
+    fields = {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+    assert len(fields) > 30
+    values = {value.value for kind in (State, Outcome, checks.Verdict, servicenow.Verdict) for value in kind}
+    assert {name for name in fields | values if f"`{name}`" not in text} == set()
+
+
+def test_the_reference_lists_every_command() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    usage = build_parser().format_usage() + build_parser().format_help()
+    for command in re.findall(r"^    ([a-z]+)", usage, re.MULTILINE):
+        assert f"| `{command}" in text
 
 
 @pytest.fixture(scope="module")
