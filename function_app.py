@@ -4,7 +4,10 @@ Importing this module reads no setting, so that indexing succeeds and the first 
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
+from typing import List  # noqa: UP035 - the worker refuses an output annotated with `list`
 
 import azure.functions as func
 
@@ -29,10 +32,11 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 refresher_app = App(os.environ)
 
 
-def _tick() -> None:
-    """One tick for all connections; what is not due costs one round of reads."""
+@contextmanager
+def _said_to_people() -> Iterator[None]:
+    """A run that cannot even begin, as with a bad setting, says why before the host marks it as failed."""
     try:
-        refresher_app.tick(RunRequest(trigger=Trigger.TIMER))
+        yield
     except RefresherError as error:
         LOGGER.error("%s %s", error.message, error.hint)
         raise
@@ -42,14 +46,17 @@ if os.environ.get("REFRESH_QUEUE"):
 
     @app.timer_trigger(arg_name="timer", schedule="%REFRESH_SCHEDULE%", run_on_startup=False, use_monitor=True)
     @app.queue_output(arg_name="messages", queue_name="%REFRESH_QUEUE%", connection="AzureWebJobsStorage")
-    def refresh_tokens(timer: func.TimerRequest, messages: func.Out[list[str]]) -> None:
+    def refresh_tokens(timer: func.TimerRequest, messages: func.Out[List[str]]) -> None:  # noqa: UP006
         """One tick: a message for each connection that is due, so that the platform spreads them over instances."""
-        messages.set(list(refresher_app.due()))
+        with _said_to_people():
+            if due := refresher_app.due():
+                messages.set(list(due))
 
     @app.queue_trigger(arg_name="message", queue_name="%REFRESH_QUEUE%", connection="AzureWebJobsStorage")
     def refresh_connection(message: func.QueueMessage) -> None:
         """Refresh the connection that a message names; what is no longer due is left alone."""
-        refresher_app.refresh([message.get_body().decode()], RunRequest(trigger=Trigger.QUEUE))
+        with _said_to_people():
+            refresher_app.refresh([message.get_body().decode()], RunRequest(trigger=Trigger.QUEUE))
 
     @app.queue_trigger(arg_name="message", queue_name="%REFRESH_QUEUE%-poison", connection="AzureWebJobsStorage")
     def report_poisoned(message: func.QueueMessage) -> None:
@@ -60,8 +67,9 @@ else:
 
     @app.timer_trigger(arg_name="timer", schedule="%REFRESH_SCHEDULE%", run_on_startup=False, use_monitor=True)
     def refresh_tokens(timer: func.TimerRequest) -> None:
-        """One tick for all connections."""
-        _tick()
+        """One tick for all connections; what is not due costs one round of reads."""
+        with _said_to_people():
+            refresher_app.tick(RunRequest(trigger=Trigger.TIMER))
 
 
 @app.route(route="refresh", methods=["POST"])

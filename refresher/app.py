@@ -6,8 +6,8 @@ to the next; that is what makes a warm tick one round of reads.
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -176,15 +176,24 @@ class App:
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         refresher = self._make_refresher()
-
-        def run(connection: Connection) -> RunReport:
-            return self._emitted(refresher.run(connection, request))
-
-        return self._side_by_side(run, tuple(connections))
+        ordered = tuple(connections)
+        reports: dict[str, RunReport] = {}
+        # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
+        for report in self._as_they_end(lambda connection: refresher.run(connection, request), ordered):
+            reports[report.connection] = self._emitted(report)
+        return tuple(reports[connection.name] for connection in ordered)
 
     def _emitted(self, report: RunReport) -> RunReport:
         emit(report, self.clock.now())
         return report
+
+    def _as_they_end(self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]) -> Iterator[_T]:
+        if len(connections) == 1:
+            yield job(connections[0])
+            return
+        with ThreadPoolExecutor(_CONNECTIONS_AT_ONCE, thread_name_prefix="connection") as pool:
+            for ended in as_completed([pool.submit(job, connection) for connection in connections]):
+                yield ended.result()
 
     def _side_by_side(self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]) -> tuple[_T, ...]:
         if len(connections) == 1:

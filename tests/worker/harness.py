@@ -59,6 +59,8 @@ class Result:
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """What output bindings got, by the name of the binding."""
     logs: tuple[logging.LogRecord, ...] = ()
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the function answered
@@ -218,6 +220,21 @@ class WorkerHarness:
         )
         return await self._invoke(name, Wire.TypedData(http=request))
 
+    def queue(self, name: str, body: str, *, dequeue_count: int = 1) -> Result:
+        """Deliver a queue message."""
+        now = datetime.now(UTC)
+        metadata = {
+            "Id": uuid.uuid4().hex,
+            "DequeueCount": str(dequeue_count),
+            "PopReceipt": "receipt",
+            "InsertionTime": json.dumps(now.isoformat()),
+            "ExpirationTime": json.dumps((now + timedelta(days=7)).isoformat()),
+            "NextVisibleTime": json.dumps((now + timedelta(minutes=10)).isoformat()),
+        }
+        fields = {key: Wire.TypedData(json=value) for key, value in metadata.items() if value.startswith('"')}
+        fields |= {key: Wire.TypedData(string=value) for key, value in metadata.items() if key not in fields}
+        return self.run(self._invoke(name, Wire.TypedData(string=body), fields))
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the worker's event loop: `host.run(both())` with a gather of `ahttp` calls in `both`."""
         return self._loop.run_until_complete(work)
@@ -280,7 +297,7 @@ class WorkerHarness:
     def _send(self, handler: Callable[[object], Coroutine[Any, Any, Any]], **content: object) -> Any:  # noqa: ANN401
         return self.run(handler(_request(handler.__name__, **content)))
 
-    async def _invoke(self, name: str, data: object) -> Result:
+    async def _invoke(self, name: str, data: object, metadata: Mapping[str, object] | None = None) -> Result:
         function = self.functions[name]
         invocation_id = str(uuid.uuid4())
         already_logged = len(self._recorder.records)
@@ -291,7 +308,7 @@ class WorkerHarness:
                     invocation_id=invocation_id,
                     function_id=function.function_id,
                     input_data=[Wire.ParameterBinding(name=function.trigger["name"], data=data)],
-                    trigger_metadata={},
+                    trigger_metadata=dict(metadata or {}),
                     trace_context=SimpleNamespace(
                         trace_parent=f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01", trace_state="", attributes={}
                     ),
@@ -307,13 +324,14 @@ class WorkerHarness:
             )
         http = answer.return_value.http if answer.return_value is not None else None
         if http is None:
-            return Result(ok=True, invocation_id=invocation_id, logs=logs)
+            outputs = {each.name: json.loads(each.data.json) for each in answer.output_data or ()}
+            return Result(ok=True, invocation_id=invocation_id, outputs=outputs, logs=logs)
         content = http.body.bytes if http.body.bytes is not None else (http.body.string or "").encode()
         return Result(
             ok=True,
             invocation_id=invocation_id,
             status=int(http.status_code),
-            headers=http.headers,
+            headers={key.lower(): value for key, value in http.headers.items()},
             body=content,
             logs=logs,
         )

@@ -79,7 +79,7 @@ def test_an_http_function_gets_the_request_and_answers_it(write_app: WriteApp) -
             "echo", "POST", "/api/echo", query={"name": "Ann"}, headers={"X-From": "Bob"}, body={"key": 1}
         )
     assert (result.ok, result.status, result.body) == (True, 202, b'good day Ann Bob {"key": 1}')
-    assert result.headers["X-Seen"] == "yes"
+    assert result.headers["x-seen"] == "yes"
 
 
 def test_a_setting_can_be_missing(write_app: WriteApp, monkeypatch: pytest.MonkeyPatch) -> None:
