@@ -131,3 +131,12 @@ class LeaseHeldError(RefresherError):
 
 class LeaseUnavailableError(RefresherError):
     """The lease service cannot be reached or refuses this identity."""
+
+
+def unforeseen(error: Exception) -> RefresherError:
+    """What is said of an exception that nobody foresaw: its type and place. Its own text may hold a secret."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f" in {frame.tb_frame.f_globals.get('__name__', '?')}, line {frame.tb_lineno}" if frame else ""
+    return RefresherError(f"unexpected {type(error).__name__}{place}", cause=Cause.UNEXPECTED)

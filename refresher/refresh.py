@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from refresher.clock import Clock, Deadline
-from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError
+from refresher.errors import LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError, unforeseen
 from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
 from refresher.oauth import TokenRequest
@@ -125,8 +125,8 @@ class Refresher:
         except RefresherError as error:
             return self._failure(run, error)
         except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
-            message = f"unexpected {type(error).__name__}{_origin(error)}"
-        return self._failure(run, RefresherError(message, cause=Cause.UNEXPECTED))
+            surprise = unforeseen(error)
+        return self._failure(run, surprise)
 
     def _authorize(self, run: Run, authorization: Authorization) -> RunReport:
         with ExitStack() as held:
@@ -295,13 +295,3 @@ class Refresher:
             failures = record.consecutive_failures
             self._store.try_to_save_record(run, record)
         return run.report(outcome, error.message, error=error, consecutive_failures=failures)
-
-
-def _origin(error: BaseException) -> str:
-    """Where it was raised, without any value: file and line."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    if frame is None:
-        return ""
-    return f" in {frame.tb_frame.f_globals.get('__name__', '?')}, line {frame.tb_lineno}"

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
+from refresher.errors import RefresherError
 from refresher.outcome import SUCCESSES, Outcome, RunReport
 from refresher.outlook import STANDING, Warning_
 from refresher.settings import CONNECTION_NAME
@@ -25,10 +26,44 @@ _CHATTY = (
 """Third-party loggers that write at INFO for every request; httpx writes whole URLs, a revoked token with them."""
 
 
+class _WithoutSecrets(logging.Filter):
+    """Takes secrets out of what libraries log, for whoever turns their loggers up."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Cut off URLs' queries (a revoked token) and quoted answers; drop the headers, and cookies, of answers."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_without_query(argument) for argument in record.args)
+        text = record.getMessage()
+        if _QUOTED_ANSWER in text or record.exc_info:
+            record.msg, record.args = text.partition(_QUOTED_ANSWER)[0], ()
+            record.exc_info = record.exc_text = None
+        return _ANSWER_HEADERS not in text
+
+
+_ANSWER_HEADERS = "receive_response_headers.complete"
+_QUOTED_ANSWER = "Content:"
+"""What azure-identity writes before an answer of the identity endpoint that it could not read: half a token, say."""
+_TALKATIVE = (
+    "azure.identity._credentials.chained",
+    "azure.identity._internal.decorators",
+    "azure.identity._internal.msal_managed_identity_client",
+    "httpcore.http11",
+    "httpx",
+)
+_WITHOUT_SECRETS = _WithoutSecrets()
+
+
+def _without_query(argument: object) -> object:
+    text = str(argument)
+    return text.partition("?")[0] if "://" in text and "?" in text else argument
+
+
 def quiet_third_parties() -> None:
     """Keep the libraries' loggers at WARNING, in a process whose root logger lets INFO through."""
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_WITHOUT_SECRETS)
     # Its warnings say in ten lines, for every try, what the cause identity_unavailable says once.
     logging.getLogger("azure.identity").setLevel(logging.ERROR)
 
@@ -39,6 +74,11 @@ def emit(report: RunReport, now: datetime) -> None:
         if warning.code not in STANDING or report.first_of_day:
             LOGGER.warning("%s", _line(warning_event(report, warning, now)))
     LOGGER.log(_level(report), "%s", _line(outcome_event(report, now)))
+
+
+def emit_failure(error: RefresherError) -> None:
+    """Log what kept every run from beginning, for people: no connection has an event of its own then."""
+    LOGGER.error("%s %s", error.message, error.hint)
 
 
 def emit_poisoned(body: bytes) -> None:

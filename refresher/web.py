@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 
+from refresher.app import UnknownConnectionError
 from refresher.errors import Cause, RefresherError, SettingsError
 from refresher.health import ConnectionStatus
 from refresher.outcome import SUCCESSES, Outcome, RunReport, RunRequest
@@ -151,9 +152,15 @@ def wants_page(accept: str) -> bool:
     return "text/html" in accept.lower()
 
 
-def error_reply(error: RefresherError, status: HTTPStatus | None = None) -> Reply:
-    """A problem that kept anything from being run."""
-    code = status or HTTPStatus.INTERNAL_SERVER_ERROR
+def error_reply(error: RefresherError) -> Reply:
+    """A problem that kept anything from being run: the caller's (400, 404), or ours."""
+    match error:
+        case BadRequestError():
+            code = HTTPStatus.BAD_REQUEST
+        case UnknownConnectionError():
+            code = HTTPStatus.NOT_FOUND
+        case _:
+            code = HTTPStatus.INTERNAL_SERVER_ERROR
     body: dict[str, object] = {
         "type": "about:blank",
         "title": code.phrase,
