@@ -8,7 +8,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +16,7 @@ import httpx
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
+from refresher.azure_clients import make_credential, make_secret_client as default_secret_client
 from refresher.checks import Check
 from refresher.clock import Clock, Deadline, system_clock
 from refresher.doctor import Doctor
@@ -32,10 +32,10 @@ from refresher.report import emit
 from refresher.servicenow import Probe, ServiceNow
 from refresher.settings import Connection, Settings, load_settings
 from refresher.tokens import Secret
-from refresher.vault import CONNECT_TIMEOUT, READ_TIMEOUT, Vault
+from refresher.vault import Vault
 
 _T = TypeVar("_T")
-_CONNECTIONS_AT_ONCE = 16
+_CONNECTIONS_AT_ONCE = 32
 _REQUESTS_AT_ONCE = 64
 _LISTING_TAKES = timedelta(minutes=2)
 """A year of refreshes is some 400 pages of versions."""
@@ -71,9 +71,9 @@ class App:
     ) -> None:
         self.clock = clock or system_clock()
         self._environ = environ
-        self._make_secret_client = make_secret_client or _make_secret_client
+        self._make_secret_client = make_secret_client or default_secret_client
         self._instance_transport = instance_transport
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._credential = credential
         self._vaults: dict[str, Vault] = {}
@@ -210,9 +210,10 @@ class App:
 
     def credential(self) -> TokenCredential:
         """The one credential of the process: its token cache serves all clients."""
-        if self._credential is None:
-            self._credential = _make_credential()
-        return self._credential
+        with self._lock:
+            if self._credential is None:
+                self._credential = make_credential()
+            return self._credential
 
     def _make_refresher(self) -> Refresher:
         settings = self.settings
@@ -236,7 +237,7 @@ class App:
             return self._lease
         if settings.lease_container_url is None:
             return FileLease(Path(tempfile.gettempdir()), self.clock, settings.vault_url)
-        return BlobLease(settings.lease_container_url, self.credential(), self.clock)
+        return BlobLease(settings.lease_container_url, self.credential(), self.clock, self._request_pool())
 
     def _request_pool(self) -> Executor:
         if self._requests is None:
@@ -249,25 +250,6 @@ class App:
             self._requests.shutdown()
         for vault in self._vaults.values():
             vault.close()
-        if isinstance(self._credential, AbstractContextManager):
-            self._credential.__exit__(None, None, None)
-
-
-def _make_credential() -> TokenCredential:
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - loads every credential there is
-
-    return DefaultAzureCredential(
-        retry_total=1, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, process_timeout=15
-    )
-
-
-def _make_secret_client(vault_url: str, credential: TokenCredential) -> SecretClient:
-    import requests  # noqa: PLC0415 - the SDK's transport loads it
-    from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415
-
-    session = requests.Session()
-    session.mount("https://", HTTPAdapter(pool_maxsize=_REQUESTS_AT_ONCE, max_retries=False))
-    return SecretClient(
-        vault_url, credential, transport=RequestsTransport(session=session, session_owner=True), retry_total=0
-    )
+        close = getattr(self._credential, "close", None)
+        if close is not None:
+            close()

@@ -12,6 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,7 +112,8 @@ class FileLease:
 class BlobLease:
     """A lease of fixed length on an empty blob of the connection's name, for all processes on all machines.
 
-    The identity needs the role Storage Blob Data Contributor on the container. `transport` is for tests.
+    The identity needs the role Storage Blob Data Contributor on the container. `executor` writes beside the run who
+    holds the lease. `transport` is for tests.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class BlobLease:
         container_url: str,
         credential: TokenCredential,
         clock: Clock,
+        executor: Executor,
         *,
         duration: timedelta = timedelta(seconds=60),
         transport: Any = None,  # noqa: ANN401 - the SDK's transports are generic in what they carry
@@ -126,6 +129,7 @@ class BlobLease:
         self._container_url = container_url
         self._credential = credential
         self._clock = clock
+        self._executor = executor
         self._duration = duration
         self._transport = transport
         self._container: ContainerClient | None = None
@@ -143,13 +147,18 @@ class BlobLease:
         lease = self._acquire(blob)
         if lease is None:
             raise _held(connection, {})
+        told = self._executor.submit(self._tell, blob, lease)
         try:
-            with suppress(AzureError, ValueError):
-                blob.set_blob_metadata(self._holder(), lease=lease, **_LIMITS)
             yield
         finally:
+            told.result()
             with suppress(AzureError, ValueError):
                 lease.release(**_LIMITS)
+
+    def _tell(self, blob: "BlobClient", lease: "BlobLeaseClient") -> None:
+        """Write down for people who holds it; nobody waits for that before the run goes on."""
+        with suppress(AzureError, ValueError):
+            blob.set_blob_metadata(self._holder(), lease=lease, **_LIMITS)
 
     def is_held(self, connection: str) -> bool:
         """Whether the blob is leased; the container is asked where there is no blob yet."""

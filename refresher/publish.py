@@ -1,7 +1,8 @@
-"""Writes of a run, in the one order that survives a crash between any two of them.
+"""Writes of a run, in an order that survives a crash between any two of them.
 
-A changed refresh token first (it may be the only one that ServiceNow still accepts), then the access token, then
-its copies for consumers, side by side. An unchanged refresh token is described, not written again.
+A changed refresh token first: it may be the only one that ServiceNow still accepts. Then the access token and its
+copies for consumers, side by side: whichever of them a crash leaves out, their dates tell the next run which is newer.
+An unchanged refresh token is described, not written again.
 """
 
 from collections.abc import Mapping
@@ -88,20 +89,13 @@ class Publisher:
     def write_access_token(
         self, connection: Connection, token: Published, side: ConsumerSide, deadline: Deadline
     ) -> Mapping[PublishTarget, VaultError]:
-        """Store the access token, then its copies; returns the targets that could not be written.
+        """Store the access token and its copies side by side; returns the targets that could not be written.
 
-        Raises VaultError where the main secret could not be written, after the other vaults were served.
+        Raises VaultError where the main secret could not be written, after every target was tried.
         """
-        failure: VaultError | None = None
-        try:
-            main = PublishTarget(vault_url=self._vault_url, name=connection.access_token_name)
-            self._write(main, token, side.secret, deadline)
-        except VaultError as error:
-            failure = error
-        targets = connection.publish_to
-        if failure is not None:
-            targets = tuple(target for target in targets if target.vault_url != self._vault_url)
-        failed = self.write_targets(targets, token, side, deadline)
+        main = PublishTarget(vault_url=self._vault_url, name=connection.access_token_name)
+        failed = self._write_all({main: side.secret, **self._targets(connection.publish_to, side)}, token, deadline)
+        failure = failed.pop(main, None)
         if failure is not None:
             raise failure
         return failed
@@ -110,16 +104,7 @@ class Publisher:
         self, targets: tuple[PublishTarget, ...], token: Published, side: ConsumerSide, deadline: Deadline
     ) -> Mapping[PublishTarget, VaultError]:
         """Write copies side by side; returns those that failed."""
-
-        def write(target: PublishTarget) -> VaultError | None:
-            try:
-                self._write(target, token, side.target_secrets.get(target), deadline)
-            except VaultError as error:
-                return error
-            return None
-
-        results = zip(targets, self._executor.map(write, targets), strict=True)
-        return {target: error for target, error in results if error is not None}
+        return self._write_all(self._targets(targets, side), token, deadline)
 
     def describe(
         self, place: PublishTarget, secret: StoredSecret, tags: Mapping[str, str], ends: datetime, deadline: Deadline
@@ -158,13 +143,28 @@ class Publisher:
             deadline=deadline,
         )
 
-    def _write(self, place: PublishTarget, token: Published, stored: StoredSecret | None, deadline: Deadline) -> None:
-        self._open_vault(place.vault_url).write(
-            place.name,
-            token.value,
-            content_type=ACCESS_TOKEN_CONTENT_TYPE,
-            tags=token.tags,
-            expires_on=token.expires_on,
-            stored=stored,
-            deadline=deadline,
-        )
+    def _targets(
+        self, targets: tuple[PublishTarget, ...], side: ConsumerSide
+    ) -> Mapping[PublishTarget, StoredSecret | None]:
+        return {target: side.target_secrets.get(target) for target in targets}
+
+    def _write_all(
+        self, places: Mapping[PublishTarget, StoredSecret | None], token: Published, deadline: Deadline
+    ) -> dict[PublishTarget, VaultError]:
+        def write(place: PublishTarget) -> VaultError | None:
+            try:
+                self._open_vault(place.vault_url).write(
+                    place.name,
+                    token.value,
+                    content_type=ACCESS_TOKEN_CONTENT_TYPE,
+                    tags=token.tags,
+                    expires_on=token.expires_on,
+                    stored=places[place],
+                    deadline=deadline,
+                )
+            except VaultError as error:
+                return error
+            return None
+
+        results = zip(places, self._executor.map(write, places), strict=True)
+        return {place: error for place, error in results if error is not None}

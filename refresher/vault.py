@@ -6,7 +6,6 @@ PUT would leave an extra, equal version), and a soft-deleted name is recovered, 
 Permission needed: secrets get, set (which includes changing tags) and recover.
 """
 
-import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from json import JSONDecodeError
@@ -25,6 +24,7 @@ from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, VaultError
 from refresher.record import StoredSecret
 from refresher.retry import retrying
+from refresher.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
 from refresher.tokens import Secret
 from refresher.vault_errors import BeingRecoveredError, missing, no_identity, translate
 
@@ -35,30 +35,6 @@ READ_TIMEOUT = 8.0
 _ATTEMPTS = 5
 
 
-class Gate:
-    """Holds back every request to a vault that asked for a pause, whichever connection it was made for."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._opens_at = 0.0
-        self._lock = threading.Lock()
-
-    def close(self, seconds: float) -> None:
-        """Let nobody through for that long."""
-        with self._lock:
-            self._opens_at = max(self._opens_at, self._clock.monotonic() + seconds)
-
-    def wait(self, deadline: Deadline) -> None:
-        """Wait until the vault may be asked again. Raises VaultError where that is after the deadline."""
-        pause = self._opens_at - self._clock.monotonic()
-        if pause <= 0:
-            return
-        if pause >= deadline.remaining():
-            message = "Key Vault asked for a pause that outlasts this run"
-            raise VaultError(message, cause=Cause.VAULT_THROTTLED, transient=True, retry_after=pause)
-        self._clock.sleep(pause)
-
-
 class Vault:
     """One vault. Safe to share between threads; keep it for the life of the process (it holds the warm connection)."""
 
@@ -67,6 +43,7 @@ class Vault:
         self._client = client
         self._clock = clock
         self._gate = Gate(clock)
+        self._pace = Pace(clock, CREATIONS, CREATION_WINDOW)
 
     def read(self, name: str, deadline: Deadline) -> StoredSecret | None:
         """The newest version of a secret; None where there is none (soft-deleted included). Raises VaultError."""
@@ -100,6 +77,7 @@ class Vault:
             if arrived is not None:
                 return arrived
             uncertain = False
+            self._pace.wait(deadline)
             try:
                 written = self._call(
                     "set",

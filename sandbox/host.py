@@ -38,14 +38,16 @@ def direct_app(sandbox: DirectSandbox, process: Process, seed: int = 0, **settin
     """The product in a sandbox without sockets; one thread, so that every run repeats itself to the request."""
     environ = {**sandbox.environ(), **settings}
     clock = replace(product_clock(sandbox.clock, seed), sleep=process.sleep)
-    lease = BlobLease(environ["LEASE_CONTAINER_URL"], process.credential, clock, transport=AzureTransport(process))
+    executor = InOrder()
+    transport = AzureTransport(process)
+    lease = BlobLease(environ["LEASE_CONTAINER_URL"], process.credential, clock, executor, transport=transport)
     return App(
         environ,
         clock,
         make_secret_client=process.make_secret_client,
         instance_transport=process.instance_transport(),
         credential=process.credential,
-        executor=InOrder(),
+        executor=executor,
         lease=lease,
     )
 

@@ -34,17 +34,17 @@ class SecretVersion:
 
 @dataclass(slots=True, kw_only=True)
 class Throttling:
-    """The documented limits, by the real clock: writes and reads in a window of seconds."""
+    """The documented limits, by the real clock: secrets created, and all other requests, in a window of seconds."""
 
-    writes: int = 300
-    reads: int = 4000
+    creations: int = 300
+    others: int = 4000
     per_seconds: float = 10.0
-    _writes: deque[float] = field(default_factory=deque)
-    _reads: deque[float] = field(default_factory=deque)
+    _creations: deque[float] = field(default_factory=deque)
+    _others: deque[float] = field(default_factory=deque)
 
-    def admit(self, *, write: bool) -> float | None:
+    def admit(self, *, creates: bool) -> float | None:
         """None where the request is within the limit, otherwise the seconds until it would be."""
-        seen, limit = (self._writes, self.writes) if write else (self._reads, self.reads)
+        seen, limit = (self._creations, self.creations) if creates else (self._others, self.others)
         now = time.monotonic()
         while seen and now - seen[0] >= self.per_seconds:
             seen.popleft()
@@ -149,7 +149,7 @@ class KeyVault:
             return _error(401, "Unauthorized", headers={"WWW-Authenticate": challenge})
         with self._lock:
             if self.throttle is not None:
-                pause = self.throttle.admit(write=request.method in {"PUT", "PATCH"})
+                pause = self.throttle.admit(creates=request.method == "PUT")
                 if pause is not None:
                     return _error(429, "Throttled", headers={"Retry-After": str(max(1, int(pause) + 1))})
             parts = request.path.strip("/").split("/")

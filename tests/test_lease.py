@@ -33,6 +33,7 @@ from azure.storage.blob import BlobServiceClient
 from refresher.clock import Clock, system_clock
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError
 from refresher.lease import CONNECT_TIMEOUT, READ_TIMEOUT, BlobLease, FileLease
+from sandbox.direct import InOrder
 
 ROOT = Path(__file__).parents[1]
 INTEGRATION = ROOT / "tests" / "integration"
@@ -301,7 +302,7 @@ class TestBlobLease:
 
     @pytest.fixture
     def lease(self, container: str, transport: Recorder) -> BlobLease:
-        return BlobLease(container, StubCredential(), CLOCK, transport=transport)
+        return BlobLease(container, StubCredential(), CLOCK, InOrder(), transport=transport)
 
     def test_the_first_refresh_makes_the_blob_and_the_next_ones_do_not(
         self, lease: BlobLease, transport: Recorder
@@ -351,7 +352,7 @@ class TestBlobLease:
 
         def contend() -> None:
             with Recorder(azurite.certificates) as transport:
-                lease = BlobLease(container, StubCredential(), CLOCK, transport=transport)
+                lease = BlobLease(container, StubCredential(), CLOCK, InOrder(), transport=transport)
                 start.wait()
                 for _ in range(5):
                     with suppress(LeaseHeldError), lease.acquire("servicenow"):
@@ -422,12 +423,14 @@ class TestBlobLease:
 
     def test_a_container_that_is_not_there_is_named(self, azurite: SimpleNamespace, transport: Recorder) -> None:
         url = f"{azurite.url}/absent"
-        error = unavailable(BlobLease(url, StubCredential(), CLOCK, transport=transport))
+        error = unavailable(BlobLease(url, StubCredential(), CLOCK, InOrder(), transport=transport))
         assert error.message == f"the lease container {url} does not exist"
         assert ROLE in error.hint
 
     def test_an_identity_that_is_refused_learns_the_role(self, container: str, transport: Recorder) -> None:
-        error = unavailable(BlobLease(container, StubCredential("https://other"), CLOCK, transport=transport))
+        error = unavailable(
+            BlobLease(container, StubCredential("https://other"), CLOCK, InOrder(), transport=transport)
+        )
         assert error.message == f"the lease container {container} refused this identity"
         assert ROLE in error.hint
 
@@ -439,7 +442,7 @@ class TestBlobLease:
     def test_an_identity_without_a_token_is_told_apart(
         self, broken: Exception, container: str, transport: Recorder
     ) -> None:
-        error = unavailable(BlobLease(container, BrokenCredential(broken), CLOCK, transport=transport))
+        error = unavailable(BlobLease(container, BrokenCredential(broken), CLOCK, InOrder(), transport=transport))
         assert "no token for the lease container" in error.message
         assert "canary" not in error.message + error.hint
 
@@ -449,6 +452,6 @@ def test_a_storage_account_that_is_not_there_is_given_up_soon() -> None:
         closed.bind(("127.0.0.1", 0))
         url = f"https://127.0.0.1:{closed.getsockname()[1]}/{ACCOUNT}/leases"
         started = time.monotonic()
-        error = unavailable(BlobLease(url, StubCredential(), system_clock()))
+        error = unavailable(BlobLease(url, StubCredential(), system_clock(), InOrder()))
     assert error.message == f"the lease container {url} could not be reached"
     assert time.monotonic() - started < 2 * (CONNECT_TIMEOUT + READ_TIMEOUT)

@@ -1,0 +1,112 @@
+"""The sandbox in a process of its own, so that what it costs is not counted with what is measured.
+
+`python -m benchmarks.stage` prints the settings that lead to it as one line of JSON, then obeys a command a line and
+answers each with a line of JSON. `Stage` is the other end of that conversation.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from sandbox import Sandbox, SandboxClock
+from sandbox.vault import Throttling
+
+AGE = timedelta(minutes=50)
+
+
+class Stage:
+    """A running sandbox with so many connections; a context manager."""
+
+    def __init__(self, connections: int, *, latency: float = 0.0, throttled: bool = False) -> None:
+        command = [sys.executable, "-m", "benchmarks.stage", str(connections), "--latency", str(latency)]
+        if throttled:
+            command.append("--throttled")
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.environ: Mapping[str, str] = self._hear()
+
+    def age(self) -> None:
+        """Make every token fifty minutes older."""
+        self._ask("age")
+
+    def requests(self) -> Mapping[str, int]:
+        """Requests by service since this was asked last, those refused with 429 apart."""
+        counted: Mapping[str, int] = self._ask("requests")
+        return counted
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+    def _ask(self, command: str) -> Any:  # noqa: ANN401 - JSON
+        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        return self._hear()
+
+    def _hear(self) -> Any:  # noqa: ANN401 - JSON
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        return json.loads(self._process.stdout.readline())
+
+
+def names_of(connections: int) -> list[str]:
+    """Names of the connections on a stage."""
+    return [f"c{number}" for number in range(connections)]
+
+
+def main() -> int:
+    """Serve until the input ends."""
+    options = argparse.ArgumentParser()
+    options.add_argument("connections", type=int)
+    options.add_argument("--latency", type=float, default=0.0)
+    options.add_argument("--throttled", action="store_true")
+    given = options.parse_args()
+    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True), latency=given.latency) as sandbox:
+        for name in names_of(given.connections):
+            sandbox.add_connection(name)
+        if given.throttled:
+            sandbox.vault.throttle = Throttling()
+        connections = {name: {"instance_url": sandbox.instance.url} for name in names_of(given.connections)}
+        environ = {
+            **sandbox.environ(),
+            "SERVICENOW_CONNECTIONS": json.dumps(connections),
+            "LEASE_CONTAINER_URL": sandbox.leases.url,
+        }
+        answers = {"age": lambda: _age(sandbox), "requests": lambda: _requests(sandbox)}
+        print(json.dumps(environ), flush=True)
+        for line in sys.stdin:
+            print(json.dumps(answers[line.strip()]()), flush=True)
+    return 0
+
+
+def _age(sandbox: Sandbox) -> None:
+    for name in sandbox.vault.names():
+        secret = sandbox.vault.get(name)
+        if secret is None or not name.endswith("oauth-token"):
+            continue
+        for tag in ("issued-at", "expires-at"):
+            if tag in secret.tags:
+                secret.tags[tag] = (datetime.fromisoformat(secret.tags[tag]) - AGE).isoformat()
+        if secret.expires_on is not None:
+            secret.expires_on -= AGE
+
+
+def _requests(sandbox: Sandbox) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for exchange in sandbox.log:
+        what = exchange.service.partition(":")[0] + (" refused with 429" if exchange.status == 429 else "")
+        counted[what] = counted.get(what, 0) + 1
+    sandbox.log.clear()
+    return counted
+
+
+if __name__ == "__main__":
+    sys.exit(main())
