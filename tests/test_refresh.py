@@ -63,28 +63,6 @@ def test_an_untagged_refresh_token_gets_its_dates_without_a_new_version(sandbox:
     assert described.expires_on == created.created_on + timedelta(days=100)
 
 
-def test_a_tick_with_nothing_due_is_one_round_of_reads(sandbox: Sandbox, app: App) -> None:
-    sandbox.add_connection("servicenow")
-    tick(app)
-    sandbox.clock.advance(timedelta(minutes=5))
-    sandbox.log.clear()
-    assert tick(app).outcome is Outcome.NOT_DUE
-    assert sandbox.log.count(service="instance") == 0
-    assert sandbox.log.count(service="vault", method="GET") == len(sandbox.log) == 3
-
-
-def test_a_warm_refresh_makes_no_request_too_many(sandbox: Sandbox, app: App) -> None:
-    sandbox.add_connection("servicenow")
-    tick(app)
-    sandbox.clock.advance(timedelta(minutes=50))
-    sandbox.log.clear()
-    assert tick(app).outcome is Outcome.REFRESHED
-    assert sandbox.log.count(service="instance") == 2  # the token request and the probe
-    assert sandbox.log.count(service="vault", method="GET") == 3 + 6
-    assert sandbox.log.count(service="vault", method="PUT") == 2  # the token and its copy
-    assert len(sandbox.log) == 2 + 9 + 2
-
-
 def test_an_unchanged_refresh_token_is_not_written_again(sandbox: Sandbox, app: App) -> None:
     sandbox.add_connection("servicenow")
     for _ in range(3):

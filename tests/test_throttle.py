@@ -1,0 +1,92 @@
+"""A pause that the vault asked for is kept by all, and new versions keep to what the vault accepts."""
+
+from datetime import timedelta
+
+import pytest
+
+from refresher.clock import Clock, Deadline
+from refresher.errors import Cause, VaultError
+from refresher.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
+from sandbox import SandboxClock
+from sandbox.host import product_clock
+from sandbox.vault import Throttling
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return product_clock(SandboxClock())
+
+
+class TestGate:
+    """Closed by one request, for every request."""
+
+    def test_it_is_open_until_it_is_closed(self, clock: Clock) -> None:
+        Gate(clock).wait(Deadline(clock, MINUTE))
+        assert clock.monotonic() == 0
+
+    def test_everybody_waits_until_the_pause_is_over(self, clock: Clock) -> None:
+        gate = Gate(clock)
+        gate.close(7.0)
+        gate.wait(Deadline(clock, MINUTE))
+        assert clock.monotonic() == 7.0
+        gate.wait(Deadline(clock, MINUTE))
+        assert clock.monotonic() == 7.0
+
+    def test_a_shorter_pause_does_not_open_it_early(self, clock: Clock) -> None:
+        gate = Gate(clock)
+        gate.close(7.0)
+        gate.close(1.0)
+        gate.wait(Deadline(clock, MINUTE))
+        assert clock.monotonic() == 7.0
+
+    def test_a_pause_that_outlasts_the_run_is_not_begun(self, clock: Clock) -> None:
+        gate = Gate(clock)
+        gate.close(60.0)
+        with pytest.raises(VaultError) as caught:
+            gate.wait(Deadline(clock, MINUTE))
+        assert (caught.value.cause, caught.value.retry_after) == (Cause.VAULT_THROTTLED, 60.0)
+        assert clock.monotonic() == 0
+
+
+class TestPace:
+    """So many in a window, in the order in which they came."""
+
+    def test_a_burst_passes_at_once_up_to_the_limit(self, clock: Clock) -> None:
+        pace = Pace(clock, 3, 10.0)
+        for _ in range(3):
+            pace.wait(Deadline(clock, MINUTE))
+        assert clock.monotonic() == 0
+
+    def test_the_next_one_waits_until_the_first_has_left_the_window(self, clock: Clock) -> None:
+        pace = Pace(clock, 3, 10.0)
+        pace.wait(Deadline(clock, MINUTE))
+        clock.sleep(4.0)
+        turns = []
+        for _ in range(6):
+            pace.wait(Deadline(clock, MINUTE))
+            turns.append(clock.monotonic())
+        assert turns == [4.0, 4.0, 10.0, 14.0, 14.0, 20.0]
+
+    def test_no_window_of_time_ever_holds_more_than_the_limit(self, clock: Clock) -> None:
+        pace = Pace(clock, 5, 10.0)
+        turns = []
+        for number in range(60):
+            clock.sleep((number * 7 % 5) / 2)
+            pace.wait(Deadline(clock, MINUTE))
+            turns.append(clock.monotonic())
+        assert all(later - earlier >= 10.0 for earlier, later in zip(turns, turns[5:], strict=False))
+
+    def test_who_cannot_wait_takes_no_turn_from_those_who_can(self, clock: Clock) -> None:
+        pace = Pace(clock, 1, 10.0)
+        pace.wait(Deadline(clock, MINUTE))
+        with pytest.raises(VaultError) as caught:
+            pace.wait(Deadline(clock, timedelta(seconds=5)))
+        assert (caught.value.cause, caught.value.retry_after) == (Cause.VAULT_THROTTLED, 10.0)
+        pace.wait(Deadline(clock, MINUTE))
+        assert clock.monotonic() == 10.0
+
+    def test_it_keeps_within_the_documented_limit_and_wastes_little_of_it(self) -> None:
+        assert Throttling().per_seconds == CREATION_WINDOW
+        assert 0.95 <= CREATIONS / Throttling().creations < 1
