@@ -5,7 +5,7 @@ Importing this module reads no setting, so that indexing succeeds and the first 
 
 import os
 from collections.abc import Callable
-from typing import List  # noqa: UP035 - the worker refuses an output annotated with `list`
+from typing import TYPE_CHECKING, List  # noqa: UP035 - the worker refuses an output annotated with `list`
 
 import azure.functions as func
 
@@ -14,15 +14,9 @@ from refresher.errors import RefresherError, unforeseen
 from refresher.outcome import RunRequest
 from refresher.report import emit_failure, emit_poisoned, quiet_third_parties
 from refresher.tokens import Trigger
-from refresher.web import (
-    Reply,
-    error_reply,
-    parse_refresh_call,
-    refresh_reply,
-    status_page_reply,
-    status_reply,
-    wants_page,
-)
+
+if TYPE_CHECKING:
+    from refresher.web import Reply
 
 quiet_third_parties()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -44,8 +38,10 @@ def _run(job: Callable[[], object]) -> None:
     raise failure
 
 
-def _answer(job: Callable[[], Reply]) -> func.HttpResponse:
+def _answer(job: "Callable[[], Reply]") -> func.HttpResponse:
     """Turn what a job replies, or what kept it from replying, into the response."""
+    from refresher.web import error_reply  # noqa: PLC0415 - a tick does not need it
+
     try:
         reply = job()
     except RefresherError as error:
@@ -88,8 +84,9 @@ else:
 @app.route(route="refresh", methods=["POST"])
 def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
     """Refresh one connection, or all; `force` also where nothing is due. Query parameters or a JSON body."""
+    from refresher.web import parse_refresh_call, refresh_reply  # noqa: PLC0415 - a tick does not need it
 
-    def refresh() -> Reply:
+    def refresh() -> "Reply":
         call = parse_refresh_call(req.params, req.get_body(), req.headers)
         name, request = call.connection, call.request
         reports = refresher_app.refresh([name], request) if name else refresher_app.tick(request)
@@ -101,5 +98,7 @@ def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
 @app.route(route="status", methods=["GET"])
 def status(req: func.HttpRequest) -> func.HttpResponse:
     """How the connections stand: 200, or 503 where one holds no working token. A page for a browser, else JSON."""
+    from refresher.web import status_page_reply, status_reply, wants_page  # noqa: PLC0415 - a tick does not need it
+
     reply = status_page_reply if wants_page(req.headers.get("accept", "")) else status_reply
     return _answer(lambda: reply(refresher_app.status(), refresher_app.clock.now()))

@@ -10,29 +10,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
-from refresher.azure_clients import make_credential, make_secret_client as default_secret_client
-from refresher.checks import Check
+from refresher.azure_clients import make_credential, make_secret_client as default_secret_client, make_transport
 from refresher.clock import Clock, Deadline, system_clock
-from refresher.doctor import Doctor
-from refresher.errors import Cause, RefresherError, VaultError
+from refresher.errors import Cause, RefresherError
 from refresher.gather import Gatherer
-from refresher.health import ConnectionStatus, State, evaluate
-from refresher.history import History, read_history
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.outcome import RunReport, RunRequest
-from refresher.policy import Timing
 from refresher.refresh import Authorization, Refresher
 from refresher.report import emit
 from refresher.servicenow import Probe, ServiceNow
 from refresher.settings import Connection, Settings, load_settings
 from refresher.tokens import Secret
 from refresher.vault import Vault
+
+if TYPE_CHECKING:
+    from refresher.checks import Check
+    from refresher.health import ConnectionStatus
+    from refresher.history import History
 
 _T = TypeVar("_T")
 _CONNECTIONS_AT_ONCE = 32
@@ -130,21 +130,30 @@ class App:
             raise UnknownConnectionError(name, (connection.name for connection in self.settings.connections))
         return found
 
-    def status(self, names: Iterable[str] | None = None) -> tuple[ConnectionStatus, ...]:
+    def status(self, names: Iterable[str] | None = None) -> "tuple[ConnectionStatus, ...]":
         """How the connections stand, read side by side. Raises UnknownConnectionError."""
+        from refresher.status import StatusReader  # noqa: PLC0415 - a tick does not need it
+
         settings = self.settings
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
-        return self._side_by_side(self._status_of, connections)
+        reader = StatusReader(
+            settings, self.clock, Gatherer(self.open_vault, settings.vault_url, self._request_pool())
+        )
+        return self._side_by_side(reader.read, connections)
 
-    def history(self, name: str) -> History:
+    def history(self, name: str) -> "History":
         """What was published when, from the versions. Raises UnknownConnectionError and VaultError."""
+        from refresher.history import read_history  # noqa: PLC0415 - a tick does not need it
+
         connection = self.connection(name)
         vault = self.open_vault(self.settings.vault_url)
         versions = vault.versions(connection.access_token_name, Deadline(self.clock, _LISTING_TAKES))
         return read_history(connection.name, versions, self.clock.now())
 
-    def doctor(self) -> tuple[Check, ...]:
+    def doctor(self) -> "tuple[Check, ...]":
         """Try every precondition. Raises SettingsError."""
+        from refresher.doctor import Doctor  # noqa: PLC0415 - a tick does not need it
+
         settings = self.settings
         return Doctor(
             settings,
@@ -155,24 +164,6 @@ class App:
             lease=self._make_lease(settings),
             executor=self._request_pool(),
         ).examine()
-
-    def _status_of(self, connection: Connection) -> ConnectionStatus:
-        settings = self.settings
-        timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
-        deadline = Deadline(self.clock, settings.run_deadline)
-        gatherer = Gatherer(self.open_vault, settings.vault_url, self._request_pool())
-        try:
-            side, refresh_token = gatherer.overview(connection, self.clock.now(), deadline)
-        except VaultError as error:
-            return ConnectionStatus(
-                connection=connection.name,
-                state=State.UNKNOWN,
-                working=None,
-                message=error.message,
-                next_step=error.hint,
-                cause=error.cause.value,
-            )
-        return evaluate(connection, side, refresh_token, timing, self.clock.now())
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         refresher = self._make_refresher()
@@ -237,7 +228,8 @@ class App:
             return self._lease
         if settings.lease_container_url is None:
             return FileLease(Path(tempfile.gettempdir()), self.clock, settings.vault_url)
-        return BlobLease(settings.lease_container_url, self.credential(), self.clock, self._request_pool())
+        url = settings.lease_container_url
+        return BlobLease(url, self.credential(), self.clock, self._request_pool(), transport=make_transport(url))
 
     def _request_pool(self) -> Executor:
         if self._requests is None:

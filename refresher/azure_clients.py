@@ -4,18 +4,22 @@ One credential and one client for each vault serve the whole process, so that a 
 challenge nor the identity endpoint. The SDKs are loaded when the first client is made.
 """
 
-import os
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenCredential, TokenRequestOptions
 from azure.keyvault.secrets import SecretClient
 
+from refresher.trust import tls_context
 from refresher.vault import CONNECT_TIMEOUT, READ_TIMEOUT
 
 if TYPE_CHECKING:
+    from azure.core.pipeline.transport import RequestsTransport
     from azure.identity import DefaultAzureCredential
 
+_T = TypeVar("_T")
 _CONNECTIONS_KEPT = 64
 
 
@@ -23,19 +27,23 @@ def make_credential() -> TokenCredential:
     """The managed identity, or what a developer signed in with; it has a short patience."""
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - loads every credential there is
 
-    return OneAtATime(
+    return SharedCredential(
         DefaultAzureCredential(
             retry_total=1, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, process_timeout=15
         )
     )
 
 
-class OneAtATime:
-    """A credential that asks for one token at a time: of many threads that need one, the rest find it cached."""
+class SharedCredential:
+    """A credential that many threads use at once: while one asks for a token, the others wait for the same answer.
+
+    That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread.
+    """
 
     def __init__(self, credential: "DefaultAzureCredential") -> None:
         self._credential = credential
         self._lock = threading.Lock()
+        self._under_way: dict[object, Future[Any]] = {}
 
     def get_token(
         self,
@@ -44,31 +52,55 @@ class OneAtATime:
         tenant_id: str | None = None,
         **options: Any,  # noqa: ANN401 - as the SDK's protocol has it
     ) -> AccessToken:
-        """A token for the scopes."""
-        with self._lock:
-            return self._credential.get_token(*scopes, claims=claims, tenant_id=tenant_id, **options)
+        """A token for the scopes. Raises what the credential raises."""
+        return self._share(
+            (scopes, claims, tenant_id),
+            lambda: self._credential.get_token(*scopes, claims=claims, tenant_id=tenant_id, **options),
+        )
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         """The same, in the SDK's newer form."""
-        with self._lock:
-            return self._credential.get_token_info(*scopes, options=options)
+        return self._share(
+            (scopes, *sorted((options or {}).items())),
+            lambda: self._credential.get_token_info(*scopes, options=options),
+        )
 
     def close(self) -> None:
         """Close the credential's connections."""
         self._credential.close()
 
+    def _share(self, what: object, ask: Callable[[], _T]) -> _T:
+        mine: Future[_T] = Future()
+        with self._lock:
+            under_way: Future[_T] = self._under_way.setdefault(what, mine)
+        if under_way is mine:
+            try:
+                mine.set_result(ask())
+            except BaseException as error:  # noqa: BLE001 - raised below, and by everybody who waits
+                mine.set_exception(error)
+            finally:
+                with self._lock:
+                    del self._under_way[what]
+        return under_way.result()
+
 
 def make_secret_client(vault_url: str, credential: TokenCredential) -> SecretClient:
-    """A client of one vault. What the environment says of proxies and trusted certificates is read once, here."""
+    """A client of one vault."""
+    return SecretClient(vault_url, credential, transport=make_transport(vault_url), retry_total=0)
+
+
+def make_transport(url: str) -> "RequestsTransport":
+    """A transport for clients of one service. What the environment says of it is read once, here.
+
+    Asked for each request anew, as requests does, the environment costs as much as a sixth of the whole request.
+    """
     import requests  # noqa: PLC0415 - the SDK's transport loads it
     from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    from refresher.trusting_adapter import TrustingAdapter  # noqa: PLC0415 - loads requests
 
     session = requests.Session()
-    session.mount("https://", HTTPAdapter(pool_maxsize=_CONNECTIONS_KEPT, max_retries=False))
-    # Asked for each request anew, the environment costs as much as a sixth of the whole request.
+    session.mount("https://", TrustingAdapter(tls_context("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), _CONNECTIONS_KEPT))
     session.trust_env = False
-    session.proxies.update(requests.utils.get_environ_proxies(vault_url))
-    verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    transport = RequestsTransport(session=session, session_owner=True, connection_verify=verify)
-    return SecretClient(vault_url, credential, transport=transport, retry_total=0)
+    session.proxies.update(requests.utils.get_environ_proxies(url))
+    return RequestsTransport(session=session, session_owner=True)

@@ -113,7 +113,7 @@ class BlobLease:
     """A lease of fixed length on an empty blob of the connection's name, for all processes on all machines.
 
     The identity needs the role Storage Blob Data Contributor on the container. `executor` writes beside the run who
-    holds the lease. `transport` is for tests.
+    holds the lease. `transport` carries the requests; None: the SDK's own.
     """
 
     def __init__(

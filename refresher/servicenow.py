@@ -23,6 +23,7 @@ from refresher.oauth import LARGEST_BODY, TokenRequest, parse_probe_user, parse_
 from refresher.retry import Wait, retrying
 from refresher.settings import SYS_USER_PROBE, Connection
 from refresher.tokens import Grant, Secret, TokenResponse
+from refresher.trust import tls_context
 
 PROBE_ALIVE = frozenset({200, 403, 404})
 _REVOCATION_ANSWERS = frozenset({200, 400, 404})
@@ -84,7 +85,7 @@ class ServiceNow:
     def session(self, connection: Connection, deadline: Deadline) -> "Session":
         """A session for one run of one connection; close it (it is a context manager)."""
         if self._tls is None:
-            self._tls = httpx.create_ssl_context()
+            self._tls = tls_context("SSL_CERT_FILE", "SSL_CERT_DIR")
         return Session(connection, self._clock, deadline, self._tls, self._transport)
 
 

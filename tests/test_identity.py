@@ -1,8 +1,15 @@
 """The identity endpoint fails: one clear cause, quickly, and nothing else is tried in its place."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
+from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import DefaultAzureCredential
 
 from refresher.app import App
+from refresher.azure_clients import SharedCredential
 from refresher.errors import Cause
 from refresher.outcome import Outcome
 from sandbox import Fault, Sandbox
@@ -26,3 +33,35 @@ def test_a_passing_fault_of_the_identity_endpoint_is_ridden_out(sandbox: Sandbox
     sandbox.add_connection("servicenow")
     sandbox.faults.add(Fault(service="identity", times=3, action=Drop()))
     assert tick(app).outcome is Outcome.REFRESHED
+
+
+def test_a_silent_identity_endpoint_costs_its_time_out_once_however_many_requests_wait_for_it() -> None:
+    """The others get the same answer, not a turn of their own after it."""
+    asked, answer = threading.Event(), threading.Event()
+
+    class Silent(DefaultAzureCredential):
+        calls = 0
+
+        def get_token_info(self, *_: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
+            assert options is not None
+            Silent.calls += 1
+            asked.set()
+            answer.wait(5)
+            raise ClientAuthenticationError
+
+    credential = SharedCredential(Silent())
+    with ThreadPoolExecutor(6) as pool:
+        waiting = [
+            pool.submit(credential.get_token_info, "scope", options={"enable_cae": True, "tenant_id": "t"})
+            for _ in range(6)
+        ]
+        asked.wait(5)
+        done, _ = wait(waiting, timeout=0.05)
+        assert not done
+        answer.set()
+        assert all(isinstance(each.exception(5), ClientAuthenticationError) for each in waiting)
+    assert Silent.calls == 1
+    with pytest.raises(ClientAuthenticationError):
+        credential.get_token_info("scope", options={})
+    assert Silent.calls == 2, "what is over is asked for anew"
+    credential.close()

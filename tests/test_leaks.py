@@ -172,9 +172,9 @@ LAYERS = {
     "http library": "httpx.Client.send",
     "SDK": "azure.keyvault.secrets.SecretClient.get_secret",
     "log": "refresher.app.emit",
-    "health": "refresher.app.evaluate",
-    "reply": "function_app.refresh_reply",
-    "page": "function_app.status_page_reply",
+    "health": "refresher.status.evaluate",
+    "reply": "refresher.web.refresh_reply",
+    "page": "refresher.web.status_page_reply",
 }
 
 

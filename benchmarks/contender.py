@@ -1,0 +1,137 @@
+"""One of the two that are compared, in a process of its own.
+
+`python -m benchmarks.contender WHO` obeys a command a line (the names of the connections to refresh) and answers each
+with a line of JSON: what the work took. `--cold` does it once and ends; then the imports are part of the work.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+PRODUCT = "product"
+STRAIGHT_LINE = "straight line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Took:
+    """What work took: seconds of time and of CPU, the most megabytes of memory so far, and runs that failed."""
+
+    seconds: float
+    cpu: float
+    memory: float
+    failed: int
+
+
+class Contender:
+    """A warm process; a context manager."""
+
+    def __init__(self, who: str, environ: Mapping[str, str]) -> None:
+        self.who = who
+        self._process = subprocess.Popen(
+            _command(who),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=_environment(environ),
+        )
+
+    def refresh(self, names: Sequence[str]) -> Took:
+        """Refresh these connections (the product: all that are due, which are these)."""
+        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        self._process.stdin.write(json.dumps(list(names)) + "\n")
+        self._process.stdin.flush()
+        return Took(**json.loads(self._process.stdout.readline()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+
+def refresh_cold(who: str, environ: Mapping[str, str]) -> Took:
+    """Refresh connection c0 in a new process; the interpreter's own start is not counted, it is the same for both."""
+    done = subprocess.run(
+        [*_command(who), "--cold"], env=_environment(environ), capture_output=True, text=True, check=True
+    )
+    return Took(**json.loads(done.stdout))
+
+
+def _command(who: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.contender", who]
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    # As in a deployed app, where modules are compiled once.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **environ}
+
+
+def main() -> int:
+    """Obey."""
+    options = argparse.ArgumentParser()
+    options.add_argument("who", choices=(PRODUCT, STRAIGHT_LINE))
+    options.add_argument("--cold", action="store_true")
+    given = options.parse_args()
+    import azure.functions  # noqa: F401, PLC0415 - the worker has loaded it before the app of either
+
+    began = time.perf_counter()
+    refresh = _product() if given.who == PRODUCT else _straight_line()
+    if given.cold:
+        print(json.dumps(_measured(refresh, ["c0"], began)))
+        return 0
+    for line in sys.stdin:
+        print(json.dumps(_measured(refresh, json.loads(line), time.perf_counter())), flush=True)
+    return 0
+
+
+def _measured(refresh: Callable[[Sequence[str]], int], names: Sequence[str], began: float) -> dict[str, float]:
+    cpu = time.process_time()
+    failed = refresh(names)
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - cpu,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "failed": failed,
+    }
+
+
+def _product() -> Callable[[Sequence[str]], int]:
+    import function_app  # noqa: PLC0415 - measured
+    from refresher.outcome import SUCCESSES, RunRequest  # noqa: PLC0415 - measured
+    from refresher.tokens import Trigger  # noqa: PLC0415 - measured
+
+    def refresh(_: Sequence[str]) -> int:
+        reports = function_app.refresher_app.tick(RunRequest(trigger=Trigger.TIMER))
+        return sum(report.outcome not in SUCCESSES for report in reports)
+
+    return refresh
+
+
+def _straight_line() -> Callable[[Sequence[str]], int]:
+    from benchmarks.straight_line import refresh as refresh_one  # noqa: PLC0415 - measured
+
+    vault_url, instance_url = os.environ["KEY_VAULT_URL"], os.environ["SERVICENOW_INSTANCE_URL"]
+
+    def refresh(names: Sequence[str]) -> int:
+        for name in names:
+            refresh_one(vault_url, instance_url, name)
+        return 0
+
+    return refresh
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Reads how a connection stands: one parallel round of reads, judged by `health`."""
+
+from refresher.clock import Clock, Deadline
+from refresher.errors import VaultError
+from refresher.gather import Gatherer
+from refresher.health import ConnectionStatus, State, evaluate
+from refresher.policy import Timing
+from refresher.settings import Connection, Settings
+
+
+class StatusReader:
+    """Reads the status of connections. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, clock: Clock, gatherer: Gatherer) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._gatherer = gatherer
+        self._timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
+
+    def read(self, connection: Connection) -> ConnectionStatus:
+        """How one connection stands; a vault that cannot be read is a state of its own."""
+        deadline = Deadline(self._clock, self._settings.run_deadline)
+        try:
+            side, refresh_token = self._gatherer.overview(connection, self._clock.now(), deadline)
+        except VaultError as error:
+            return ConnectionStatus(
+                connection=connection.name,
+                state=State.UNKNOWN,
+                working=None,
+                message=error.message,
+                next_step=error.hint,
+                cause=error.cause.value,
+            )
+        return evaluate(connection, side, refresh_token, self._timing, self._clock.now())

@@ -1,0 +1,25 @@
+"""TLS contexts, made once for a process: reading the bundle of trusted certificates takes 17 ms and 0.8 MB each time.
+
+The libraries would read it anew for every connection. Verification is theirs and always on; what they trust is what
+the environment names for them (`SSL_CERT_FILE` for httpx, `REQUESTS_CA_BUNDLE` for the Azure SDK), certifi otherwise.
+"""
+
+import functools
+import os
+import ssl
+from pathlib import Path
+
+import certifi
+
+
+def tls_context(*variables: str) -> ssl.SSLContext:
+    """A client's context that trusts the file or directory named by the first of these variables that is set."""
+    named = (os.environ[variable] for variable in variables if os.environ.get(variable))
+    return _trusting(next(named, certifi.where()))
+
+
+@functools.cache
+def _trusting(place: str) -> ssl.SSLContext:
+    if Path(place).is_dir():
+        return ssl.create_default_context(capath=place)
+    return ssl.create_default_context(cafile=place)
