@@ -17,7 +17,7 @@ from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
 from refresher.azure_clients import make_credential, make_secret_client as default_secret_client, make_transport
-from refresher.clock import Clock, Deadline, system_clock
+from refresher.clock import Budget, Clock, Deadline, system_clock
 from refresher.errors import Cause, RefresherError
 from refresher.gather import Gatherer
 from refresher.lease import BlobLease, FileLease, Lease
@@ -166,11 +166,18 @@ class App:
         ).examine()
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
-        refresher = self._make_refresher()
+        refresher, settings = self._make_refresher(), self.settings
         ordered = tuple(connections)
+        budget = Budget(
+            self.clock,
+            settings.tick_deadline,
+            runs=len(ordered),
+            at_once=_CONNECTIONS_AT_ONCE,
+            longest=settings.run_deadline,
+        )
         reports: dict[str, RunReport] = {}
         # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
-        for report in self._as_they_end(lambda connection: refresher.run(connection, request), ordered):
+        for report in self._as_they_end(lambda each: refresher.run(each, request, budget.share()), ordered):
             reports[report.connection] = self._emitted(report)
         return tuple(reports[connection.name] for connection in ordered)
 

@@ -5,11 +5,15 @@ draws a random number. Tests and simulations pass a clock of their own, so that 
 """
 
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+_SHORTEST_RUN = timedelta(seconds=5)
+"""A refresh takes one or two when all goes well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +50,25 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, never negative."""
         return max(0.0, self._ends - self._clock.monotonic())
+
+
+class Budget:
+    """What a tick of many runs may take in all, so that runs that fail slowly leave time for those behind them.
+
+    Each run that begins gets its fair share of what is left, up to what one run may take at the most.
+    """
+
+    def __init__(self, clock: Clock, allowed: timedelta, *, runs: int, at_once: int, longest: timedelta) -> None:
+        self._left = Deadline(clock, allowed)
+        self._runs_left = runs
+        self._at_once = at_once
+        self._longest = longest
+        self._lock = threading.Lock()
+
+    def share(self) -> timedelta:
+        """What the run that begins now may take."""
+        with self._lock:
+            rounds_left = max(1.0, self._runs_left / self._at_once)
+            self._runs_left -= 1
+        fair = timedelta(seconds=self._left.remaining() / rounds_left)
+        return min(self._longest, max(_SHORTEST_RUN, fair))

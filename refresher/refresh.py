@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 
 from refresher.clock import Clock, Deadline
 from refresher.errors import LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError, unforeseen
@@ -67,9 +68,12 @@ class Refresher:
         self._store = TokenStore(self._publisher)
         self._timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
 
-    def run(self, connection: Connection, request: RunRequest) -> RunReport:
-        """Run one connection once. Never raises: what went wrong is in the report, with its cause and next step."""
-        return self._reported(connection, request, self._run)
+    def run(self, connection: Connection, request: RunRequest, allowed: timedelta | None = None) -> RunReport:
+        """Run one connection once, in the time allowed (None: as long as a single run may take).
+
+        Never raises: what went wrong is in the report, with its cause and next step.
+        """
+        return self._reported(connection, request, self._run, allowed)
 
     def authorize(self, connection: Connection, request: RunRequest, authorization: Authorization) -> RunReport:
         """Start a new life with what a person brought: same lease, same probe, same writes as a refresh.
@@ -108,14 +112,20 @@ class Refresher:
         decision = decide_refresh(connection.name, side.access_token, side.targets, self._timing, now)
         return bool(side.target_errors) or not isinstance(decision, NotDue)
 
-    def _reported(self, connection: Connection, request: RunRequest, job: Callable[[Run], RunReport]) -> RunReport:
+    def _reported(
+        self,
+        connection: Connection,
+        request: RunRequest,
+        job: Callable[[Run], RunReport],
+        allowed: timedelta | None = None,
+    ) -> RunReport:
         run = Run(
             clock=self._clock,
             timing=self._timing,
             connection=connection,
             request=request,
             run_id=self._clock.new_id(),
-            deadline=Deadline(self._clock, self._settings.run_deadline),
+            deadline=Deadline(self._clock, allowed or self._settings.run_deadline),
             started=self._clock.monotonic(),
         )
         try:

@@ -14,7 +14,7 @@ from refresher.settings import Connection
 from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import AccessToken
 
-_WRITING_TAKES = timedelta(seconds=10)
+WRITING_TAKES = timedelta(seconds=10)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Run:
     def writing_deadline(self) -> Deadline:
         """Until when writes may go on."""
         if self._writing_deadline is None:
-            allowed = max(timedelta(seconds=self.deadline.remaining()), _WRITING_TAKES)
+            allowed = max(timedelta(seconds=self.deadline.remaining()), WRITING_TAKES)
             self._writing_deadline = Deadline(self.clock, allowed)
         return self._writing_deadline
 

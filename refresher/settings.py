@@ -158,13 +158,17 @@ class Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings. `tick` is the longest wait between two ticks; the blob lease outlasts `run_deadline`."""
+    """All settings. `tick` is the longest wait between two ticks; the blob lease outlasts `run_deadline`.
+
+    The host's function time-out outlasts `tick_deadline`, which all runs of a tick share.
+    """
 
     vault_url: str
     connections: tuple[Connection, ...]
     refresh_interval: timedelta
     tick: timedelta
     run_deadline: timedelta = timedelta(seconds=45)
+    tick_deadline: timedelta = timedelta(minutes=4)
     lease_container_url: str | None = None
     refresh_queue: str | None = None
 

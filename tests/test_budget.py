@@ -1,0 +1,63 @@
+"""The time of a tick is shared fairly, so that slow failures never starve the connections behind them."""
+
+import heapq
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from refresher.clock import Budget
+from refresher.run import WRITING_TAKES
+from refresher.settings import Settings
+from sandbox import SandboxClock
+from sandbox.host import product_clock
+
+AT_ONCE = 32
+SETTINGS = Settings(vault_url="", connections=(), refresh_interval=timedelta(), tick=timedelta(minutes=5))
+HOST = json.loads((Path(__file__).parent.parent / "host.json").read_text("utf-8"))
+
+
+def play(runs: int, share_used: float) -> tuple[float, list[float]]:
+    """When the last run ends, and what each was allowed, if each takes such a share of what it may take."""
+    clock = SandboxClock()
+    budget = Budget(
+        product_clock(clock),
+        SETTINGS.tick_deadline,
+        runs=runs,
+        at_once=AT_ONCE,
+        longest=SETTINGS.run_deadline,
+    )
+    free = [0.0] * AT_ONCE
+    allowed, last = [], 0.0
+    for _ in range(runs):
+        begins = heapq.heappop(free)
+        clock.advance(seconds=begins - clock.monotonic())
+        allowed.append(budget.share().total_seconds())
+        last = max(last, begins + allowed[-1] * share_used)
+        heapq.heappush(free, begins + allowed[-1] * share_used)
+    return last, allowed
+
+
+@pytest.mark.parametrize("runs", [1, 32, 33, 100, 500, 1000])
+def test_runs_that_all_take_what_they_may_end_within_the_tick(runs: int) -> None:
+    ends, allowed = play(runs, 1.0)
+    assert ends <= SETTINGS.tick_deadline.total_seconds() + 5
+    assert all(5 <= each <= SETTINGS.run_deadline.total_seconds() for each in allowed)
+
+
+def test_a_few_connections_have_all_the_time_of_a_run() -> None:
+    assert set(play(32, 1.0)[1]) == {45.0}
+
+
+def test_runs_that_go_well_leave_their_time_to_those_that_do_not() -> None:
+    """The first of a thousand may take seven seconds; when most of them took one, the rest have more."""
+    _, allowed = play(1000, 0.1)
+    assert allowed[0] == pytest.approx(240 / (1000 / AT_ONCE))
+    assert allowed[-1] == 45.0
+
+
+def test_the_host_waits_longer_than_a_tick_takes_and_less_than_until_the_next() -> None:
+    hours, minutes, seconds = (int(part) for part in HOST["functionTimeout"].split(":"))
+    timeout = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    assert SETTINGS.tick_deadline + WRITING_TAKES < timeout < SETTINGS.tick
