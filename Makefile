@@ -13,6 +13,7 @@ NEW_ENOUGH := $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11
 STAMP := $(VENV)/installed-$(VERSION)
 LOCK_VENV := .venv-lock
 INFRA_VENV := .venv-infra
+APP_VENV := .venv-app
 LOCK := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --python-version 3.11
 
@@ -58,8 +59,8 @@ mutate: $(STAMP) ## mutation testing of the pure core
 	$(PY) -m mutmut run $(ARGS)
 	$(PY) -m mutmut results
 
-bench: $(STAMP) ## measure: time, requests, memory
-	@$(PY) -m benchmarks $(ARGS)
+bench: $(STAMP) $(APP_VENV)/ready ## measure: time, requests, memory
+	@$(PY) -m benchmarks --python $(APP_VENV)/bin/python $(ARGS)
 
 infra: $(INFRA_VENV)/ready ## check the Bicep files and the workflows
 	@infra/check.sh $(INFRA_VENV)/bin
@@ -73,7 +74,7 @@ lock: $(LOCK_VENV)/ready ## pin the dependencies of pyproject.toml anew; ARGS=--
 	$(LOCK) $(ARGS) --output-file infra/requirements.txt --group pyproject.toml:infra
 
 clean: ## remove the environment and everything that was made
-	rm -rf $(VENV) .venv-3.* $(LOCK_VENV) $(INFRA_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
+	rm -rf $(VENV) .venv-3.* $(LOCK_VENV) $(INFRA_VENV) $(APP_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Compiled in parallel and once, here: not by every process that starts first.
@@ -104,6 +105,13 @@ $(INFRA_VENV)/ready: infra/requirements.txt | python
 	@$(PYTHON) -m venv $(INFRA_VENV)
 	@echo "Installing the packages of the infrastructure's checks into $(INFRA_VENV)"
 	@$(INFRA_VENV)/bin/python -m pip install --quiet --require-hashes --requirement infra/requirements.txt
+	@touch $@
+
+# What is deployed and nothing else: packages for development change what others load.
+$(APP_VENV)/ready: requirements.txt | python
+	@rm -rf $(APP_VENV)
+	@$(PYTHON) -m venv $(APP_VENV)
+	@$(APP_VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	@touch $@
 
 FORCE:

@@ -1,6 +1,6 @@
 """One of the two that are compared, in a process of its own.
 
-`python -m benchmarks.contender WHO` obeys a command a line (the names of the connections to refresh) and answers each
+`PYTHON -m benchmarks.contender WHO` obeys a command a line (the names of the connections to refresh) and answers each
 with a line of JSON: what the work took. `--cold` does it once and ends; then the imports are part of the work.
 """
 
@@ -33,10 +33,9 @@ class Took:
 class Contender:
     """A warm process; a context manager."""
 
-    def __init__(self, who: str, environ: Mapping[str, str]) -> None:
-        self.who = who
+    def __init__(self, python: str, who: str, environ: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            _command(who),
+            _command(python, who),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -61,16 +60,15 @@ class Contender:
         self._process.communicate()
 
 
-def refresh_cold(who: str, environ: Mapping[str, str]) -> Took:
-    """Refresh connection c0 in a new process; the interpreter's own start is not counted, it is the same for both."""
-    done = subprocess.run(
-        [*_command(who), "--cold"], env=_environment(environ), capture_output=True, text=True, check=True
-    )
+def refresh_cold(python: str, who: str, environ: Mapping[str, str], names: Sequence[str]) -> Took:
+    """Refresh in a new process; the interpreter's own start is not counted, it is the same for both."""
+    command = [*_command(python, who), "--cold", *names]
+    done = subprocess.run(command, env=_environment(environ), capture_output=True, text=True, check=True)
     return Took(**json.loads(done.stdout))
 
 
-def _command(who: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.contender", who]
+def _command(python: str, who: str) -> list[str]:
+    return [python, "-m", "benchmarks.contender", who]
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -83,22 +81,23 @@ def main() -> int:
     """Obey."""
     options = argparse.ArgumentParser()
     options.add_argument("who", choices=(PRODUCT, STRAIGHT_LINE))
-    options.add_argument("--cold", action="store_true")
+    options.add_argument("--cold", nargs="+", metavar="NAME")
     given = options.parse_args()
     import azure.functions  # noqa: F401, PLC0415 - the worker has loaded it before the app of either
 
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     refresh = _product() if given.who == PRODUCT else _straight_line()
     if given.cold:
-        print(json.dumps(_measured(refresh, ["c0"], began)))
+        print(json.dumps(_measured(refresh, given.cold, began, cpu)))
         return 0
     for line in sys.stdin:
-        print(json.dumps(_measured(refresh, json.loads(line), time.perf_counter())), flush=True)
+        print(json.dumps(_measured(refresh, json.loads(line), time.perf_counter(), time.process_time())), flush=True)
     return 0
 
 
-def _measured(refresh: Callable[[Sequence[str]], int], names: Sequence[str], began: float) -> dict[str, float]:
-    cpu = time.process_time()
+def _measured(
+    refresh: Callable[[Sequence[str]], int], names: Sequence[str], began: float, cpu: float
+) -> dict[str, float]:
     failed = refresh(names)
     return {
         "seconds": time.perf_counter() - began,

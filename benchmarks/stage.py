@@ -1,5 +1,6 @@
 """The sandbox in a process of its own, so that what it costs is not counted with what is measured.
 
+Each of the two that are compared has connections of its own, and trusts as many certificates as a deployed app does.
 `python -m benchmarks.stage` prints the settings that lead to it as one line of JSON, then obeys a command a line and
 answers each with a line of JSON. `Stage` is the other end of that conversation.
 """
@@ -8,10 +9,13 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import certifi
 
 from sandbox import Sandbox, SandboxClock
 from sandbox.vault import Throttling
@@ -34,7 +38,7 @@ class Stage:
         self._ask("age")
 
     def requests(self) -> Mapping[str, int]:
-        """Requests by service since this was asked last, those refused with 429 apart."""
+        """Requests since this was asked last: all, by service, secrets created, and refused with 429."""
         counted: Mapping[str, int] = self._ask("requests")
         return counted
 
@@ -57,9 +61,9 @@ class Stage:
         return json.loads(self._process.stdout.readline())
 
 
-def names_of(connections: int) -> list[str]:
-    """Names of the connections on a stage."""
-    return [f"c{number}" for number in range(connections)]
+def names_of(connections: int, letter: str) -> list[str]:
+    """Names of connections: "p" for the product's, "s" for those of the straight line."""
+    return [f"{letter}{number}" for number in range(connections)]
 
 
 def main() -> int:
@@ -70,21 +74,31 @@ def main() -> int:
     options.add_argument("--throttled", action="store_true")
     given = options.parse_args()
     with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True), latency=given.latency) as sandbox:
-        for name in names_of(given.connections):
+        for name in names_of(given.connections, "p") + names_of(given.connections, "s"):
             sandbox.add_connection(name)
         if given.throttled:
             sandbox.vault.throttle = Throttling()
-        connections = {name: {"instance_url": sandbox.instance.url} for name in names_of(given.connections)}
+        connections = {name: {"instance_url": sandbox.instance.url} for name in names_of(given.connections, "p")}
         environ = {
             **sandbox.environ(),
             "SERVICENOW_CONNECTIONS": json.dumps(connections),
             "LEASE_CONTAINER_URL": sandbox.leases.url,
+            **_trust(sandbox),
         }
-        answers = {"age": lambda: _age(sandbox), "requests": lambda: _requests(sandbox)}
+        answers: dict[str, Callable[[], object]] = {
+            "age": lambda: _age(sandbox),
+            "requests": lambda: _requests(sandbox),
+        }
         print(json.dumps(environ), flush=True)
         for line in sys.stdin:
             print(json.dumps(answers[line.strip()]()), flush=True)
     return 0
+
+
+def _trust(sandbox: Sandbox) -> dict[str, str]:
+    bundle = sandbox.ca_file.with_name("bundle.pem")
+    bundle.write_bytes(Path(certifi.where()).read_bytes() + sandbox.ca_file.read_bytes())
+    return {"REQUESTS_CA_BUNDLE": str(bundle), "SSL_CERT_FILE": str(bundle)}
 
 
 def _age(sandbox: Sandbox) -> None:
@@ -102,8 +116,10 @@ def _age(sandbox: Sandbox) -> None:
 def _requests(sandbox: Sandbox) -> dict[str, int]:
     counted: dict[str, int] = {}
     for exchange in sandbox.log:
-        what = exchange.service.partition(":")[0] + (" refused with 429" if exchange.status == 429 else "")
-        counted[what] = counted.get(what, 0) + 1
+        what = exchange.service.partition(":")[0]
+        creates = what == "vault" and exchange.method == "PUT"
+        for each in ("all", what, *(["created"] if creates else []), *(["429"] if exchange.status == 429 else [])):
+            counted[each] = counted.get(each, 0) + 1
     sandbox.log.clear()
     return counted
 

@@ -12,24 +12,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import httpx
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
-from refresher.azure_clients import make_credential, make_secret_client as default_secret_client, make_transport
+from refresher.azure_clients import SharedCredential, make_secret_client as default_secret_client, make_transport
 from refresher.clock import Budget, Clock, Deadline, system_clock
 from refresher.errors import Cause, RefresherError
 from refresher.gather import Gatherer
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.outcome import RunReport, RunRequest
+from refresher.probing import Probe
 from refresher.refresh import Authorization, Refresher
 from refresher.report import emit
-from refresher.servicenow import Probe, ServiceNow
+from refresher.servicenow import ServiceNow
 from refresher.settings import Connection, Settings, load_settings
 from refresher.tokens import Secret
 from refresher.vault import Vault
 
 if TYPE_CHECKING:
+    import httpx
+
     from refresher.checks import Check
     from refresher.health import ConnectionStatus
     from refresher.history import History
@@ -64,7 +66,7 @@ class App:
         clock: Clock | None = None,
         *,
         make_secret_client: MakeSecretClient | None = None,
-        instance_transport: httpx.BaseTransport | None = None,
+        instance_transport: "httpx.BaseTransport | None" = None,
         credential: TokenCredential | None = None,
         executor: Executor | None = None,
         lease: Lease | None = None,
@@ -210,7 +212,8 @@ class App:
         """The one credential of the process: its token cache serves all clients."""
         with self._lock:
             if self._credential is None:
-                self._credential = make_credential()
+                self._credential = credential = SharedCredential()
+                self._request_pool().submit(credential.prepare)
             return self._credential
 
     def _make_refresher(self) -> Refresher:

@@ -23,25 +23,26 @@ _T = TypeVar("_T")
 _CONNECTIONS_KEPT = 64
 
 
-def make_credential() -> TokenCredential:
+def default_credential() -> "DefaultAzureCredential":
     """The managed identity, or what a developer signed in with; it has a short patience."""
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - loads every credential there is
 
-    return SharedCredential(
-        DefaultAzureCredential(
-            retry_total=1, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, process_timeout=15
-        )
+    return DefaultAzureCredential(
+        retry_total=1, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, process_timeout=15
     )
 
 
 class SharedCredential:
     """A credential that many threads use at once: while one asks for a token, the others wait for the same answer.
 
-    That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread.
+    That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread. The
+    credential itself is made when it is first needed, or before, by `prepare`: loading it takes longer than a request.
     """
 
-    def __init__(self, credential: "DefaultAzureCredential") -> None:
-        self._credential = credential
+    def __init__(self, make: "Callable[[], DefaultAzureCredential]" = default_credential) -> None:
+        self._make = make
+        self._credential: DefaultAzureCredential | None = None
+        self._making = threading.Lock()
         self._lock = threading.Lock()
         self._under_way: dict[object, Future[Any]] = {}
 
@@ -55,19 +56,29 @@ class SharedCredential:
         """A token for the scopes. Raises what the credential raises."""
         return self._share(
             (scopes, claims, tenant_id),
-            lambda: self._credential.get_token(*scopes, claims=claims, tenant_id=tenant_id, **options),
+            lambda: self._made().get_token(*scopes, claims=claims, tenant_id=tenant_id, **options),
         )
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         """The same, in the SDK's newer form."""
         return self._share(
             (scopes, *sorted((options or {}).items())),
-            lambda: self._credential.get_token_info(*scopes, options=options),
+            lambda: self._made().get_token_info(*scopes, options=options),
         )
+
+    def prepare(self) -> None:
+        """Make the credential, beside whatever else goes on."""
+        self._made()
 
     def close(self) -> None:
         """Close the credential's connections."""
-        self._credential.close()
+        self._made().close()
+
+    def _made(self) -> "DefaultAzureCredential":
+        with self._making:
+            if self._credential is None:
+                self._credential = self._make()
+            return self._credential
 
     def _share(self, what: object, ask: Callable[[], _T]) -> _T:
         mine: Future[_T] = Future()

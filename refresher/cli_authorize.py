@@ -18,8 +18,8 @@ from refresher.errors import Cause, RefresherError
 from refresher.loopback import RedirectReceiver
 from refresher.oauth import build_token_request
 from refresher.outcome import ExitCode, Outcome, RunReport, RunRequest, gravest
+from refresher.probing import Probe, Verdict
 from refresher.refresh import Authorization
-from refresher.servicenow import Probe, Verdict
 from refresher.settings import Connection
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 

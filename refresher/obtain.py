@@ -7,6 +7,7 @@ marked as spent (so that its loss is recognized, and a vault that cannot be writ
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from refresher.clock import Clock
 from refresher.diagnosis import diagnose
@@ -20,12 +21,15 @@ from refresher.policy import (
     may_fall_back,
     needs_person,
 )
+from refresher.probing import Attempts, Probe, Verdict
 from refresher.record import ATTEMPT_STARTED, RefreshRecord, StoredRefreshToken
 from refresher.retry import Wait
-from refresher.servicenow import Attempts, Probe, Session, Verdict
 from refresher.settings import Connection, JwtClaims
 from refresher.state import Credentials
 from refresher.tokens import Grant, TokenResponse
+
+if TYPE_CHECKING:
+    from refresher.session import Session
 
 _TRIES_AFTER_REFUSAL = 2
 _GUEST = "guest"
@@ -71,7 +75,7 @@ class Obtainer:
     def __init__(
         self,
         connection: Connection,
-        session: Session,
+        session: "Session",
         credentials: Credentials,
         clock: Clock,
         effort: Effort,
@@ -249,7 +253,7 @@ class Obtainer:
         return record
 
 
-def check_token(connection: Connection, session: Session, response: TokenResponse) -> Probe | None:
+def check_token(connection: Connection, session: "Session", response: TokenResponse) -> Probe | None:
     """Try a new token before it is published; None where no probe is configured. Raises TokenRejectedError."""
     if connection.probe_path is None:
         return None

@@ -28,9 +28,10 @@ from refresher.policy import (
     evaluate_urgency,
     plan_grants,
 )
+from refresher.probing import Probe
 from refresher.publish import Published, Publisher
 from refresher.run import Run
-from refresher.servicenow import Probe, ServiceNow
+from refresher.servicenow import ServiceNow
 from refresher.settings import Connection, Settings
 from refresher.state import ConsumerSide, Credentials
 from refresher.store import TokenStore, publish_failed
@@ -63,6 +64,7 @@ class Refresher:
         self._clock = clock
         self._servicenow = servicenow
         self._lease = lease
+        self._executor = executor
         self._gatherer = Gatherer(open_vault, settings.vault_url, executor)
         self._publisher = Publisher(open_vault, settings.vault_url, executor)
         self._store = TokenStore(self._publisher)
@@ -183,7 +185,10 @@ class Refresher:
         decision = self._decide(run, run.side)
         if isinstance(decision, NotDue):
             return self._not_due(run, run.side, decision)
-        run.urgency = decision.urgency if isinstance(decision, Refresh) else Urgency.ADVISORY
+        run.urgency = Urgency.ADVISORY
+        if isinstance(decision, Refresh):
+            run.urgency = decision.urgency
+            self._executor.submit(self._servicenow.prepare)
         with ExitStack() as held:
             self._acquire(run, held)
             if isinstance(decision, Republish):

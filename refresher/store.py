@@ -6,6 +6,7 @@ The order of the writes themselves is `publish`'s; this module decides what they
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from refresher.coverage import remember
 from refresher.diagnosis import diagnose
@@ -14,13 +15,16 @@ from refresher.obtain import Obtained
 from refresher.outcome import Outcome, RunReport
 from refresher.outlook import WarningCode
 from refresher.policy import Choice, choose_token
+from refresher.probing import Verdict
 from refresher.publish import Published, Publisher
 from refresher.record import RefreshRecord, StoredRefreshToken, access_token_tags, revoked_tags
 from refresher.run import Run
-from refresher.servicenow import Session, Verdict
 from refresher.settings import PublishTarget
 from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import AccessToken, Grant, PasswordCredentials, Secret, TokenResponse
+
+if TYPE_CHECKING:
+    from refresher.session import Session
 
 
 class TokenStore:
@@ -71,7 +75,7 @@ class TokenStore:
             value=value, version=version, issued_at=issued_at, expires_at=expires_at, described=True
         )
 
-    def publish(self, run: Run, side: ConsumerSide, obtained: Obtained, session: Session) -> RunReport:
+    def publish(self, run: Run, side: ConsumerSide, obtained: Obtained, session: "Session") -> RunReport:
         """Write the token that consumers should read, record the success, and report it. Raises VaultError."""
         run.request.on_progress("publishing")
         new = obtained.response.access_token
@@ -103,7 +107,7 @@ class TokenStore:
         remaining = new.expires_at - now
         return run.report(outcome, f"{outcome}; the token lives {_minutes(remaining)}")
 
-    def _is_dead(self, run: Run, side: ConsumerSide, session: Session) -> bool:
+    def _is_dead(self, run: Run, side: ConsumerSide, session: "Session") -> bool:
         """Whether the stored token, which says that it lives longer than the new one, is refused by ServiceNow."""
         stored = side.access_token
         if stored is None or run.connection.probe_path is None:

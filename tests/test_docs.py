@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from refresher import checks, servicenow
+from refresher import checks, probing
 from refresher.cli_parser import build_parser
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause
@@ -91,7 +91,7 @@ def test_the_schema_of_the_json_names_every_field_and_every_value() -> None:
     keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
     fields = {str(key.value) for key in keys if isinstance(key, ast.Constant)}
     assert len(fields) > 30
-    values = {value.value for kind in (State, Outcome, checks.Verdict, servicenow.Verdict) for value in kind}
+    values = {value.value for kind in (State, Outcome, checks.Verdict, probing.Verdict) for value in kind}
     assert {name for name in fields | values if f"`{name}`" not in text} == set()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from refresher.app import App
 from refresher.outcome import Outcome, RunRequest
-from refresher.servicenow import Verdict
+from refresher.probing import Verdict
 from refresher.tokens import Trigger
 from sandbox import CANARY_PREFIX, Sandbox, SandboxClock
 from sandbox.faults import Fault, Respond
