@@ -11,6 +11,7 @@ from refresher.outcome import RunReport, RunRequest
 from refresher.tokens import Trigger
 from sandbox import CANARY_PREFIX, Sandbox
 from sandbox.host import environment, product_clock
+from tests.azurite import Azurite, run_azurite
 
 
 class CapturedLog(logging.Handler):
@@ -60,6 +61,13 @@ def vaults() -> tuple[str, ...]:
 def sandbox(vaults: tuple[str, ...]) -> Iterator[Sandbox]:
     """A sandbox whose identity endpoint and CA the process uses."""
     with Sandbox(vaults=vaults) as running, environment(running.environ()):
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Azurite, for all tests of a process."""
+    with run_azurite(tmp_path_factory.mktemp("azurite")) as running:
         yield running
 
 

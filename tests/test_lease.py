@@ -1,9 +1,7 @@
 """Leases: one refresher at a time, and none that outlives its holder."""
 
-import base64
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,11 +13,9 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import trustme
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import (
     ClientAuthenticationError,
@@ -34,11 +30,10 @@ from refresher.clock import Clock, system_clock
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError
 from refresher.lease import CONNECT_TIMEOUT, READ_TIMEOUT, BlobLease, FileLease
 from sandbox.direct import InOrder
+from tests.azurite import ACCOUNT, Azurite, StubCredential
 
 ROOT = Path(__file__).parents[1]
 INTEGRATION = ROOT / "tests" / "integration"
-AZURITE = INTEGRATION / "node_modules" / ".bin" / "azurite-blob"
-ACCOUNT = "devstoreaccount1"
 ROLE = "Storage Blob Data Contributor"
 VAULT = "https://v.vault.azure.net"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -176,26 +171,6 @@ class TestFileLease:
         assert victim.read_text() == "precious"
 
 
-class StubCredential:
-    """A token that only its audience matters of, as Azurite's basic OAuth check wants it."""
-
-    def __init__(self, audience: str = "https://storage.azure.com") -> None:
-        self._audience = audience
-
-    def get_token(self, *_scopes: str, **_: Any) -> AccessToken:  # noqa: ANN401 - as the SDK declares it
-        now = int(time.time())
-        claims = {
-            "aud": self._audience,
-            "iss": "https://sts.windows-ppe.net/00000000-0000-0000-0000-000000000000/",
-            "nbf": now - 60,
-            "iat": now - 60,
-            "exp": now + 3600,
-        }
-        parts = [json.dumps({"alg": "none", "typ": "JWT"}), json.dumps(claims), "signature"]
-        token = ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
-        return AccessToken(token, now + 3600)
-
-
 class BrokenCredential:
     """An identity that yields no token, in the ways in which azure-identity fails."""
 
@@ -247,44 +222,13 @@ def _take_one(counts: dict[str, int], what: str) -> bool:
     return counts[what] >= 0
 
 
-@pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """Azurite's blob service on a loopback port, over HTTPS with a throw-away certificate, with OAuth required."""
-    if shutil.which("node") is None:
-        pytest.skip("Node.js is not installed: Azurite cannot serve the blob lease")
-    if not AZURITE.exists():
-        pytest.skip("Azurite is not installed: run npm ci in tests/integration")
-    folder = tmp_path_factory.mktemp("azurite")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(folder / "key.pem")
-    for blob in certificate.cert_chain_pems:
-        blob.write_to_path(folder / "cert.pem", append=True)
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(AZURITE), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent", "--inMemoryPersistence"]
-    command += ["--oauth", "basic", "--skipApiVersionCheck", "--disableTelemetry"]
-    command += ["--cert", str(folder / "cert.pem"), "--key", str(folder / "key.pem")]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as process:
-        for _ in range(300):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
-        yield SimpleNamespace(url=f"https://127.0.0.1:{port}/{ACCOUNT}", certificates=str(folder / "ca.pem"))
-        process.terminate()
-        process.wait(20)
-
-
 class TestBlobLease:
     """A lease on a blob, against Azurite with the real client over HTTPS."""
 
     @pytest.fixture
-    def service(self, azurite: SimpleNamespace) -> Iterator[BlobServiceClient]:
+    def service(self, azurite: Azurite) -> Iterator[BlobServiceClient]:
         with BlobServiceClient(
-            azurite.url, credential=StubCredential(), connection_verify=azurite.certificates
+            azurite.blob_url, credential=StubCredential(), connection_verify=azurite.certificates
         ) as client:
             yield client
 
@@ -296,7 +240,7 @@ class TestBlobLease:
         service.delete_container(name)
 
     @pytest.fixture
-    def transport(self, azurite: SimpleNamespace) -> Iterator[Recorder]:
+    def transport(self, azurite: Azurite) -> Iterator[Recorder]:
         with Recorder(azurite.certificates) as recorder:
             yield recorder
 
@@ -345,7 +289,7 @@ class TestBlobLease:
         assert blob.get_blob_properties().lease.state == "available"
         assert blob.get_blob_properties().size == 0
 
-    def test_one_of_many_threads_holds_it(self, container: str, azurite: SimpleNamespace) -> None:
+    def test_one_of_many_threads_holds_it(self, container: str, azurite: Azurite) -> None:
         inside, most, done = [0], [0], [0]
         counting = threading.Lock()
         start = threading.Barrier(6)
@@ -421,8 +365,8 @@ class TestBlobLease:
             pass
         assert transport.limits == {(CONNECT_TIMEOUT, READ_TIMEOUT)}
 
-    def test_a_container_that_is_not_there_is_named(self, azurite: SimpleNamespace, transport: Recorder) -> None:
-        url = f"{azurite.url}/absent"
+    def test_a_container_that_is_not_there_is_named(self, azurite: Azurite, transport: Recorder) -> None:
+        url = f"{azurite.blob_url}/absent"
         error = unavailable(BlobLease(url, StubCredential(), CLOCK, InOrder(), transport=transport))
         assert error.message == f"the lease container {url} does not exist"
         assert ROLE in error.hint

@@ -1,0 +1,95 @@
+"""Azurite, Microsoft's own stand-in for Azure Storage: blobs and queues on loopback ports, over HTTPS, with OAuth."""
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from azure.core.credentials import AccessToken
+
+ACCOUNT = "devstoreaccount1"
+_INSTALLED = Path(__file__).parent / "integration" / "node_modules" / ".bin" / "azurite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Azurite:
+    """A running Azurite: the account's two addresses, and the authority that signed its certificate."""
+
+    blob_url: str
+    queue_url: str
+    certificates: str
+
+
+class StubCredential:
+    """A token that only its audience matters of, as Azurite's basic OAuth check wants it."""
+
+    def __init__(self, audience: str = "https://storage.azure.com") -> None:
+        self._audience = audience
+
+    def get_token(self, *_scopes: str, **_: Any) -> AccessToken:  # noqa: ANN401 - as the SDK declares it
+        """A token for whatever is asked for."""
+        now = int(time.time())
+        claims = {
+            "aud": self._audience,
+            "iss": "https://sts.windows-ppe.net/00000000-0000-0000-0000-000000000000/",
+            "nbf": now - 60,
+            "iat": now - 60,
+            "exp": now + 3600,
+        }
+        parts = [json.dumps({"alg": "none", "typ": "JWT"}), json.dumps(claims), "signature"]
+        token = ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
+        return AccessToken(token, now + 3600)
+
+
+@contextmanager
+def run_azurite(folder: Path) -> Iterator[Azurite]:
+    """Run it in a folder of its own, with a throw-away certificate; skips, and says so, where it is not installed."""
+    if shutil.which("node") is None:
+        pytest.skip("Node.js is not installed: Azurite cannot stand in for Azure Storage")
+    if not _INSTALLED.exists():
+        pytest.skip("Azurite is not installed: run npm ci in tests/integration")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(folder / "cert.pem", append=True)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    ports = {service: _free_port() for service in ("blob", "queue", "table")}
+    command = [str(_INSTALLED), "--silent", "--inMemoryPersistence", "--oauth", "basic", "--skipApiVersionCheck"]
+    command += ["--disableTelemetry", "--cert", str(folder / "cert.pem"), "--key", str(folder / "key.pem")]
+    for service, port in ports.items():
+        command += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as process:
+        for port in ports.values():
+            _await(port, process, folder / "log")
+        yield Azurite(
+            blob_url=f"https://127.0.0.1:{ports['blob']}/{ACCOUNT}",
+            queue_url=f"https://127.0.0.1:{ports['queue']}/{ACCOUNT}",
+            certificates=str(folder / "ca.pem"),
+        )
+        process.terminate()
+        process.wait(20)
+
+
+def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(300):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
