@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -117,7 +118,7 @@ def _requests(sandbox: Sandbox) -> dict[str, int]:
     counted: dict[str, int] = {}
     for exchange in sandbox.log:
         what = exchange.service.partition(":")[0]
-        creates = what == "vault" and exchange.method == "PUT"
+        creates = what == "vault" and exchange.method == "PUT" and exchange.status == HTTPStatus.OK
         for each in ("all", what, *(["created"] if creates else []), *(["429"] if exchange.status == 429 else [])):
             counted[each] = counted.get(each, 0) + 1
     sandbox.log.clear()
