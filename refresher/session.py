@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, RefresherError, TokenEndpointError
-from refresher.oauth import TokenRequest, parse_probe_user, parse_token_response
+from refresher.oauth import TokenRequest, is_token, parse_probe_user, parse_token_response
 from refresher.probing import Attempts, Greeting, Probe, Verdict
 from refresher.retry import Wait, retrying
 from refresher.settings import SYS_USER_PROBE, Connection
@@ -23,12 +23,16 @@ from refresher.wire import Wire
 if TYPE_CHECKING:
     import httpx
 
+_OWN_USER = "getUserName"
+"""What a probe's path asks for where its answer is about the token's own user, and not about any."""
 _OK = 200
 _UNAUTHORIZED = 401
 _ALIVE = frozenset({_OK, 403, 404})
 _REVOCATION_ANSWERS = frozenset({_OK, 400, 404})
 _PASSING = frozenset({429, *range(500, 600)})
 _TOKEN_ATTEMPTS = 4
+_ANSWER_TAKES = 2.0
+"""Seconds. With less left no token is asked for: an answer that nobody waits for can cost the refresh token."""
 _PROBE_ATTEMPTS = 2
 _WITHOUT_ANSWER = frozenset({Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT})
 
@@ -77,14 +81,23 @@ class Session:
                 return refusals <= refusals_tolerated
             return error.transient and (repeat_lost_answers or not error.sent)
 
+        if self._deadline.remaining() < _ANSWER_TAKES:
+            message = "the time of the run was over before the ServiceNow instance could be asked"
+            raise TokenEndpointError(message, cause=Cause.INSTANCE_TIMEOUT, transient=True, sent=False)
         loop = retrying(
-            self._clock, self._deadline, attempts=_TOKEN_ATTEMPTS, should_retry=should_retry, on_wait=on_wait
+            self._clock,
+            self._deadline,
+            attempts=_TOKEN_ATTEMPTS,
+            takes=_ANSWER_TAKES,
+            should_retry=should_retry,
+            on_wait=on_wait,
         )
         for attempt in loop:
             with attempt:
+                request = build()
                 attempts.made += 1
                 try:
-                    return self._request_token_once(build())
+                    return self._request_token_once(request)
                 except TokenEndpointError as error:
                     self._wire.disconnect()
                     refusals += error.ambiguous
@@ -114,12 +127,15 @@ class Session:
         return Probe(verdict=Verdict.UNKNOWN)
 
     def _probe_once(self, access_token: Secret) -> Probe:
-        url = f"{self._connection.instance_url}{self._connection.probe_path or SYS_USER_PROBE}"
+        if not is_token(access_token):
+            return Probe(verdict=Verdict.REJECTED)
+        path = self._connection.probe_path or SYS_USER_PROBE
         headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token.reveal()}"}
-        answer = self._wire.send("GET", url, headers=headers)
+        answer = self._wire.send("GET", f"{self._connection.instance_url}{path}", headers=headers)
         transaction_id = answer.headers.get("x-transaction-id")
         if answer.status in _ALIVE:
-            user_name = parse_probe_user(answer.body) if answer.status == _OK else None
+            tells = answer.status == _OK and _OWN_USER in path
+            user_name = parse_probe_user(answer.body) if tells else None
             return Probe(verdict=Verdict.ACCEPTED, user_name=user_name, transaction_id=transaction_id)
         if answer.status == _UNAUTHORIZED:
             return Probe(verdict=Verdict.REJECTED, transaction_id=transaction_id)

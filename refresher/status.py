@@ -21,7 +21,7 @@ class StatusReader:
         """How one connection stands; a vault that cannot be read is a state of its own."""
         deadline = Deadline(self._clock, self._settings.run_deadline)
         try:
-            side, refresh_token = self._gatherer.overview(connection, self._clock.now(), deadline)
+            side, refresh_token, ready = self._gatherer.overview(connection, self._clock.now(), deadline)
         except VaultError as error:
             return ConnectionStatus(
                 connection=connection.name,
@@ -31,4 +31,4 @@ class StatusReader:
                 next_step=error.hint,
                 cause=error.cause.value,
             )
-        return evaluate(connection, side, refresh_token, self._timing, self._clock.now())
+        return evaluate(connection, side, refresh_token, self._timing, self._clock.now(), fallback_ready=ready)

@@ -71,15 +71,17 @@ class Wire:
         timeout = httpx.Timeout(min(_READ_TIMEOUT, remaining), connect=min(_CONNECT_TIMEOUT, remaining))
         client = self._connect()
         with client.stream(method, url, headers=headers, content=content, params=params, timeout=timeout) as response:
-            body = bytearray()
+            body, late = bytearray(), False
             for chunk in response.iter_bytes():
+                if late:
+                    message = "the body outlasts the run"
+                    raise httpx.ReadTimeout(message)
                 body += chunk
                 if len(body) > LARGEST_BODY:
                     self.disconnect()
                     break
-                if self._deadline.remaining() <= 0:
-                    message = "the body outlasts the run"
-                    raise httpx.ReadTimeout(message)
+                # What arrived by now may be all: a token that is thrown away can cost the refresh token.
+                late = self._deadline.remaining() <= 0
             names = {name.lower(): value for name, value in response.headers.items()}
             return Answer(status=response.status_code, headers=names, body=bytes(body))
 
