@@ -7,6 +7,7 @@ marked as spent (so that its loss is recognized, and a vault that cannot be writ
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from refresher.clock import Clock
 from refresher.diagnosis import diagnose
@@ -98,17 +99,16 @@ class Obtainer:
             message = f"connection {self._connection.name} has no grant left that may be tried"
             raise AuthorizationRequiredError(message, cause=plan.blocked)
         failure: RefresherError
-        for position, grant in enumerate(plan.grants):
-            last = position == len(plan.grants) - 1
+        for grant, following in zip_longest(plan.grants, plan.grants[1:]):
             try:
                 return self._obtain_by(grant, conditions)
             except TokenEndpointError as error:
                 failure = self._account(grant, error) or error
-                goes_on = self._goes_on(error, grant, conditions)
+                goes_on = self._goes_on(error, grant, following, conditions)
             except TokenRejectedError as error:
                 failure = error
                 goes_on = conditions.force or conditions.urgency is Urgency.MANDATORY
-            if last or not goes_on:
+            if following is None or not goes_on:
                 raise failure
         raise AssertionError  # pragma: no cover - a plan that is not blocked names a grant
 
@@ -227,17 +227,18 @@ class Obtainer:
             tries -= 1
         self._effort.record = record.with_password_refusals(version, max(0, tries))
 
-    def _goes_on(self, error: TokenEndpointError, grant: Grant, conditions: Conditions) -> bool:
-        refusals_before = 0
+    def _goes_on(
+        self, error: TokenEndpointError, grant: Grant, following: Grant | None, conditions: Conditions
+    ) -> bool:
         token = self._credentials.refresh_token
-        if grant is Grant.REFRESH_TOKEN and token is not None:
-            refusals_before = max(0, self._effort.record.refresh_token_refusals_of(token.version) - 1)
+        refusals = self._effort.record.refresh_token_refusals_of(token.version if token else None)
         return may_fall_back(
             error,
-            refusals_before=refusals_before,
+            refusals_before=max(0, refusals - 1) if grant is Grant.REFRESH_TOKEN else 0,
             urgency=conditions.urgency,
             force=conditions.force,
             answer_lost=self._effort.attempts.answer_lost and self._effort.record.rotates,
+            next_is_sound=following is Grant.REFRESH_TOKEN and refusals == 0,
         )
 
     def _forgiven(self, grant: Grant) -> RefreshRecord:

@@ -224,16 +224,23 @@ def renewal_time(connection: Connection, refresh_token: StoredRefreshToken) -> d
 
 
 def may_fall_back(
-    error: TokenEndpointError, *, refusals_before: int, urgency: Urgency, force: bool, answer_lost: bool
+    error: TokenEndpointError,
+    *,
+    refusals_before: int,
+    urgency: Urgency,
+    force: bool,
+    answer_lost: bool,
+    next_is_sound: bool = False,
 ) -> bool:
     """Whether the next grant may be tried in the same run, after `error` met this one.
 
-    A wrong client fails every grant. One generic 401 while the old token still works waits for the next tick. A
-    fault of the instance (no answer, 429, 5xx) meets the next grant as well.
+    A wrong client fails every grant. One generic 401 while the old token still works waits for the next tick, unless
+    the next grant is a refresh token that was never refused (`next_is_sound`). A fault of the instance (no answer,
+    429, 5xx) meets the next grant as well.
     """
     if error.cause is Cause.INVALID_CLIENT or not error.refused:
         return False
-    if not error.ambiguous:
+    if not error.ambiguous or next_is_sound:
         return True
     repeated = refusals_before + 1 >= REFUSALS_THAT_CONDEMN
     return repeated or force or answer_lost or urgency is Urgency.MANDATORY

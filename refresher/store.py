@@ -166,7 +166,7 @@ class TokenStore:
         if run.effort is None:
             return
         record = run.effort.record
-        if side.record.tells_of_failure or record.tells_of_failure or record.rotates != side.record.rotates:
+        if not record.is_settled(side.record):
             self.try_to_save_record(run, record.after_success(run.clock.now(), outcome))
 
     def try_to_save_record(self, run: Run, record: RefreshRecord) -> None:

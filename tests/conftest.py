@@ -2,15 +2,16 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from refresher.app import App
 from refresher.outcome import RunReport, RunRequest
 from refresher.tokens import Trigger
-from sandbox import CANARY_PREFIX, Sandbox
-from sandbox.host import environment, product_clock
+from sandbox import CANARY_PREFIX, Personality, Sandbox
+from sandbox.direct import DirectSandbox, Process
+from sandbox.host import direct_app, environment, product_clock
 
 
 class CapturedLog(logging.Handler):
@@ -92,3 +93,16 @@ def tick(app: App, **options: object) -> RunReport:
     reports = app.tick(RunRequest(trigger=Trigger.TIMER, **options))  # type: ignore[arg-type]
     assert len(reports) == 1
     return reports[0]
+
+
+def direct(
+    settings: Mapping[str, str] | None = None,
+    personality: Personality | None = None,
+    *,
+    refresh_token: bool = True,
+    username: bool = False,
+) -> tuple[DirectSandbox, App]:
+    """The sandbox without sockets and the product in it, with one connection: for what takes many ticks."""
+    sandbox = DirectSandbox(personality)
+    sandbox.add_connection(refresh_token=refresh_token, username=username)
+    return sandbox, direct_app(sandbox, Process(sandbox), 0, **(settings or {}))
