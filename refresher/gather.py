@@ -101,12 +101,21 @@ class Gatherer:
         )
 
     def _credentials(self, connection: Connection, found: Mapping[PublishTarget, Found], now: datetime) -> Credentials:
-        def optional(name: str) -> StoredSecret | None:
-            return _checked(found.get(self._own(name)))
+        errors: dict[Grant, VaultError] = {}
 
-        stored = optional(connection.refresh_token_name)
-        username, password = optional(connection.username_name), optional(connection.password_name)
-        key = optional(connection.jwt_key_name)
+        def of_grant(grant: Grant, name: str) -> StoredSecret | None:
+            held = found.get(self._own(name))
+            if not isinstance(held, VaultError):
+                return held
+            errors[grant] = held
+            return None
+
+        stored = of_grant(Grant.REFRESH_TOKEN, connection.refresh_token_name)
+        if connection.grant in errors:
+            raise errors[connection.grant]
+        username = of_grant(Grant.PASSWORD, connection.username_name)
+        password = of_grant(Grant.PASSWORD, connection.password_name)
+        key = of_grant(Grant.JWT_BEARER, connection.jwt_key_name)
         return Credentials(
             client=ClientCredentials(
                 client_id=self._required(found, connection.client_id_name),
@@ -119,6 +128,7 @@ class Gatherer:
             else None,
             password_version=password.version if password else None,
             jwt_key=key.value if key else None,
+            errors=errors,
         )
 
     def _required(self, found: Mapping[PublishTarget, Found], name: str) -> Secret:

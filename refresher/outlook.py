@@ -29,6 +29,7 @@ class WarningCode(StrEnum):
     ACCESS_TOKEN_LONG = "access_token_long"  # noqa: S105
     LIFETIME_DIFFERS = "lifetime_differs"
     UNCHANGED = "unchanged"
+    GRANT_FAILED = "grant_failed"
     PROBE_INCONCLUSIVE = "probe_inconclusive"
     LEASE_UNAVAILABLE = "lease_unavailable"
     RECORD_NOT_WRITTEN = "record_not_written"

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from refresher.clock import Clock, Deadline
+from refresher.diagnosis import diagnose
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError
 from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
@@ -265,6 +266,7 @@ class Refresher:
                 vault_url=self._settings.vault_url,
             )
             obtained = obtainer.obtain(plan, conditions)
+            self._warn_of_failed_grants(run, effort)
             if self._ends_within_the_run(run, side, obtained):
                 # ServiceNow returns the same token until it ends; asked right after that, it gives a new one.
                 wait = (obtained.response.access_token.expires_at - self._clock.now()).total_seconds() + 1.0
@@ -272,6 +274,17 @@ class Refresher:
                 self._clock.sleep(wait)
                 obtained = obtainer.obtain(plan, conditions)
             return self._store.publish(run, side, obtained, session)
+
+    def _warn_of_failed_grants(self, run: Run, effort: Effort) -> None:
+        """A refresh token that gives way is what a fallback grant is for; one that does not work itself is news."""
+        for grant, error in effort.failures:
+            if grant is not Grant.REFRESH_TOKEN:
+                hint = error.hint or diagnose(error.cause, run.connection.name).next_step
+                run.warn(
+                    WarningCode.GRANT_FAILED,
+                    f"the grant {grant} failed, and {effort.grant} served instead: {error.message}",
+                    hint,
+                )
 
     def _ends_within_the_run(self, run: Run, side: ConsumerSide, obtained: Obtained) -> bool:
         new, stored = obtained.response.access_token, side.access_token

@@ -139,9 +139,10 @@ class Session:
         )
         for attempt in loop:
             with attempt:
+                request = build()
                 attempts.made += 1
                 try:
-                    return self._request_token_once(build())
+                    return self._request_token_once(request)
                 except TokenEndpointError as error:
                     self._disconnect()
                     refusals += error.ambiguous
