@@ -162,7 +162,7 @@ class App:
         deadline = Deadline(self.clock, settings.run_deadline)
         gatherer = Gatherer(self.open_vault, settings.vault_url, self._request_pool())
         try:
-            side, refresh_token = gatherer.overview(connection, self.clock.now(), deadline)
+            side, refresh_token, ready = gatherer.overview(connection, self.clock.now(), deadline)
         except VaultError as error:
             return ConnectionStatus(
                 connection=connection.name,
@@ -172,7 +172,7 @@ class App:
                 next_step=error.hint,
                 cause=error.cause.value,
             )
-        return evaluate(connection, side, refresh_token, timing, self.clock.now())
+        return evaluate(connection, side, refresh_token, timing, self.clock.now(), fallback_ready=ready)
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         refresher = self._make_refresher()

@@ -160,7 +160,7 @@ class Obtainer:
                     connection, grant, credentials.client, refresh_token=token.value if token else None
                 )
             case Grant.PASSWORD:
-                if credentials.password is None or not credentials.password.password:
+                if credentials.password is None:
                     message = f"secrets {connection.username_name} and {connection.password_name} are not both there"
                     hint = f"Store the integration user of {name}: python -m refresher authorize {name} "
                     hint += "--grant password --store"

@@ -203,6 +203,17 @@ def plan_grants(
     return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED if grants else Cause.REFRESH_TOKEN_MISSING)
 
 
+def is_ready(grant: Grant | None, *, password_version: str | None, has_key: bool, record: RefreshRecord) -> bool:
+    """Whether a fallback grant could start a new life today: its credentials are there, and not refused for good."""
+    match grant:
+        case Grant.PASSWORD:
+            return password_version is not None and record.password_refusals_of(password_version) < PASSWORD_TRIES
+        case Grant.JWT_BEARER:
+            return has_key
+        case _:
+            return grant is not None
+
+
 def refresh_token_gives_way(
     connection: Connection, refresh_token: StoredRefreshToken, record: RefreshRecord, now: datetime
 ) -> bool:
@@ -264,11 +275,16 @@ class Choice(StrEnum):
 
 
 def choose_token(stored: StoredAccessToken | None, new: AccessToken, now: datetime) -> Choice:
-    """Choose between the stored and the new token; STORED holds only if a probe says that it is still accepted."""
+    """Choose between the stored and the new token; STORED holds only if a probe says that it is still accepted.
+
+    The end of a token that seems to be issued in the future is as wrong as its beginning.
+    """
     if stored is None:
         return Choice.NEW
     if stored.value == new.value:
         return Choice.SAME
+    if stored.issued_at is not None and stored.issued_at > now:
+        return Choice.NEW
     if stored.expires_at is not None and stored.expires_at > new.expires_at and stored.lives_at(now):
         return Choice.STORED
     return Choice.NEW

@@ -75,7 +75,6 @@ class TokenStore:
         """Write the token that consumers should read, record the success, and report it. Raises VaultError."""
         run.request.on_progress("publishing")
         new = obtained.response.access_token
-        run.access_token = new
         run.transaction_id = obtained.response.transaction_id
         if obtained.probe is not None:
             run.user_name = obtained.probe.user_name
@@ -87,10 +86,13 @@ class TokenStore:
                 )
         now, deadline = run.clock.now(), run.writing_deadline()
         choice = choose_token(side.access_token, new, now)
-        if choice is Choice.STORED and self._is_dead(run, side, session):
+        if choice is Choice.STORED and not self._is_accepted(run, side, session):
             choice = Choice.NEW
+        if choice is not Choice.SAME:
+            run.access_token_lifetime = new.lifetime
         token = self._to_publish(run, side, new, choice, now)
         failed = self._publisher.write_access_token(run.connection, token, side, deadline)
+        run.published = (now if choice is not Choice.NEW else new.issued_at, token.expires_on)
         if run.unkept is not None:
             raise run.unkept
         if failed:
@@ -100,21 +102,24 @@ class TokenStore:
             outcome = Outcome.UNCHANGED
             self._warn_once_of_unchanged(run, side, choice)
         self._record_success(run, side, outcome)
-        remaining = new.expires_at - now
-        return run.report(outcome, f"{outcome}; the token lives {_minutes(remaining)}")
+        return run.report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
 
-    def _is_dead(self, run: Run, side: ConsumerSide, session: Session) -> bool:
-        """Whether the stored token, which says that it lives longer than the new one, is refused by ServiceNow."""
+    def _is_accepted(self, run: Run, side: ConsumerSide, session: Session) -> bool:
+        """Whether ServiceNow accepts the stored token, which says that it outlives the new one.
+
+        Where that cannot be said, the new one is the better choice; where nothing is probed, an operator's word is.
+        """
         stored = side.access_token
         if stored is None or run.connection.probe_path is None:
-            return run.request.force
-        return session.probe(stored.value).verdict is Verdict.REJECTED
+            return not run.request.force
+        return session.probe(stored.value).verdict is Verdict.ACCEPTED
 
     def _to_publish(self, run: Run, side: ConsumerSide, new: AccessToken, choice: Choice, now: datetime) -> Published:
         stored, confirmed_at, recent = side.access_token, None, None
         token = new
         if stored is not None and choice is not Choice.NEW:
-            issued_at = stored.issued_at or new.issued_at
+            known = stored.issued_at is not None and stored.issued_at <= now
+            issued_at = stored.issued_at if known and stored.issued_at else new.issued_at
             expires_at = stored.expires_at if choice is Choice.STORED and stored.expires_at else new.expires_at
             grant = stored.grant or new.grant
             token = AccessToken(value=stored.value, issued_at=issued_at, expires_at=expires_at, grant=grant)
@@ -140,7 +145,10 @@ class TokenStore:
 
     def keep_password(self, run: Run, password: PasswordCredentials) -> None:
         """Store the integration user's name and password, where the vault does not hold them yet."""
-        if run.credentials is None or run.credentials.password == password:
+        if run.credentials is None or run.effort is None:
+            return
+        if run.credentials.password == password:
+            run.effort.record = run.effort.record.with_password_refusals("", 0)
             return
         try:
             self._publisher.write_password(run.connection, password, run.writing_deadline())

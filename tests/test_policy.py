@@ -429,6 +429,8 @@ class TestChoice:
             (stored_access_token(expires_at=NOON + HOUR + SECOND), Choice.STORED),
             (stored_access_token(expires_at=NOON + HOUR), Choice.NEW),
             (stored_access_token(expires_at=None), Choice.NEW),
+            (stored_access_token(issued_at=None, expires_at=NOON + 2 * HOUR), Choice.STORED),
+            (stored_access_token(issued_at=NOON + SECOND, expires_at=NOON + 2 * HOUR), Choice.NEW),
         ],
     )
     def test_by_their_ends(self, stored: StoredAccessToken | None, choice: Choice) -> None:

@@ -8,6 +8,7 @@ from refresher.errors import Cause
 from refresher.outcome import Outcome
 from refresher.outlook import WarningCode
 from refresher.policy import Reason
+from refresher.record import format_instant
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
 from sandbox.faults import Garbage, Respond, Throttle, Truncate
 from tests.conftest import MakeApp, tick
@@ -24,6 +25,7 @@ REFUSED = {
     "oversized": Cause.NOT_A_TOKEN,
     "empty_token": Cause.NOT_A_TOKEN,
 }
+AHEAD = {"issued-at": 2, "expires-at": 3}
 ACCEPTED = sorted(set(PERSONALITIES) - set(REFUSED) - {"guest"})
 
 
@@ -198,10 +200,51 @@ class TestNeverAnEarlierEnd:
         assert before is not None
         sandbox.instance.kill_access_token(before.value)
         sandbox.instance.personality = PERSONALITIES["thirty_minutes"]
-        assert tick(app, force=True).outcome is Outcome.REFRESHED
+        report = tick(app, force=True)
         after = sandbox.vault.get(TOKEN)
         assert after is not None
         assert after.value != before.value
+        assert (report.outcome, report.access_token_expires_at) == (
+            Outcome.REFRESHED,
+            sandbox.instance.access_token_ends_at(after.value),
+        )
+
+    def test_or_nobody_can_say_whether_it_is(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """The new one is known to work."""
+        sandbox.instance.personality = PERSONALITIES["eight_hours"]
+        sandbox.add_connection("servicenow")
+        app = make_app()
+        tick(app)
+        sandbox.instance.personality = PERSONALITIES["thirty_minutes"]
+        sandbox.faults.add(Fault(path="/api/now/table/sys_user", after=1, action=Respond(429, {}, b"")))
+        assert tick(app, force=True).outcome is Outcome.REFRESHED
+        assert len(sandbox.vault.versions(TOKEN)) == 2
+
+    def test_or_its_dates_are_of_a_clock_that_was_ahead(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """Whatever it says, it ends within the hour."""
+        sandbox.add_connection("servicenow")
+        app = make_app()
+        sandbox.clock.advance(timedelta(hours=2))
+        tick(app)
+        sandbox.clock.advance(timedelta(hours=-1, minutes=-50))
+        report = tick(app)
+        assert (report.outcome, report.reason) == (Outcome.REFRESHED, Reason.CLOCK_SKEW)
+        assert report.access_token_expires_at == sandbox.clock.now() + timedelta(seconds=3599)
+
+    def test_and_the_same_token_with_such_dates_is_not_asked_for_in_a_hot_loop(
+        self, sandbox: Sandbox, make_app: MakeApp
+    ) -> None:
+        sandbox.instance.personality = PERSONALITIES["same_token"]
+        sandbox.add_connection("servicenow")
+        app = make_app()
+        tick(app)
+        held = sandbox.vault.get(TOKEN)
+        assert held is not None
+        ahead = {name: format_instant(sandbox.clock.now() + timedelta(hours=h)) for name, h in AHEAD.items()}
+        sandbox.vault.put(TOKEN, held.value, tags=ahead, expires_on=sandbox.clock.now() + timedelta(hours=3))
+        outcomes = [(report := tick(app)).reason, (report := tick(app)).reason]
+        assert outcomes == [Reason.CLOCK_SKEW, Reason.FRESH]
+        assert report.access_token_expires_at == sandbox.instance.access_token_ends_at(held.value)
 
 
 class TestTargets:
