@@ -29,6 +29,7 @@ from refresher.policy import (
     plan_grants,
 )
 from refresher.publish import Published, Publisher
+from refresher.record import ATTEMPT_STARTED
 from refresher.run import Run
 from refresher.servicenow import Probe, ServiceNow
 from refresher.settings import Connection, Settings
@@ -261,7 +262,7 @@ class Refresher:
                 credentials,
                 self._clock,
                 effort,
-                save_record=lambda record: self._store.save_record(run, record),
+                save_record=lambda record: self._store.save_record(run, record, run.deadline),
                 keep_refresh_token=lambda response, grant: self._store.keep_refresh_token(run, response, grant),
                 vault_url=self._settings.vault_url,
             )
@@ -303,7 +304,7 @@ class Refresher:
         else:
             outcome = Outcome.FAILED
         failures = run.side.record.consecutive_failures if run.side is not None else 0
-        if run.effort is not None and run.effort.asked:
+        if run.effort is not None and (run.effort.asked or run.effort.record.last_outcome == ATTEMPT_STARTED):
             record = run.effort.record.after_failure(now, outcome, error.cause)
             failures = record.consecutive_failures
             self._store.try_to_save_record(run, record)

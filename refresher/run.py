@@ -20,8 +20,8 @@ _WRITING_TAKES = timedelta(seconds=10)
 class Run:
     """What is known of one run while it goes on; the report is made from it, however the run ends.
 
-    `writing_deadline` begins with the first write, so that a token received at the last moment is still stored; the
-    lease outlasts it.
+    `writing_deadline` is ten seconds after `deadline`, so that a token received at the last moment is still stored;
+    the lease outlasts it.
     """
 
     clock: Clock
@@ -51,9 +51,9 @@ class Run:
     _writing_deadline: Deadline | None = None
 
     def writing_deadline(self) -> Deadline:
-        """Until when writes may go on."""
+        """Until when writes of what the run obtained may go on."""
         if self._writing_deadline is None:
-            allowed = max(timedelta(seconds=self.deadline.remaining()), _WRITING_TAKES)
+            allowed = timedelta(seconds=self.deadline.remaining()) + _WRITING_TAKES
             self._writing_deadline = Deadline(self.clock, allowed)
         return self._writing_deadline
 

@@ -30,6 +30,8 @@ _PASSING = frozenset({429, *range(500, 600)})
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 12.0
 _TOKEN_ATTEMPTS = 4
+_ANSWER_TAKES = 2.0
+"""Seconds. With less left no token is asked for: an answer that nobody waits for can cost the refresh token."""
 _PROBE_ATTEMPTS = 2
 
 
@@ -134,8 +136,16 @@ class Session:
                 return refusals <= refusals_tolerated
             return error.transient and (repeat_lost_answers or not error.sent)
 
+        if self._deadline.remaining() < _ANSWER_TAKES:
+            message = "the time of the run was over before the ServiceNow instance could be asked"
+            raise TokenEndpointError(message, cause=Cause.INSTANCE_TIMEOUT, transient=True, sent=False)
         loop = retrying(
-            self._clock, self._deadline, attempts=_TOKEN_ATTEMPTS, should_retry=should_retry, on_wait=on_wait
+            self._clock,
+            self._deadline,
+            attempts=_TOKEN_ATTEMPTS,
+            takes=_ANSWER_TAKES,
+            should_retry=should_retry,
+            on_wait=on_wait,
         )
         for attempt in loop:
             with attempt:
@@ -265,15 +275,17 @@ class Session:
         timeout = httpx.Timeout(min(_READ_TIMEOUT, remaining), connect=min(_CONNECT_TIMEOUT, remaining))
         client = self._connect()
         with client.stream(method, url, headers=headers, content=content, params=params, timeout=timeout) as response:
-            body = bytearray()
+            body, late = bytearray(), False
             for chunk in response.iter_bytes():
+                if late:
+                    message = "the body outlasts the run"
+                    raise httpx.ReadTimeout(message)
                 body += chunk
                 if len(body) > LARGEST_BODY:
                     self._disconnect()
                     break
-                if self._deadline.remaining() <= 0:
-                    message = "the body outlasts the run"
-                    raise httpx.ReadTimeout(message)
+                # What arrived by now may be all: a token that is thrown away can cost the refresh token.
+                late = self._deadline.remaining() <= 0
             names = {name.lower(): value for name, value in response.headers.items()}
             return _Answer(status=response.status_code, headers=names, body=bytes(body))
 

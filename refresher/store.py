@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from refresher.clock import Deadline
 from refresher.coverage import remember
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, VaultError
@@ -180,18 +181,16 @@ class TokenStore:
     def try_to_save_record(self, run: Run, record: RefreshRecord) -> None:
         """Write the record at the end of a run, where a failure to do so is worth a warning only."""
         try:
-            self.save_record(run, record)
+            self.save_record(run, record, run.writing_deadline())
         except VaultError as error:
             message = f"the record of attempts could not be written: {error.message}"
             run.warn(WarningCode.RECORD_NOT_WRITTEN, message, error.hint)
 
-    def save_record(self, run: Run, record: RefreshRecord) -> None:
+    def save_record(self, run: Run, record: RefreshRecord, deadline: Deadline) -> None:
         """Write the record. Raises VaultError."""
         known = run.side.record_secret if run.side is not None else None
         version = run.record_version or (known.version if known is not None else None)
-        run.record_version = self._publisher.write_record(
-            run.connection, record, version=version, deadline=run.writing_deadline()
-        )
+        run.record_version = self._publisher.write_record(run.connection, record, version=version, deadline=deadline)
 
 
 def keep_or_replace(
