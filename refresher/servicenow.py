@@ -19,11 +19,13 @@ import httpx
 
 from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, RefresherError, TokenEndpointError
-from refresher.oauth import LARGEST_BODY, TokenRequest, parse_probe_user, parse_token_response
+from refresher.oauth import LARGEST_BODY, TokenRequest, is_token, parse_probe_user, parse_token_response
 from refresher.retry import Wait, retrying
 from refresher.settings import SYS_USER_PROBE, Connection
 from refresher.tokens import Grant, Secret, TokenResponse
 
+_OWN_USER = "getUserName"
+"""What a probe's path asks for where its answer is about the token's own user, and not about any."""
 PROBE_ALIVE = frozenset({200, 403, 404})
 _REVOCATION_ANSWERS = frozenset({200, 400, 404})
 _PASSING = frozenset({429, *range(500, 600)})
@@ -182,12 +184,15 @@ class Session:
         return Probe(verdict=Verdict.UNKNOWN)
 
     def _probe_once(self, access_token: Secret) -> Probe:
-        url = f"{self._connection.instance_url}{self._connection.probe_path or SYS_USER_PROBE}"
+        if not is_token(access_token):
+            return Probe(verdict=Verdict.REJECTED)
+        path = self._connection.probe_path or SYS_USER_PROBE
         headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token.reveal()}"}
-        answer = self._send("GET", url, headers=headers)
+        answer = self._send("GET", f"{self._connection.instance_url}{path}", headers=headers)
         transaction_id = answer.headers.get("x-transaction-id")
         if answer.status in PROBE_ALIVE:
-            user_name = parse_probe_user(answer.body) if answer.status == httpx.codes.OK else None
+            tells = answer.status == httpx.codes.OK and _OWN_USER in path
+            user_name = parse_probe_user(answer.body) if tells else None
             return Probe(verdict=Verdict.ACCEPTED, user_name=user_name, transaction_id=transaction_id)
         if answer.status == httpx.codes.UNAUTHORIZED:
             return Probe(verdict=Verdict.REJECTED, transaction_id=transaction_id)
