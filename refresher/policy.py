@@ -258,11 +258,9 @@ def may_fall_back(
 
 
 def needs_person(error: TokenEndpointError, *, refresh_token_refusals: int, grants_tried: tuple[Grant, ...]) -> bool:
-    """Whether, all grants having failed, only a new authorization can help."""
-    if error.cause is Cause.INVALID_CLIENT or not error.refused:
+    """Whether, all grants having failed, only a new authorization can help; it brings a refresh token."""
+    if error.cause is Cause.INVALID_CLIENT or not error.refused or Grant.REFRESH_TOKEN not in grants_tried:
         return False
-    if Grant.REFRESH_TOKEN not in grants_tried:
-        return error.cause is Cause.INVALID_GRANT
     return error.cause is Cause.INVALID_GRANT or refresh_token_refusals >= REFUSALS_THAT_CONDEMN
 
 

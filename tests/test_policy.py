@@ -407,7 +407,7 @@ class TestAPersonIsNeeded:
             (Cause.ACCESS_DENIED, 1, (G.REFRESH_TOKEN,), False),
             (Cause.ACCESS_DENIED, 2, (G.REFRESH_TOKEN,), True),
             (Cause.INVALID_GRANT, 0, (G.REFRESH_TOKEN,), True),
-            (Cause.INVALID_GRANT, 0, (G.PASSWORD,), True),
+            (Cause.INVALID_GRANT, 0, (G.JWT_BEARER,), False),
             (Cause.ACCESS_DENIED, 2, (G.PASSWORD,), False),
             (Cause.INVALID_CLIENT, 5, (G.REFRESH_TOKEN,), False),
             (Cause.INSTANCE_ERROR, 5, (G.REFRESH_TOKEN, G.PASSWORD), False),
