@@ -29,12 +29,12 @@ from refresher.policy import (
     plan_grants,
 )
 from refresher.publish import Published, Publisher
-from refresher.record import ATTEMPT_STARTED
+from refresher.record import ATTEMPT_STARTED, StoredAccessToken
 from refresher.run import Run
 from refresher.servicenow import Probe, ServiceNow
 from refresher.settings import Connection, Settings
 from refresher.state import ConsumerSide, Credentials
-from refresher.store import TokenStore, publish_failed
+from refresher.store import PublishFailedError, TokenStore
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 
 
@@ -161,13 +161,19 @@ class Refresher:
             self._acquire(run, held)
             run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
             run.credentials = read_credentials()
-            stored = (run.side.secret, run.credentials.refresh_token_secret)
-            tokens = [secret.value.stripped() for secret in stored if secret is not None]
+            copies = self._store.copies_of_tokens(run.connection, run.side, run.credentials)
+            known = []
             with self._servicenow.session(run.connection, run.deadline) as session:
-                known = [session.revoke(token) for token in tokens]
-            self._store.mark_revoked(run, run.side, run.credentials)
-            unknown = f"; ServiceNow did not know {known.count(False)} of them" if not all(known) else ""
-            return run.report(Outcome.REVOKED, f"{len(tokens)} tokens revoked at ServiceNow{unknown}")
+                for token, places in copies:
+                    known.append(session.revoke(token))
+                    # Before the next one can fail: what is dead must not look alive.
+                    self._store.mark_revoked(run, places)
+            message = f"{len(known)} tokens revoked at ServiceNow"
+            if not all(known):
+                message += f"; ServiceNow did not know {known.count(False)} of them"
+            for target in run.side.target_errors:
+                message += f"; {target.name} cannot be read, and may still hold one of them"
+            return run.report(Outcome.REVOKED, message)
 
     def _run(self, run: Run) -> RunReport:
         run.request.on_progress("reading the vault")
@@ -238,7 +244,9 @@ class Refresher:
         token = Published(value=secret.value, tags=secret.tags, expires_on=secret.expires_on)
         failed = self._publisher.write_targets(decision.targets, token, side, run.deadline)
         if failed:
-            raise publish_failed(failed)
+            raise PublishFailedError(failed)
+        if side.record.last_cause == Cause.PUBLISH_FAILED:
+            self._store.record_success(run, side, Outcome.PUBLISHED)
         names = ", ".join(target.name for target in decision.targets)
         return run.report(Outcome.PUBLISHED, f"published again to {names}")
 
@@ -295,11 +303,11 @@ class Refresher:
 
     def _failure(self, run: Run, error: RefresherError) -> RunReport:
         """Classify a failure, record it if ServiceNow was asked, and report it."""
-        stored = run.side.access_token if run.side is not None else None
         now = self._clock.now()
+        held = _read_until_then(run.side, error)
         if isinstance(error, AuthorizationRequiredError):
             outcome = Outcome.AUTHORIZATION_REQUIRED
-        elif evaluate_urgency(stored, self._timing, now) is Urgency.ADVISORY:
+        elif all(evaluate_urgency(token, self._timing, now) is Urgency.ADVISORY for token in held):
             outcome = Outcome.KEPT
         else:
             outcome = Outcome.FAILED
@@ -319,3 +327,12 @@ def _origin(error: BaseException) -> str:
     if frame is None:
         return ""
     return f" in {frame.tb_frame.f_globals.get('__name__', '?')}, line {frame.tb_lineno}"
+
+
+def _read_until_then(side: ConsumerSide | None, error: RefresherError) -> list[StoredAccessToken | None]:
+    """What consumers go on reading after a failure: of targets that could not be written, what those hold."""
+    if side is None:
+        return [None]
+    if isinstance(error, PublishFailedError):
+        return [state.holds for state in side.targets if state.target in error.targets]
+    return [side.access_token]

@@ -3,7 +3,7 @@
 The order of the writes themselves is `publish`'s; this module decides what they hold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -16,10 +16,10 @@ from refresher.outcome import Outcome, RunReport
 from refresher.outlook import WarningCode
 from refresher.policy import Choice, choose_token
 from refresher.publish import Published, Publisher
-from refresher.record import RefreshRecord, StoredRefreshToken, access_token_tags, revoked_tags
+from refresher.record import RefreshRecord, StoredRefreshToken, StoredSecret, access_token_tags, revoked_tags
 from refresher.run import Run
 from refresher.servicenow import Session, Verdict
-from refresher.settings import PublishTarget
+from refresher.settings import Connection, PublishTarget
 from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import AccessToken, Grant, PasswordCredentials, Secret, TokenResponse
 
@@ -97,12 +97,12 @@ class TokenStore:
         if run.unkept is not None:
             raise run.unkept
         if failed:
-            raise publish_failed(failed)
+            raise PublishFailedError(failed)
         outcome = Outcome.REFRESHED
         if choice is Choice.STORED or (choice is Choice.SAME and not _extended(side, new)):
             outcome = Outcome.UNCHANGED
             self._warn_once_of_unchanged(run, side, choice)
-        self._record_success(run, side, outcome)
+        self.record_success(run, side, outcome)
         return run.report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
 
     def _is_accepted(self, run: Run, side: ConsumerSide, session: Session) -> bool:
@@ -157,24 +157,31 @@ class TokenStore:
             message = f"user name and password could not be stored: {error.message}"
             run.warn(WarningCode.PASSWORD_NOT_STORED, message, error.hint)
 
-    def mark_revoked(self, run: Run, side: ConsumerSide, credentials: Credentials) -> None:
-        """Let every copy of the tokens say that it ended now; values and versions stay. Raises VaultError."""
-        now = run.clock.now()
-        copies = [(PublishTarget(vault_url="", name=run.connection.access_token_name), side.secret)]
-        copies += [(target, secret) for target, secret in side.target_secrets.items()]
-        for place, secret in [
-            *copies,
-            (PublishTarget(vault_url="", name=run.connection.refresh_token_name), credentials.refresh_token_secret),
-        ]:
-            if secret is not None:
-                self._publisher.describe(
-                    place, secret, {**secret.tags, **revoked_tags(now)}, now, run.writing_deadline()
-                )
+    def copies_of_tokens(
+        self, connection: Connection, side: ConsumerSide, credentials: Credentials
+    ) -> list[tuple[Secret, list[tuple[PublishTarget, StoredSecret]]]]:
+        """The stored tokens, and where each is kept: the refresh token first, since it could make another one."""
+        found: list[tuple[PublishTarget, StoredSecret | None]] = [
+            (PublishTarget(vault_url="", name=connection.refresh_token_name), credentials.refresh_token_secret),
+            (PublishTarget(vault_url="", name=connection.access_token_name), side.secret),
+            *side.target_secrets.items(),
+        ]
+        copies: dict[Secret, list[tuple[PublishTarget, StoredSecret]]] = {}
+        for place, secret in found:
+            if secret is not None and secret.value.stripped():
+                copies.setdefault(secret.value.stripped(), []).append((place, secret))
+        return list(copies.items())
 
-    def _record_success(self, run: Run, side: ConsumerSide, outcome: Outcome) -> None:
-        if run.effort is None:
-            return
-        record = run.effort.record
+    def mark_revoked(self, run: Run, places: Sequence[tuple[PublishTarget, StoredSecret]]) -> None:
+        """Let the copies of a token say that it ended now; values and versions stay. Raises VaultError."""
+        now = run.clock.now()
+        for place, secret in places:
+            tags = {**secret.tags, **revoked_tags(now)}
+            self._publisher.describe(place, secret, tags, now, run.writing_deadline())
+
+    def record_success(self, run: Run, side: ConsumerSide, outcome: Outcome) -> None:
+        """Let the record say that a failure is over; where it told of none, nothing is written."""
+        record = run.effort.record if run.effort is not None else side.record
         if not record.is_settled(side.record):
             self.try_to_save_record(run, record.after_success(run.clock.now(), outcome))
 
@@ -221,11 +228,16 @@ def _extended(side: ConsumerSide, new: AccessToken) -> bool:
     return stored is None or stored.expires_at is None or new.expires_at - stored.expires_at > timedelta(minutes=1)
 
 
-def publish_failed(failed: Mapping[PublishTarget, VaultError]) -> VaultError:
-    """The error of targets that could not be written."""
-    names = "; ".join(f"{target.name}: {error.message}" for target, error in failed.items())
-    first = next(iter(failed.values()))
-    return VaultError(f"not every publish target was written ({names})", cause=Cause.PUBLISH_FAILED, hint=first.hint)
+class PublishFailedError(VaultError):
+    """A token is in the main secret, and these targets could not be written."""
+
+    def __init__(self, failed: Mapping[PublishTarget, VaultError]) -> None:
+        names = "; ".join(f"{target.name}: {error.message}" for target, error in failed.items())
+        first = next(iter(failed.values()))
+        super().__init__(
+            f"not every publish target was written ({names})", cause=Cause.PUBLISH_FAILED, hint=first.hint
+        )
+        self.targets = frozenset(failed)
 
 
 def _minutes(span: timedelta) -> str:

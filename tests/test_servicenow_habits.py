@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from refresher.errors import Cause
-from refresher.outcome import Outcome
+from refresher.health import State
+from refresher.outcome import Outcome, tick_exit_code
 from refresher.outlook import WarningCode
 from refresher.policy import Reason
 from refresher.record import format_instant
@@ -103,6 +104,15 @@ def test_without_a_probe_path_nothing_is_probed(sandbox: Sandbox, make_app: Make
     sandbox.add_connection("servicenow")
     assert tick(make_app(PROBE_PATH="")).outcome is Outcome.REFRESHED
     assert sandbox.log.count(service="instance") == 1
+
+
+def test_the_answer_of_another_probe_path_names_nobody(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """A list of users may begin with guest; the token acts as somebody else."""
+    sandbox.add_connection("servicenow")
+    answer = Respond(200, {"Content-Type": "application/json"}, b'{"result": [{"user_name": "guest"}]}')
+    sandbox.faults.add(Fault(path="/api/now/table/sys_user", action=answer))
+    report = tick(make_app(PROBE_PATH="/api/now/table/sys_user?sysparm_limit=1"))
+    assert (report.outcome, report.user_name) == (Outcome.REFRESHED, None)
 
 
 @pytest.mark.parametrize("as_date", [False, True])
@@ -282,3 +292,23 @@ class TestTargets:
         sandbox.log.clear()
         assert tick(app).outcome is Outcome.PUBLISHED
         assert sandbox.log.count(service="instance") == 0
+        (status,) = app.status()
+        assert (status.state, status.cause, status.consecutive_failures) == (State.FRESH, None, 0)
+
+    def test_one_that_cannot_be_written_has_no_working_token_while_the_connection_has(
+        self, sandbox: Sandbox, make_app: MakeApp
+    ) -> None:
+        """Exit 1: the main secret works, and who reads the copy is without. Exit 0 while the old copy works."""
+        sandbox.add_connection("servicenow")
+        sandbox.vault.deny("set", TARGET)
+        app = make_app()
+        first, again = tick(app), tick(app)
+        for report in (first, again):
+            assert (report.outcome, report.working, tick_exit_code([report])) == (Outcome.FAILED, True, 1)
+        sandbox.vault.allow_all()
+        tick(app)
+        sandbox.vault.deny("set", TARGET)
+        sandbox.clock.advance(timedelta(minutes=50))
+        kept = tick(app)
+        assert (kept.outcome, kept.cause, tick_exit_code([kept])) == (Outcome.KEPT, Cause.PUBLISH_FAILED, 0)
+        assert kept.access_token_expires_at == sandbox.clock.now() + timedelta(seconds=3599)
