@@ -31,8 +31,8 @@ ACCEPTED = sorted(set(PERSONALITIES) - set(REFUSED) - {"guest"})
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_a_day_with_an_instance_that_issues_tokens(sandbox: Sandbox, make_app: MakeApp, name: str) -> None:
-    """At every tick of a day, and just before the next, the consumer's token is one that the instance accepts."""
+def test_hours_with_an_instance_that_issues_tokens(sandbox: Sandbox, make_app: MakeApp, name: str) -> None:
+    """At every tick of five hours, and just before the next, the consumer's token is one that the instance accepts."""
     sandbox.instance.personality = PERSONALITIES[name]
     sandbox.add_connection(username=True)
     app = make_app(SERVICENOW_FALLBACK_GRANT="password")
@@ -113,6 +113,28 @@ def test_the_answer_of_another_probe_path_names_nobody(sandbox: Sandbox, make_ap
     sandbox.faults.add(Fault(path="/api/now/table/sys_user", action=answer))
     report = tick(make_app(PROBE_PATH="/api/now/table/sys_user?sysparm_limit=1"))
     assert (report.outcome, report.user_name) == (Outcome.REFRESHED, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "attempts", "seconds"),
+    [
+        ("throttled", 3, 0),
+        ("throttled_for_seconds", 3, 14),
+        ("throttled_until_a_date", 3, 14),
+        ("dropped_connections", 3, 0),
+        ("transient_401", 3, 0),
+        ("slow", 1, 20),
+    ],
+)
+def test_a_hard_start_is_got_over_in_one_run(
+    sandbox: Sandbox, make_app: MakeApp, name: str, attempts: int, seconds: int
+) -> None:
+    sandbox.instance.personality = PERSONALITIES[name]
+    sandbox.add_connection("servicenow")
+    began = sandbox.clock.now()
+    report = tick(make_app())
+    assert (report.outcome, report.attempts) == (Outcome.REFRESHED, attempts)
+    assert timedelta(seconds=seconds) <= sandbox.clock.now() - began <= timedelta(seconds=seconds + 5)
 
 
 @pytest.mark.parametrize("as_date", [False, True])
