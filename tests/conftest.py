@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from refresher.app import App
 from refresher.outcome import RunReport, RunRequest
@@ -12,6 +13,11 @@ from refresher.tokens import Trigger
 from sandbox import CANARY_PREFIX, Personality, Sandbox
 from sandbox.direct import DirectSandbox, Process
 from sandbox.host import direct_app, environment, product_clock
+
+# The same examples in every run, however slow the machine is. `make mutate` has brought a profile of its own.
+if hypothesis_settings.get_current_profile_name() == "default":
+    hypothesis_settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
+    hypothesis_settings.load_profile("suite")
 
 
 class CapturedLog(logging.Handler):

@@ -99,6 +99,10 @@ class TestWhatIsDue:
         decision = decide(stored_access_token(**missing), NOON)
         assert decision == Refresh(reason=Reason.METADATA_MISSING, urgency=decision_urgency(missing))
 
+    def test_nobody_forces_it_unasked(self) -> None:
+        """As `status` asks."""
+        assert isinstance(decide_refresh("servicenow", stored_access_token(), (), TIMING, NOON), NotDue)
+
     def test_an_operator_can_force_it(self) -> None:
         """Whatever its age; the urgency stays what the token says."""
         assert decide(stored_access_token(), NOON, force=True) == Refresh(
