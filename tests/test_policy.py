@@ -21,6 +21,7 @@ from refresher.policy import (
     choose_token,
     decide_refresh,
     evaluate_urgency,
+    is_ready,
     may_fall_back,
     needs_person,
     plan_grants,
@@ -360,6 +361,30 @@ class TestPlan:
         """A quarter of 20 days is five."""
         quarter = replace(connection(**PASSWORD), renewal_share=0.25)
         assert renewal_time(quarter, refresh_token(timedelta(days=20))) == NOON + timedelta(days=15)
+
+
+class TestReadiness:
+    """A fallback grant renews only where it could be used today."""
+
+    @pytest.mark.parametrize(
+        ("grant", "password_version", "has_key", "record", "ready"),
+        [
+            (None, "p1", True, RefreshRecord(), False),
+            (G.CLIENT_CREDENTIALS, None, False, PASSWORD_SPENT, True),
+            (G.JWT_BEARER, None, True, PASSWORD_SPENT, True),
+            (G.JWT_BEARER, "p1", False, RefreshRecord(), False),
+            (G.PASSWORD, "p1", False, RefreshRecord(), True),
+            (G.PASSWORD, None, True, RefreshRecord(), False),
+            (G.PASSWORD, "p1", False, RefreshRecord().with_password_refusals("p1", 2), True),
+            (G.PASSWORD, "p1", False, PASSWORD_SPENT, False),
+            (G.PASSWORD, "p2", False, PASSWORD_SPENT, True),
+        ],
+    )
+    def test_by_its_credentials_and_their_past(
+        self, grant: Grant | None, password_version: str | None, has_key: bool, record: RefreshRecord, ready: bool
+    ) -> None:
+        """A refused password is none until a newer one is there."""
+        assert is_ready(grant, password_version=password_version, has_key=has_key, record=record) is ready
 
 
 def error(cause: Cause) -> TokenEndpointError:
