@@ -46,3 +46,7 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, never negative."""
         return max(0.0, self._ends - self._clock.monotonic())
+
+    def part(self, share: float, at_most: timedelta) -> "Deadline":
+        """An earlier one, for what must not use up the whole: a share of what is left, and no more than so much."""
+        return Deadline(self._clock, min(timedelta(seconds=self.remaining() * share), at_most))

@@ -10,8 +10,9 @@ from refresher.errors import Cause
 from refresher.outcome import Outcome, RunReport, RunRequest
 from refresher.tokens import Trigger
 from sandbox import Fault, Personality
-from sandbox.direct import DirectSandbox
-from sandbox.faults import Interrupt, Respond
+from sandbox.direct import DirectSandbox, Process
+from sandbox.faults import Action, Interrupt, Refuse, Respond, Stall, Throttle
+from sandbox.host import direct_app
 from tests.conftest import direct
 
 TOKEN_ENDPOINT = "/oauth_token.do"
@@ -33,6 +34,25 @@ def take(sandbox: DirectSandbox, seconds: float) -> Callable[[], object]:
 def answer_after(sandbox: DirectSandbox, seconds: float) -> None:
     """Let the next token request be answered late."""
     sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Interrupt(do=take(sandbox, seconds), before=False)))
+
+
+@pytest.mark.parametrize(
+    "action", [Stall(), Refuse(), Respond(503), Throttle(600)], ids=lambda each: type(each).__name__
+)
+def test_a_target_vault_that_hangs_does_not_keep_the_token_from_the_others(action: Action) -> None:
+    """It is read twice in a run, for a few seconds, and written last."""
+    sandbox = DirectSandbox(vaults=("main", "other"))
+    sandbox.add_connection()
+    near, far = "servicenow--action--global--oauth-token", "https://other.vault.azure.net/secrets/far"
+    app = direct_app(sandbox, Process(sandbox), 0, PUBLISH_TO=f"{near},{far}")
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+    sandbox.faults.add(Fault(service="vault:other", times=None, action=action))
+    report = tick(app)
+    assert (report.outcome, report.cause, report.attempts) == (Outcome.FAILED, Cause.PUBLISH_FAILED, 1)
+    held = sandbox.vault.get(near)
+    assert held is not None
+    assert sandbox.instance.access_token_ends_at(held.value) == report.access_token_expires_at
 
 
 @pytest.mark.parametrize("seconds", [43.0, 44.5, 46.0])
