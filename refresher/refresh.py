@@ -29,7 +29,7 @@ from refresher.policy import (
     plan_grants,
 )
 from refresher.publish import Published, Publisher
-from refresher.record import ATTEMPT_STARTED, StoredAccessToken
+from refresher.record import StoredAccessToken
 from refresher.run import Run
 from refresher.servicenow import Probe, ServiceNow
 from refresher.settings import Connection, Settings
@@ -312,7 +312,8 @@ class Refresher:
         else:
             outcome = Outcome.FAILED
         failures = run.side.record.consecutive_failures if run.side is not None else 0
-        if run.effort is not None and (run.effort.asked or run.effort.record.last_outcome == ATTEMPT_STARTED):
+        noted = run.side is not None and run.effort is not None and run.effort.record != run.side.record
+        if run.effort is not None and (run.effort.asked or noted):
             record = run.effort.record.after_failure(now, outcome, error.cause)
             failures = record.consecutive_failures
             self._store.try_to_save_record(run, record)
