@@ -51,6 +51,10 @@ class Deadline:
         """Seconds left, never negative."""
         return max(0.0, self._ends - self._clock.monotonic())
 
+    def part(self, share: float, at_most: timedelta) -> "Deadline":
+        """An earlier one, for what must not use up the whole: a share of what is left, and no more than so much."""
+        return Deadline(self._clock, min(timedelta(seconds=self.remaining() * share), at_most))
+
 
 class Budget:
     """What a tick of many runs may take in all, so that runs that fail slowly leave time for those behind them.

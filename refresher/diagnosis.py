@@ -104,8 +104,13 @@ _DIAGNOSES: dict[Cause, Diagnosis] = {
     ),
     Cause.INVALID_GRANT: Diagnosis(
         meaning="ServiceNow says definitely that the refresh token, password or assertion is not valid.",
-        checks=("the refresh token's life on the application registry", "the user is active and not locked out", _LOG),
-        next_step=f"Authorize again: {_AUTHORIZE}",
+        checks=(
+            "the refresh token's life on the application registry",
+            "the user is active and not locked out",
+            "of an assertion: the JWT verifier map's key and `kid`, `sub`, `aud`, and the clocks of both sides",
+            _LOG,
+        ),
+        next_step=f"Correct what the checks find; a refresh token or password that has ended needs: {_AUTHORIZE}",
     ),
     Cause.UNSUPPORTED_GRANT_TYPE: Diagnosis(
         meaning="The instance does not allow this grant.",

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from refresher.clock import Deadline
 from refresher.errors import Cause, VaultError
-from refresher.policy import TargetState
+from refresher.policy import TargetState, is_ready
 from refresher.record import (
     REVOKED_AT,
+    RefreshRecord,
     StoredRefreshToken,
     StoredSecret,
     parse_access_token,
@@ -20,6 +21,9 @@ from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 from refresher.vault import Vault
 
+_OTHERS_TAKE = timedelta(seconds=5)
+_SHARE_OF_OTHERS = 0.25
+"""Of a run's time, for a target in another vault: one that hangs must not keep the token from all the others."""
 OpenVault = Callable[[str], Vault]
 Found = StoredSecret | VaultError | None
 
@@ -45,11 +49,14 @@ class Gatherer:
 
     def overview(
         self, connection: Connection, now: datetime, deadline: Deadline
-    ) -> tuple[ConsumerSide, StoredRefreshToken | None]:
-        """One parallel round: the consumers' side and the refresh token's life, for whoever asks how things stand."""
+    ) -> tuple[ConsumerSide, StoredRefreshToken | None, bool]:
+        """One parallel round: the tokens, the refresh token's life, whether the fallback grant could start another."""
         place = self._own(connection.refresh_token_name)
-        found = self._read((*self._consumer_names(connection), place), deadline)
-        return self._consumer_side(connection, found), _refresh_token(connection, _checked(found[place]), now)
+        needed = [self._own(name) for name in _names_for(connection, connection.fallback_grant)]
+        found = self._read((*self._consumer_names(connection), place, *needed), deadline)
+        side = self._consumer_side(connection, found)
+        ready = _is_fallback_ready(connection, [found[each] for each in needed], side.record)
+        return side, _refresh_token(connection, _checked(found[place]), now), ready
 
     def _consumer_names(self, connection: Connection) -> tuple[PublishTarget, ...]:
         return (
@@ -60,10 +67,8 @@ class Gatherer:
 
     def _credential_names(self, connection: Connection) -> tuple[PublishTarget, ...]:
         names = [connection.client_id_name, connection.client_secret_name, connection.refresh_token_name]
-        if Grant.PASSWORD in {connection.grant, connection.fallback_grant}:
-            names += [connection.username_name, connection.password_name]
-        if Grant.JWT_BEARER in {connection.grant, connection.fallback_grant}:
-            names.append(connection.jwt_key_name)
+        for grant in (connection.grant, connection.fallback_grant):
+            names += _names_for(connection, grant)
         return tuple(self._own(name) for name in names)
 
     def _own(self, name: str) -> PublishTarget:
@@ -71,8 +76,10 @@ class Gatherer:
 
     def _read(self, places: Sequence[PublishTarget], deadline: Deadline) -> dict[PublishTarget, Found]:
         def read(place: PublishTarget) -> Found:
+            own = place.vault_url == self._vault_url
+            allowed = deadline if own else deadline.part(_SHARE_OF_OTHERS, _OTHERS_TAKE)
             try:
-                return self._open_vault(place.vault_url).read(place.name, deadline)
+                return self._open_vault(place.vault_url).read(place.name, allowed)
             except VaultError as error:
                 return error
 
@@ -101,12 +108,21 @@ class Gatherer:
         )
 
     def _credentials(self, connection: Connection, found: Mapping[PublishTarget, Found], now: datetime) -> Credentials:
-        def optional(name: str) -> StoredSecret | None:
-            return _checked(found.get(self._own(name)))
+        errors: dict[Grant, VaultError] = {}
 
-        stored = optional(connection.refresh_token_name)
-        username, password = optional(connection.username_name), optional(connection.password_name)
-        key = optional(connection.jwt_key_name)
+        def of_grant(grant: Grant, name: str) -> StoredSecret | None:
+            held = found.get(self._own(name))
+            if not isinstance(held, VaultError):
+                return held
+            errors[grant] = held
+            return None
+
+        stored = of_grant(Grant.REFRESH_TOKEN, connection.refresh_token_name)
+        if connection.grant in errors:
+            raise errors[connection.grant]
+        username = of_grant(Grant.PASSWORD, connection.username_name)
+        password = of_grant(Grant.PASSWORD, connection.password_name)
+        key = of_grant(Grant.JWT_BEARER, connection.jwt_key_name)
         return Credentials(
             client=ClientCredentials(
                 client_id=self._required(found, connection.client_id_name),
@@ -114,15 +130,36 @@ class Gatherer:
             ),
             refresh_token_secret=stored,
             refresh_token=_refresh_token(connection, stored, now),
-            password=PasswordCredentials(username=username.value.stripped(), password=password.value.stripped())
-            if username and password
-            else None,
+            password=_password(username, password),
             password_version=password.version if password else None,
             jwt_key=key.value if key else None,
+            errors=errors,
         )
 
     def _required(self, found: Mapping[PublishTarget, Found], name: str) -> Secret:
         return required_secret(_checked(found[self._own(name)]), name, self._vault_url)
+
+
+def _names_for(connection: Connection, grant: Grant | None) -> tuple[str, ...]:
+    """Secrets that only this grant needs; of the password grant, the password last."""
+    match grant:
+        case Grant.PASSWORD:
+            return (connection.username_name, connection.password_name)
+        case Grant.JWT_BEARER:
+            return (connection.jwt_key_name,)
+        case _:
+            return ()
+
+
+def _is_fallback_ready(connection: Connection, needed: Sequence[Found], record: RefreshRecord) -> bool:
+    versions = [each.version for each in needed if isinstance(each, StoredSecret) and each.value.stripped()]
+    complete = len(versions) == len(needed)
+    return is_ready(
+        connection.fallback_grant,
+        password_version=versions[-1] if complete and versions else None,
+        has_key=complete,
+        record=record,
+    )
 
 
 def required_secret(secret: StoredSecret | None, name: str, vault_url: str) -> Secret:
@@ -142,6 +179,12 @@ def _refresh_token(connection: Connection, stored: StoredSecret | None, now: dat
     if stored is None or not stored.value.stripped() or REVOKED_AT in stored.tags:
         return None
     return parse_refresh_token(stored, lifetime=connection.refresh_token_lifetime, now=now)
+
+
+def _password(username: StoredSecret | None, password: StoredSecret | None) -> PasswordCredentials | None:
+    if username is None or password is None or not (username.value.stripped() and password.value.stripped()):
+        return None
+    return PasswordCredentials(username=username.value.stripped(), password=password.value.stripped())
 
 
 def _checked(found: Found) -> StoredSecret | None:

@@ -68,6 +68,8 @@ def evaluate(
     refresh_token: StoredRefreshToken | None,
     timing: Timing,
     now: datetime,
+    *,
+    fallback_ready: bool = True,
 ) -> ConnectionStatus:
     """Evaluate one connection."""
     token = side.access_token
@@ -88,7 +90,7 @@ def evaluate(
         expires_at=token.expires_at if token else None,
         refresh_at=refresh_time(connection.name, *life, timing) if life else None,
         refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
-        refresh_token_then=_refresh_token_then(connection, refresh_token),
+        refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready),
         last_attempt_at=_last_attempt_at(side),
         last_outcome=_last_outcome(side),
         consecutive_failures=side.record.consecutive_failures,
@@ -103,7 +105,12 @@ def evaluate(
             for target in side.targets
         ),
         warnings=foresee(
-            connection, life[1] - life[0] if life and _unconfirmed(side) else None, refresh_life, timing, now
+            connection,
+            life[1] - life[0] if life and _unconfirmed(side) else None,
+            refresh_life,
+            timing,
+            now,
+            fallback_ready=fallback_ready,
         ),
     )
 
@@ -161,13 +168,15 @@ def _next_step(state: State, cause: Cause | None, name: str) -> str | None:
     return None
 
 
-def _refresh_token_then(connection: Connection, refresh_token: StoredRefreshToken | None) -> str | None:
+def _refresh_token_then(
+    connection: Connection, refresh_token: StoredRefreshToken | None, *, fallback_ready: bool
+) -> str | None:
     if refresh_token is None:
         return None
-    if connection.fallback_grant is Grant.PASSWORD:
+    if connection.fallback_grant is Grant.PASSWORD and fallback_ready:
         return f"renewed by grant password from {renewal_time(connection, refresh_token):%Y-%m-%d %H:%M} UTC on"
     other = connection.fallback_grant if connection.grant is Grant.REFRESH_TOKEN else connection.grant
-    if other is not None:
+    if other is not None and (fallback_ready or other is not connection.fallback_grant):
         return f"tokens come by grant {other}"
     command = f"python -m refresher authorize {connection.name} --grant authorization_code"
     return f"refreshing stops, unless a person runs: {command}"

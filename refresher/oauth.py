@@ -144,6 +144,11 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return None
 
 
+def is_token(value: Secret) -> bool:
+    """Whether it could be a token at all: visible ASCII, as a header can carry it (RFC 6749 appendix A.12)."""
+    return _TOKEN.fullmatch(value.reveal()) is not None
+
+
 def parse_probe_user(body: bytes) -> str | None:
     """The user name in the answer of the sys_user probe; None where it tells none."""
     rows = _json_object(body).get("result")
@@ -333,7 +338,8 @@ def _hibernating(answer: _Answer) -> TokenEndpointError:
 
 
 def _token(value: object) -> Secret | None:
-    return Secret(value) if isinstance(value, str) and _TOKEN.fullmatch(value) else None
+    token = Secret(value) if isinstance(value, str) else None
+    return token if token is not None and is_token(token) else None
 
 
 def _lifetime(value: object) -> timedelta | None:

@@ -7,12 +7,12 @@ marked as spent (so that its loss is recognized, and a vault that cannot be writ
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from refresher.clock import Clock
 from refresher.diagnosis import diagnose
-from refresher.errors import Cause, RefresherError, TokenEndpointError, TokenRejectedError, VaultError
-from refresher.gather import required_secret
+from refresher.errors import Cause, RefresherError, TokenEndpointError, TokenRejectedError
 from refresher.oauth import TokenRequest, build_token_request
 from refresher.policy import (
     PASSWORD_TRIES,
@@ -26,7 +26,8 @@ from refresher.record import ATTEMPT_STARTED, RefreshRecord, StoredRefreshToken
 from refresher.retry import Wait
 from refresher.settings import Connection, JwtClaims
 from refresher.state import Credentials
-from refresher.tokens import Grant, TokenResponse
+from refresher.tokens import Grant, Secret, TokenResponse
+from refresher.vault_errors import missing
 
 if TYPE_CHECKING:
     from refresher.session import Session
@@ -45,6 +46,8 @@ class Effort:
     record: RefreshRecord
     asked: bool = False
     """Whether ServiceNow was asked for a token."""
+    failures: tuple[tuple[Grant, RefresherError], ...] = ()
+    """Grants that failed before another one was tried, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,10 @@ class Obtained:
     response: TokenResponse
     grant: Grant
     probe: Probe | None
+
+
+class CredentialError(RefresherError):
+    """What only one grant needs is missing, or cannot be read or used; another grant does without it."""
 
 
 class AuthorizationRequiredError(RefresherError):
@@ -102,28 +109,35 @@ class Obtainer:
             message = f"connection {self._connection.name} has no grant left that may be tried"
             raise AuthorizationRequiredError(message, cause=plan.blocked)
         failure: RefresherError
-        for position, grant in enumerate(plan.grants):
-            last = position == len(plan.grants) - 1
+        for grant, following in zip_longest(plan.grants, plan.grants[1:]):
             try:
                 return self._obtain_by(grant, conditions)
             except TokenEndpointError as error:
                 failure = self._account(grant, error) or error
-                goes_on = self._goes_on(error, grant, conditions)
+                goes_on = self._goes_on(error, grant, following, conditions)
+            except CredentialError as error:
+                failure, goes_on = error, True
             except TokenRejectedError as error:
                 failure = error
                 goes_on = conditions.force or conditions.urgency is Urgency.MANDATORY
-            if last or not goes_on:
+            if following is None or not goes_on:
                 raise failure
+            self._effort.failures += ((grant, failure),)
         raise AssertionError  # pragma: no cover - a plan that is not blocked names a grant
 
     def _obtain_by(self, grant: Grant, conditions: Conditions) -> Obtained:
         effort = self._effort
         effort.grant, effort.grants_tried = grant, (*effort.grants_tried, grant)
-        build = self._request_builder(grant)
+        build_request = self._request_builder(grant)
+
+        def build() -> TokenRequest:
+            request = build_request()
+            effort.asked = True
+            return request
+
         lost_before = effort.record.last_outcome == ATTEMPT_STARTED
         self._prepare(grant)
         effort.attempts.answer_lost = grant is Grant.REFRESH_TOKEN and effort.record.rotates and lost_before
-        effort.asked = True
         conditions.on_progress(f"asking {self._connection.instance_url} for a token (grant {grant})")
         response = self._session.request_token(
             build,
@@ -140,6 +154,9 @@ class Obtainer:
 
     def _request_builder(self, grant: Grant) -> Callable[[], TokenRequest]:
         connection, credentials, name = self._connection, self._credentials, self._connection.name
+        unreadable = credentials.errors.get(grant)
+        if unreadable is not None:
+            raise _credential_error(unreadable)
         match grant:
             case Grant.REFRESH_TOKEN:
                 token = credentials.refresh_token
@@ -147,36 +164,41 @@ class Obtainer:
                     connection, grant, credentials.client, refresh_token=token.value if token else None
                 )
             case Grant.PASSWORD:
-                if credentials.password is None or not credentials.password.password:
+                if credentials.password is None:
                     message = f"secrets {connection.username_name} and {connection.password_name} are not both there"
                     hint = f"Store the integration user of {name}: python -m refresher authorize {name} "
                     hint += "--grant password --store"
-                    raise VaultError(message, cause=Cause.SECRET_MISSING, hint=hint)
+                    raise CredentialError(message, cause=Cause.SECRET_MISSING, hint=hint)
                 return lambda: build_token_request(
                     connection, grant, credentials.client, password=credentials.password
                 )
             case Grant.JWT_BEARER:
-                claims = connection.jwt
-                if credentials.jwt_key is None or claims is None:
-                    required_secret(None, connection.jwt_key_name, self._vault_url)
-                return lambda: self._jwt_request(claims)
+                key, claims = credentials.jwt_key, connection.jwt
+                if key is None:
+                    raise _credential_error(missing(connection.jwt_key_name, self._vault_url))
+                if claims is None:
+                    message = "a connection with grant jwt_bearer has claims"
+                    raise ValueError(message)
+                return lambda: self._jwt_request(key, claims)
             case Grant.CLIENT_CREDENTIALS:
                 return lambda: build_token_request(connection, grant, credentials.client)
             case Grant.AUTHORIZATION_CODE:
                 message = "authorization_code needs a person; settings do not admit it"
                 raise ValueError(message)
 
-    def _jwt_request(self, claims: JwtClaims | None) -> TokenRequest:
+    def _jwt_request(self, key: Secret, claims: JwtClaims) -> TokenRequest:
         from refresher.jwt_bearer import build_assertion  # noqa: PLC0415 - PyJWT loads cryptography
 
-        key = self._credentials.jwt_key
-        if key is None or claims is None:
-            message = "a connection with grant jwt_bearer has a key and claims"
-            raise ValueError(message)
-        assertion = build_assertion(
-            key, claims, self._credentials.client.client_id, now=self._clock.now(), jti=self._clock.new_id()
-        )
-        return build_token_request(self._connection, Grant.JWT_BEARER, self._credentials.client, assertion=assertion)
+        client_id, now, jti = self._credentials.client.client_id, self._clock.now(), self._clock.new_id()
+        try:
+            assertion = build_assertion(key, claims, client_id, now=now, jti=jti)
+        except RefresherError as error:
+            unusable = _credential_error(error)
+        else:
+            return build_token_request(
+                self._connection, Grant.JWT_BEARER, self._credentials.client, assertion=assertion
+            )
+        raise unusable
 
     def _prepare(self, grant: Grant) -> None:
         record = self._effort.record
@@ -231,17 +253,18 @@ class Obtainer:
             tries -= 1
         self._effort.record = record.with_password_refusals(version, max(0, tries))
 
-    def _goes_on(self, error: TokenEndpointError, grant: Grant, conditions: Conditions) -> bool:
-        refusals_before = 0
+    def _goes_on(
+        self, error: TokenEndpointError, grant: Grant, following: Grant | None, conditions: Conditions
+    ) -> bool:
         token = self._credentials.refresh_token
-        if grant is Grant.REFRESH_TOKEN and token is not None:
-            refusals_before = max(0, self._effort.record.refresh_token_refusals_of(token.version) - 1)
+        refusals = self._effort.record.refresh_token_refusals_of(token.version if token else None)
         return may_fall_back(
             error,
-            refusals_before=refusals_before,
+            refusals_before=max(0, refusals - 1) if grant is Grant.REFRESH_TOKEN else 0,
             urgency=conditions.urgency,
             force=conditions.force,
             answer_lost=self._effort.attempts.answer_lost and self._effort.record.rotates,
+            next_is_sound=following is Grant.REFRESH_TOKEN and refusals == 0,
         )
 
     def _forgiven(self, grant: Grant) -> RefreshRecord:
@@ -270,6 +293,10 @@ def check_token(connection: Connection, session: "Session", response: TokenRespo
         message = "ServiceNow issued a token that acts as user guest; it was not published"
         raise TokenRejectedError(message, cause=Cause.GUEST_TOKEN, transaction_id=response.transaction_id)
     return probe
+
+
+def _credential_error(error: RefresherError) -> CredentialError:
+    return CredentialError(error.message, cause=error.cause, hint=error.hint, retry_after=error.retry_after)
 
 
 def _authorization_required(error: TokenEndpointError, cause: Cause) -> AuthorizationRequiredError:

@@ -29,6 +29,7 @@ class WarningCode(StrEnum):
     ACCESS_TOKEN_LONG = "access_token_long"  # noqa: S105
     LIFETIME_DIFFERS = "lifetime_differs"
     UNCHANGED = "unchanged"
+    GRANT_FAILED = "grant_failed"
     PROBE_INCONCLUSIVE = "probe_inconclusive"
     LEASE_UNAVAILABLE = "lease_unavailable"
     RECORD_NOT_WRITTEN = "record_not_written"
@@ -64,26 +65,33 @@ def foresee(
     refresh_token_life: tuple[datetime, datetime] | None,
     timing: Timing,
     now: datetime,
+    *,
+    fallback_ready: bool = True,
 ) -> tuple[Warning_, ...]:
-    """All standing warnings. `refresh_token_life` is the start and the end of the refresh token's life."""
-    found = [_refresh_token_warning(connection, refresh_token_life, now)]
+    """All standing warnings. `refresh_token_life` is the start and the end of the refresh token's life.
+
+    `fallback_ready` says whether the configured fallback grant could start a new one (`policy.is_ready`).
+    """
+    found = [_refresh_token_warning(connection, refresh_token_life, now, fallback_ready=fallback_ready)]
     if access_token_lifetime is not None:
         found += _access_token_warnings(connection, access_token_lifetime, timing)
     return tuple(warning for warning in found if warning is not None)
 
 
 def _refresh_token_warning(
-    connection: Connection, life: tuple[datetime, datetime] | None, now: datetime
+    connection: Connection, life: tuple[datetime, datetime] | None, now: datetime, *, fallback_ready: bool
 ) -> Warning_ | None:
-    if connection.grant is not Grant.REFRESH_TOKEN or connection.fallback_grant is not None or life is None:
+    fallback = connection.fallback_grant
+    if connection.grant is not Grant.REFRESH_TOKEN or life is None or (fallback is not None and fallback_ready):
         return None
     started_at, expires_at = life
     lifetime, remaining = expires_at - started_at, expires_at - now
     day = f"{expires_at:%Y-%m-%d %H:%M} UTC"
-    hint = (
-        f"Before then: python -m refresher authorize {connection.name} --grant authorization_code. "
-        "Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
-    )
+    hint = f"Before then: python -m refresher authorize {connection.name} --grant authorization_code. "
+    if fallback is None:
+        hint += "Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
+    else:
+        hint += f"The fallback grant {fallback} would do it, but its credentials are missing, unreadable or refused."
     if remaining <= timedelta():
         message = f"the refresh token's life was to end on {day}"
         return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING_SOON, message=message, hint=hint)

@@ -203,6 +203,17 @@ def plan_grants(
     return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED if grants else Cause.REFRESH_TOKEN_MISSING)
 
 
+def is_ready(grant: Grant | None, *, password_version: str | None, has_key: bool, record: RefreshRecord) -> bool:
+    """Whether a fallback grant could start a new life today: its credentials are there, and not refused for good."""
+    match grant:
+        case Grant.PASSWORD:
+            return password_version is not None and record.password_refusals_of(password_version) < PASSWORD_TRIES
+        case Grant.JWT_BEARER:
+            return has_key
+        case _:
+            return grant is not None
+
+
 def refresh_token_gives_way(
     connection: Connection, refresh_token: StoredRefreshToken, record: RefreshRecord, now: datetime
 ) -> bool:
@@ -224,27 +235,32 @@ def renewal_time(connection: Connection, refresh_token: StoredRefreshToken) -> d
 
 
 def may_fall_back(
-    error: TokenEndpointError, *, refusals_before: int, urgency: Urgency, force: bool, answer_lost: bool
+    error: TokenEndpointError,
+    *,
+    refusals_before: int,
+    urgency: Urgency,
+    force: bool,
+    answer_lost: bool,
+    next_is_sound: bool = False,
 ) -> bool:
     """Whether the next grant may be tried in the same run, after `error` met this one.
 
-    A wrong client fails every grant. One generic 401 while the old token still works waits for the next tick. A
-    fault of the instance (no answer, 429, 5xx) meets the next grant as well.
+    A wrong client fails every grant. One generic 401 while the old token still works waits for the next tick, unless
+    the next grant is a refresh token that was never refused (`next_is_sound`). A fault of the instance (no answer,
+    429, 5xx) meets the next grant as well.
     """
     if error.cause is Cause.INVALID_CLIENT or not error.refused:
         return False
-    if not error.ambiguous:
+    if not error.ambiguous or next_is_sound:
         return True
     repeated = refusals_before + 1 >= REFUSALS_THAT_CONDEMN
     return repeated or force or answer_lost or urgency is Urgency.MANDATORY
 
 
 def needs_person(error: TokenEndpointError, *, refresh_token_refusals: int, grants_tried: tuple[Grant, ...]) -> bool:
-    """Whether, all grants having failed, only a new authorization can help."""
-    if error.cause is Cause.INVALID_CLIENT or not error.refused:
+    """Whether, all grants having failed, only a new authorization can help; it brings a refresh token."""
+    if error.cause is Cause.INVALID_CLIENT or not error.refused or Grant.REFRESH_TOKEN not in grants_tried:
         return False
-    if Grant.REFRESH_TOKEN not in grants_tried:
-        return error.cause is Cause.INVALID_GRANT
     return error.cause is Cause.INVALID_GRANT or refresh_token_refusals >= REFUSALS_THAT_CONDEMN
 
 
@@ -257,11 +273,16 @@ class Choice(StrEnum):
 
 
 def choose_token(stored: StoredAccessToken | None, new: AccessToken, now: datetime) -> Choice:
-    """Choose between the stored and the new token; STORED holds only if a probe says that it is still accepted."""
+    """Choose between the stored and the new token; STORED holds only if a probe says that it is still accepted.
+
+    The end of a token that seems to be issued in the future is as wrong as its beginning.
+    """
     if stored is None:
         return Choice.NEW
     if stored.value == new.value:
         return Choice.SAME
+    if stored.issued_at is not None and stored.issued_at > now:
+        return Choice.NEW
     if stored.expires_at is not None and stored.expires_at > new.expires_at and stored.lives_at(now):
         return Choice.STORED
     return Choice.NEW

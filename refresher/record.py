@@ -92,19 +92,29 @@ class RefreshRecord:
     rotates: bool = False
     """Whether ServiceNow was ever seen to replace this connection's refresh token at its use."""
 
+    def is_settled(self, stored: "RefreshRecord") -> bool:
+        """Whether a success leaves `stored`, which the vault holds, as true as it is: nothing to put right or add."""
+        return not (stored.is_open or self.is_open) and self.memory == stored.memory
+
     @property
-    def tells_of_failure(self) -> bool:
-        """Whether a success has something to put right here."""
-        return bool(
-            self.consecutive_failures
-            or self.password_refusals
-            or self.refresh_token_refusals
-            or self.last_outcome == ATTEMPT_STARTED
+    def is_open(self) -> bool:
+        """Whether it tells of a failure, or of an attempt that did not end."""
+        return bool(self.consecutive_failures) or self.last_outcome == ATTEMPT_STARTED
+
+    @property
+    def memory(self) -> tuple[object, ...]:
+        """What outlives the success of a run."""
+        return (
+            self.refused_password_version,
+            self.password_refusals,
+            self.refused_refresh_token_version,
+            self.refresh_token_refusals,
+            self.rotates,
         )
 
     def after_success(self, now: datetime, outcome: str) -> "RefreshRecord":
-        """The record once a failure is over."""
-        return RefreshRecord(exists=self.exists, last_attempt_at=now, last_outcome=outcome, rotates=self.rotates)
+        """The record once a failure is over. What was refused stays refused: another grant's success mends nothing."""
+        return replace(self, last_attempt_at=now, last_outcome=outcome, last_cause=None, consecutive_failures=0)
 
     def after_failure(self, now: datetime, outcome: str, cause: str) -> "RefreshRecord":
         """The record after one more failed run."""

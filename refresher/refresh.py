@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from refresher.clock import Clock, Deadline
-from refresher.errors import LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError, unforeseen
+from refresher.diagnosis import diagnose
+from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError, unforeseen
 from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
 from refresher.oauth import TokenRequest
@@ -30,11 +31,12 @@ from refresher.policy import (
 )
 from refresher.probing import Probe
 from refresher.publish import Published, Publisher
+from refresher.record import StoredAccessToken
 from refresher.run import Run
 from refresher.servicenow import ServiceNow
 from refresher.settings import Connection, Settings
 from refresher.state import ConsumerSide, Credentials
-from refresher.store import TokenStore, publish_failed
+from refresher.store import PublishFailedError, TokenStore
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 
 
@@ -171,13 +173,19 @@ class Refresher:
             self._acquire(run, held)
             run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
             run.credentials = read_credentials()
-            stored = (run.side.secret, run.credentials.refresh_token_secret)
-            tokens = [secret.value.stripped() for secret in stored if secret is not None]
+            copies = self._store.copies_of_tokens(run.connection, run.side, run.credentials)
+            known = []
             with self._servicenow.session(run.connection, run.deadline) as session:
-                known = [session.revoke(token) for token in tokens]
-            self._store.mark_revoked(run, run.side, run.credentials)
-            unknown = f"; ServiceNow did not know {known.count(False)} of them" if not all(known) else ""
-            return run.report(Outcome.REVOKED, f"{len(tokens)} tokens revoked at ServiceNow{unknown}")
+                for token, places in copies:
+                    known.append(session.revoke(token))
+                    # Before the next one can fail: what is dead must not look alive.
+                    self._store.mark_revoked(run, places)
+            message = f"{len(known)} tokens revoked at ServiceNow"
+            if not all(known):
+                message += f"; ServiceNow did not know {known.count(False)} of them"
+            for target in run.side.target_errors:
+                message += f"; {target.name} cannot be read, and may still hold one of them"
+            return run.report(Outcome.REVOKED, message)
 
     def _run(self, run: Run) -> RunReport:
         run.request.on_progress("reading the vault")
@@ -251,7 +259,9 @@ class Refresher:
         token = Published(value=secret.value, tags=secret.tags, expires_on=secret.expires_on)
         failed = self._publisher.write_targets(decision.targets, token, side, run.deadline)
         if failed:
-            raise publish_failed(failed)
+            raise PublishFailedError(failed)
+        if side.record.last_cause == Cause.PUBLISH_FAILED:
+            self._store.record_success(run, side, Outcome.PUBLISHED)
         names = ", ".join(target.name for target in decision.targets)
         return run.report(Outcome.PUBLISHED, f"published again to {names}")
 
@@ -275,11 +285,12 @@ class Refresher:
                 credentials,
                 self._clock,
                 effort,
-                save_record=lambda record: self._store.save_record(run, record),
+                save_record=lambda record: self._store.save_record(run, record, run.deadline),
                 keep_refresh_token=lambda response, grant: self._store.keep_refresh_token(run, response, grant),
                 vault_url=self._settings.vault_url,
             )
             obtained = obtainer.obtain(plan, conditions)
+            self._warn_of_failed_grants(run, effort)
             if self._ends_within_the_run(run, side, obtained):
                 # ServiceNow returns the same token until it ends; asked right after that, it gives a new one.
                 wait = (obtained.response.access_token.expires_at - self._clock.now()).total_seconds() + 1.0
@@ -287,6 +298,17 @@ class Refresher:
                 self._clock.sleep(wait)
                 obtained = obtainer.obtain(plan, conditions)
             return self._store.publish(run, side, obtained, session)
+
+    def _warn_of_failed_grants(self, run: Run, effort: Effort) -> None:
+        """A refresh token that gives way is what a fallback grant is for; one that does not work itself is news."""
+        for grant, error in effort.failures:
+            if grant is not Grant.REFRESH_TOKEN:
+                hint = error.hint or diagnose(error.cause, run.connection.name).next_step
+                run.warn(
+                    WarningCode.GRANT_FAILED,
+                    f"the grant {grant} failed, and {effort.grant} served instead: {error.message}",
+                    hint,
+                )
 
     def _ends_within_the_run(self, run: Run, side: ConsumerSide, obtained: Obtained) -> bool:
         new, stored = obtained.response.access_token, side.access_token
@@ -296,17 +318,27 @@ class Refresher:
 
     def _failure(self, run: Run, error: RefresherError) -> RunReport:
         """Classify a failure, record it if ServiceNow was asked, and report it."""
-        stored = run.side.access_token if run.side is not None else None
         now = self._clock.now()
+        held = _read_until_then(run.side, error)
         if isinstance(error, AuthorizationRequiredError):
             outcome = Outcome.AUTHORIZATION_REQUIRED
-        elif evaluate_urgency(stored, self._timing, now) is Urgency.ADVISORY:
+        elif all(evaluate_urgency(token, self._timing, now) is Urgency.ADVISORY for token in held):
             outcome = Outcome.KEPT
         else:
             outcome = Outcome.FAILED
         failures = run.side.record.consecutive_failures if run.side is not None else 0
-        if run.effort is not None and run.effort.asked:
+        noted = run.side is not None and run.effort is not None and run.effort.record != run.side.record
+        if run.effort is not None and (run.effort.asked or noted):
             record = run.effort.record.after_failure(now, outcome, error.cause)
             failures = record.consecutive_failures
             self._store.try_to_save_record(run, record)
         return run.report(outcome, error.message, error=error, consecutive_failures=failures)
+
+
+def _read_until_then(side: ConsumerSide | None, error: RefresherError) -> list[StoredAccessToken | None]:
+    """What consumers go on reading after a failure: of targets that could not be written, what those hold."""
+    if side is None:
+        return [None]
+    if isinstance(error, PublishFailedError):
+        return [state.holds for state in side.targets if state.target in error.targets]
+    return [side.access_token]

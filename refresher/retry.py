@@ -36,16 +36,20 @@ def retrying(
     deadline: Deadline,
     *,
     attempts: int,
+    takes: float = 0.0,
     should_retry: Callable[[RefresherError], bool] = lambda error: error.transient,
     on_wait: Callable[[Wait], None] = lambda _: None,
 ) -> tenacity.Retrying:
-    """A retry loop for requests that fail with a `RefresherError`; the last error is raised as it is."""
+    """A retry loop for requests that fail with a `RefresherError`; the last error is raised as it is.
+
+    A try is not begun with less than `takes` seconds left for it.
+    """
 
     def wait(state: tenacity.RetryCallState) -> float:
         return backoff(state.attempt_number, _error(state).retry_after, clock.random())
 
     def stop(state: tenacity.RetryCallState) -> bool:
-        return state.attempt_number >= attempts or state.upcoming_sleep >= deadline.remaining()
+        return state.attempt_number >= attempts or state.upcoming_sleep + takes >= deadline.remaining()
 
     def announce(state: tenacity.RetryCallState) -> None:
         on_wait(Wait(seconds=state.upcoming_sleep, next_attempt=state.attempt_number + 1, error=_error(state)))

@@ -7,12 +7,11 @@ from refresher.clock import Clock, Deadline
 from refresher.diagnosis import diagnose
 from refresher.errors import RefresherError, VaultError
 from refresher.obtain import Effort
-from refresher.outcome import SUCCESSES, Outcome, RunReport, RunRequest
+from refresher.outcome import Outcome, RunReport, RunRequest
 from refresher.outlook import Warning_, WarningCode, foresee
-from refresher.policy import Reason, Timing, Urgency, refresh_time
+from refresher.policy import Reason, Timing, Urgency, is_ready, refresh_time
 from refresher.settings import Connection
 from refresher.state import ConsumerSide, Credentials
-from refresher.tokens import AccessToken
 
 WRITING_TAKES = timedelta(seconds=10)
 
@@ -21,8 +20,8 @@ WRITING_TAKES = timedelta(seconds=10)
 class Run:
     """What is known of one run while it goes on; the report is made from it, however the run ends.
 
-    `writing_deadline` begins with the first write, so that a token received at the last moment is still stored; the
-    lease outlasts it.
+    `writing_deadline` is ten seconds after `deadline`, so that a token received at the last moment is still stored;
+    the lease outlasts it.
     """
 
     clock: Clock
@@ -40,7 +39,10 @@ class Run:
     urgency: Urgency = Urgency.MANDATORY
     warnings: tuple[Warning_, ...] = ()
     refresh_token_life: tuple[datetime, datetime] | None = None
-    access_token: AccessToken | None = None
+    access_token_lifetime: timedelta | None = None
+    """How long ServiceNow lets a token live; None where none was issued: what remains of one is no life."""
+    published: tuple[datetime, datetime] | None = None
+    """Life of the token that consumers read since this run wrote it."""
     transaction_id: str | None = None
     user_name: str | None = None
     record_version: str | None = None
@@ -49,9 +51,9 @@ class Run:
     _writing_deadline: Deadline | None = None
 
     def writing_deadline(self) -> Deadline:
-        """Until when writes may go on."""
+        """Until when writes of what the run obtained may go on."""
         if self._writing_deadline is None:
-            allowed = max(timedelta(seconds=self.deadline.remaining()), WRITING_TAKES)
+            allowed = timedelta(seconds=self.deadline.remaining()) + WRITING_TAKES
             self._writing_deadline = Deadline(self.clock, allowed)
         return self._writing_deadline
 
@@ -75,9 +77,8 @@ class Run:
         life = stored.life if stored is not None else None
         if outcome is Outcome.REVOKED:
             expires_at, life = now, None
-        elif outcome in SUCCESSES and self.access_token is not None:
-            expires_at = max(self.access_token.expires_at, expires_at or self.access_token.expires_at)
-            life = (self.access_token.issued_at, expires_at)
+        elif self.published is not None:
+            expires_at, life = self.published[1], self.published
         if refresh_at is None and life is not None:
             refresh_at = refresh_time(connection.name, *life, self.timing)
         hint = None
@@ -110,10 +111,27 @@ class Run:
         )
 
     def _standing_warnings(self) -> tuple[Warning_, ...]:
-        lifetime = self.access_token.lifetime if self.access_token is not None else None
-        if self.refresh_token_life is None and lifetime is None:
+        if self.refresh_token_life is None and self.access_token_lifetime is None:
             return ()
-        return foresee(self.connection, lifetime, self.refresh_token_life, self.timing, self.clock.now())
+        return foresee(
+            self.connection,
+            self.access_token_lifetime,
+            self.refresh_token_life,
+            self.timing,
+            self.clock.now(),
+            fallback_ready=self._is_fallback_ready(),
+        )
+
+    def _is_fallback_ready(self) -> bool:
+        credentials, grant = self.credentials, self.connection.fallback_grant
+        if credentials is None or self.effort is None or (grant is not None and grant in credentials.errors):
+            return False
+        return is_ready(
+            grant,
+            password_version=credentials.password_version if credentials.password else None,
+            has_key=credentials.jwt_key is not None,
+            record=self.effort.record,
+        )
 
     def _is_first_of_day(self, now: datetime) -> bool:
         """Whether no run has asked ServiceNow since midnight UTC: the moment for the daily warnings."""

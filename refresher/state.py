@@ -1,13 +1,13 @@
 """What one round of reads found, as plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from refresher.errors import VaultError
 from refresher.policy import TargetState
 from refresher.record import RefreshRecord, StoredAccessToken, StoredRefreshToken, StoredSecret
 from refresher.settings import PublishTarget
-from refresher.tokens import ClientCredentials, PasswordCredentials, Secret
+from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +33,5 @@ class Credentials:
     password: PasswordCredentials | None
     password_version: str | None
     jwt_key: Secret | None
+    errors: Mapping[Grant, VaultError] = field(default_factory=dict)
+    """Why what only that grant needs could not be read."""

@@ -3,11 +3,12 @@
 The order of the writes themselves is `publish`'s; this module decides what they hold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from refresher.clock import Deadline
 from refresher.coverage import remember
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, VaultError
@@ -17,9 +18,9 @@ from refresher.outlook import WarningCode
 from refresher.policy import Choice, choose_token
 from refresher.probing import Verdict
 from refresher.publish import Published, Publisher
-from refresher.record import RefreshRecord, StoredRefreshToken, access_token_tags, revoked_tags
+from refresher.record import RefreshRecord, StoredRefreshToken, StoredSecret, access_token_tags, revoked_tags
 from refresher.run import Run
-from refresher.settings import PublishTarget
+from refresher.settings import Connection, PublishTarget
 from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import AccessToken, Grant, PasswordCredentials, Secret, TokenResponse
 
@@ -79,7 +80,6 @@ class TokenStore:
         """Write the token that consumers should read, record the success, and report it. Raises VaultError."""
         run.request.on_progress("publishing")
         new = obtained.response.access_token
-        run.access_token = new
         run.transaction_id = obtained.response.transaction_id
         if obtained.probe is not None:
             run.user_name = obtained.probe.user_name
@@ -91,34 +91,40 @@ class TokenStore:
                 )
         now, deadline = run.clock.now(), run.writing_deadline()
         choice = choose_token(side.access_token, new, now)
-        if choice is Choice.STORED and self._is_dead(run, side, session):
+        if choice is Choice.STORED and not self._is_accepted(run, side, session):
             choice = Choice.NEW
+        if choice is not Choice.SAME:
+            run.access_token_lifetime = new.lifetime
         token = self._to_publish(run, side, new, choice, now)
         failed = self._publisher.write_access_token(run.connection, token, side, deadline)
+        run.published = (now if choice is not Choice.NEW else new.issued_at, token.expires_on)
         if run.unkept is not None:
             raise run.unkept
         if failed:
-            raise publish_failed(failed)
+            raise PublishFailedError(failed)
         outcome = Outcome.REFRESHED
         if choice is Choice.STORED or (choice is Choice.SAME and not _extended(side, new)):
             outcome = Outcome.UNCHANGED
             self._warn_once_of_unchanged(run, side, choice)
-        self._record_success(run, side, outcome)
-        remaining = new.expires_at - now
-        return run.report(outcome, f"{outcome}; the token lives {_minutes(remaining)}")
+        self.record_success(run, side, outcome)
+        return run.report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
 
-    def _is_dead(self, run: Run, side: ConsumerSide, session: "Session") -> bool:
-        """Whether the stored token, which says that it lives longer than the new one, is refused by ServiceNow."""
+    def _is_accepted(self, run: Run, side: ConsumerSide, session: "Session") -> bool:
+        """Whether ServiceNow accepts the stored token, which says that it outlives the new one.
+
+        Where that cannot be said, the new one is the better choice; where nothing is probed, an operator's word is.
+        """
         stored = side.access_token
         if stored is None or run.connection.probe_path is None:
-            return run.request.force
-        return session.probe(stored.value).verdict is Verdict.REJECTED
+            return not run.request.force
+        return session.probe(stored.value).verdict is Verdict.ACCEPTED
 
     def _to_publish(self, run: Run, side: ConsumerSide, new: AccessToken, choice: Choice, now: datetime) -> Published:
         stored, confirmed_at, recent = side.access_token, None, None
         token = new
         if stored is not None and choice is not Choice.NEW:
-            issued_at = stored.issued_at or new.issued_at
+            known = stored.issued_at is not None and stored.issued_at <= now
+            issued_at = stored.issued_at if known and stored.issued_at else new.issued_at
             expires_at = stored.expires_at if choice is Choice.STORED and stored.expires_at else new.expires_at
             grant = stored.grant or new.grant
             token = AccessToken(value=stored.value, issued_at=issued_at, expires_at=expires_at, grant=grant)
@@ -144,7 +150,10 @@ class TokenStore:
 
     def keep_password(self, run: Run, password: PasswordCredentials) -> None:
         """Store the integration user's name and password, where the vault does not hold them yet."""
-        if run.credentials is None or run.credentials.password == password:
+        if run.credentials is None or run.effort is None:
+            return
+        if run.credentials.password == password:
+            run.effort.record = run.effort.record.with_password_refusals("", 0)
             return
         try:
             self._publisher.write_password(run.connection, password, run.writing_deadline())
@@ -152,42 +161,47 @@ class TokenStore:
             message = f"user name and password could not be stored: {error.message}"
             run.warn(WarningCode.PASSWORD_NOT_STORED, message, error.hint)
 
-    def mark_revoked(self, run: Run, side: ConsumerSide, credentials: Credentials) -> None:
-        """Let every copy of the tokens say that it ended now; values and versions stay. Raises VaultError."""
-        now = run.clock.now()
-        copies = [(PublishTarget(vault_url="", name=run.connection.access_token_name), side.secret)]
-        copies += [(target, secret) for target, secret in side.target_secrets.items()]
-        for place, secret in [
-            *copies,
-            (PublishTarget(vault_url="", name=run.connection.refresh_token_name), credentials.refresh_token_secret),
-        ]:
-            if secret is not None:
-                self._publisher.describe(
-                    place, secret, {**secret.tags, **revoked_tags(now)}, now, run.writing_deadline()
-                )
+    def copies_of_tokens(
+        self, connection: Connection, side: ConsumerSide, credentials: Credentials
+    ) -> list[tuple[Secret, list[tuple[PublishTarget, StoredSecret]]]]:
+        """The stored tokens, and where each is kept: the refresh token first, since it could make another one."""
+        found: list[tuple[PublishTarget, StoredSecret | None]] = [
+            (PublishTarget(vault_url="", name=connection.refresh_token_name), credentials.refresh_token_secret),
+            (PublishTarget(vault_url="", name=connection.access_token_name), side.secret),
+            *side.target_secrets.items(),
+        ]
+        copies: dict[Secret, list[tuple[PublishTarget, StoredSecret]]] = {}
+        for place, secret in found:
+            if secret is not None and secret.value.stripped():
+                copies.setdefault(secret.value.stripped(), []).append((place, secret))
+        return list(copies.items())
 
-    def _record_success(self, run: Run, side: ConsumerSide, outcome: Outcome) -> None:
-        if run.effort is None:
-            return
-        record = run.effort.record
-        if side.record.tells_of_failure or record.tells_of_failure or record.rotates != side.record.rotates:
+    def mark_revoked(self, run: Run, places: Sequence[tuple[PublishTarget, StoredSecret]]) -> None:
+        """Let the copies of a token say that it ended now; values and versions stay. Raises VaultError."""
+        now = run.clock.now()
+        for place, secret in places:
+            tags = {**secret.tags, **revoked_tags(now)}
+            self._publisher.describe(place, secret, tags, now, run.writing_deadline())
+
+    def record_success(self, run: Run, side: ConsumerSide, outcome: Outcome) -> None:
+        """Let the record say that a failure is over; where it told of none, nothing is written."""
+        record = run.effort.record if run.effort is not None else side.record
+        if not record.is_settled(side.record):
             self.try_to_save_record(run, record.after_success(run.clock.now(), outcome))
 
     def try_to_save_record(self, run: Run, record: RefreshRecord) -> None:
         """Write the record at the end of a run, where a failure to do so is worth a warning only."""
         try:
-            self.save_record(run, record)
+            self.save_record(run, record, run.writing_deadline())
         except VaultError as error:
             message = f"the record of attempts could not be written: {error.message}"
             run.warn(WarningCode.RECORD_NOT_WRITTEN, message, error.hint)
 
-    def save_record(self, run: Run, record: RefreshRecord) -> None:
+    def save_record(self, run: Run, record: RefreshRecord, deadline: Deadline) -> None:
         """Write the record. Raises VaultError."""
         known = run.side.record_secret if run.side is not None else None
         version = run.record_version or (known.version if known is not None else None)
-        run.record_version = self._publisher.write_record(
-            run.connection, record, version=version, deadline=run.writing_deadline()
-        )
+        run.record_version = self._publisher.write_record(run.connection, record, version=version, deadline=deadline)
 
 
 def keep_or_replace(
@@ -218,11 +232,16 @@ def _extended(side: ConsumerSide, new: AccessToken) -> bool:
     return stored is None or stored.expires_at is None or new.expires_at - stored.expires_at > timedelta(minutes=1)
 
 
-def publish_failed(failed: Mapping[PublishTarget, VaultError]) -> VaultError:
-    """The error of targets that could not be written."""
-    names = "; ".join(f"{target.name}: {error.message}" for target, error in failed.items())
-    first = next(iter(failed.values()))
-    return VaultError(f"not every publish target was written ({names})", cause=Cause.PUBLISH_FAILED, hint=first.hint)
+class PublishFailedError(VaultError):
+    """A token is in the main secret, and these targets could not be written."""
+
+    def __init__(self, failed: Mapping[PublishTarget, VaultError]) -> None:
+        names = "; ".join(f"{target.name}: {error.message}" for target, error in failed.items())
+        first = next(iter(failed.values()))
+        super().__init__(
+            f"not every publish target was written ({names})", cause=Cause.PUBLISH_FAILED, hint=first.hint
+        )
+        self.targets = frozenset(failed)
 
 
 def _minutes(span: timedelta) -> str:

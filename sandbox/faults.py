@@ -9,10 +9,6 @@ from datetime import UTC, datetime
 from sandbox.http import Request, Response
 
 
-class ConnectionDroppedError(Exception):
-    """The connection is closed without an answer."""
-
-
 @dataclass(frozen=True, slots=True)
 class Respond:
     """Answer this, without any effect."""

@@ -18,6 +18,7 @@ from sandbox.personality import HIBERNATING, Personality
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GUEST = "guest"
 _LOCKED_AFTER = 5
+_PAUSE = timedelta(seconds=7)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +82,7 @@ class Instance:
         self._codes: dict[str, Token] = {}
         self._used_jtis: set[str] = set()
         self._refused = 0
+        self._met = 0
         self._transactions = 0
 
     # An administrator's hands.
@@ -199,6 +201,10 @@ class Instance:
     def _token_endpoint(self, request: Request) -> Response:
         if self.personality.body is not None:
             return self._page()
+        self._clock.advance(self.personality.takes)
+        fault = self._passing_fault()
+        if fault is not None:
+            return fault
         with self._lock:
             try:
                 return self._issue(request)
@@ -208,6 +214,21 @@ class Instance:
         if self.personality.precise_errors:
             return json_response(401, {"error": code, "error_description": code})
         return json_response(401, {"error_description": "access_denied", "error": "server_error"})
+
+    def _passing_fault(self) -> Response | None:
+        """What the first token requests meet, and later ones do not."""
+        personality = self.personality
+        with self._lock:
+            self._met += 1
+            met = self._met
+        if met <= personality.throttle_first:
+            pause, until = _PAUSE, self._clock.now() + _PAUSE
+            forms = {"seconds": f"{pause.seconds}", "date": format_datetime(until, usegmt=True)}
+            headers = {"Retry-After": forms[personality.retry_after]} if personality.retry_after else {}
+            return Response(status=429, headers=headers)
+        if met <= personality.drop_first:
+            return Response(status=200, cut_short=True)
+        return None
 
     def _issue(self, request: Request) -> Response:
         form, personality = request.form, self.personality

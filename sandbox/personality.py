@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,13 @@ class Personality:
     precise_errors: bool = False
     refuse_first: int = 0
     """How many token requests meet a passing 401."""
+    throttle_first: int = 0
+    """How many token requests meet a 429, with `retry_after` in seconds, as a date, or without it."""
+    retry_after: Literal["seconds", "date"] | None = None
+    drop_first: int = 0
+    """How many token requests are never answered: the connection is closed."""
+    takes: timedelta = timedelta()
+    """How long an answer of the token endpoint takes."""
     body: bytes | None = None
     """Answer every token request with this."""
     body_status: int = 200
@@ -49,6 +57,11 @@ PERSONALITIES: dict[str, Personality] = {
     "guest": Personality(guest=True),
     "precise_errors": Personality(precise_errors=True),
     "transient_401": Personality(refuse_first=2),
+    "throttled": Personality(throttle_first=2),
+    "throttled_for_seconds": Personality(throttle_first=2, retry_after="seconds"),
+    "throttled_until_a_date": Personality(throttle_first=2, retry_after="date"),
+    "dropped_connections": Personality(drop_first=2),
+    "slow": Personality(takes=timedelta(seconds=20)),
     "hibernating": Personality(body=HIBERNATING),
     "login_page": Personality(body=LOGIN_PAGE),
     "queue_overflow": Personality(body=b"", body_status=202),

@@ -2,16 +2,23 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from refresher.app import App
 from refresher.outcome import RunReport, RunRequest
 from refresher.tokens import Trigger
-from sandbox import CANARY_PREFIX, Sandbox
-from sandbox.host import environment, product_clock
+from sandbox import CANARY_PREFIX, Personality, Sandbox
+from sandbox.direct import DirectSandbox, Process
+from sandbox.host import direct_app, environment, product_clock
 from tests.azurite import Azurite, run_azurite
+
+# The same examples in every run, however slow the machine is. `make mutate` has brought a profile of its own.
+if hypothesis_settings.get_current_profile_name() == "default":
+    hypothesis_settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
+    hypothesis_settings.load_profile("suite")
 
 
 class CapturedLog(logging.Handler):
@@ -100,3 +107,16 @@ def tick(app: App, **options: object) -> RunReport:
     reports = app.tick(RunRequest(trigger=Trigger.TIMER, **options))  # type: ignore[arg-type]
     assert len(reports) == 1
     return reports[0]
+
+
+def direct(
+    settings: Mapping[str, str] | None = None,
+    personality: Personality | None = None,
+    *,
+    refresh_token: bool = True,
+    username: bool = False,
+) -> tuple[DirectSandbox, App]:
+    """The sandbox without sockets and the product in it, with one connection: for what takes many ticks."""
+    sandbox = DirectSandbox(personality)
+    sandbox.add_connection(refresh_token=refresh_token, username=username)
+    return sandbox, direct_app(sandbox, Process(sandbox), 0, **(settings or {}))

@@ -2,5 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("mutation", suppress_health_check=[HealthCheck.differing_executors])
+settings.register_profile(
+    "mutation", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.differing_executors]
+)
 settings.load_profile("mutation")

@@ -63,6 +63,17 @@ def test_a_refresh_that_fails_is_a_problem_document(
     assert problem["run_id"]
 
 
+def test_a_secret_that_is_not_there_is_not_blamed_on_servicenow(sandbox: Sandbox, functions: Functions) -> None:
+    """503, the vault cannot serve, with the secret's name; 502 is for what ServiceNow answers."""
+    sandbox.add_connection("servicenow")
+    sandbox.vault.delete("servicenow-client-secret")
+    answer = functions.http("refresh_now", "POST", "/api/refresh", {"connection": "servicenow"})
+    problem = json.loads(answer.get_body())
+    assert (answer.status_code, problem["cause"]) == (503, "secret_missing")
+    assert "servicenow-client-secret" in problem["detail"]
+    assert sandbox.log.count(service="instance") == 0
+
+
 def test_missing_settings_are_named_by_the_first_call(sandbox: Sandbox) -> None:
     with environment({"KEY_VAULT_URL": "", "SERVICENOW_INSTANCE_URL": "http://example.service-now.com"}):
         broken = load_functions(sandbox.clock)

@@ -68,6 +68,20 @@ class TestGrants:
         assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.SECRET_INVALID)
         assert sandbox.log.count(service="instance") == 0
 
+    def test_an_assertion_that_is_not_valid_is_no_refused_refresh_token(
+        self, sandbox: Sandbox, make_app: MakeApp
+    ) -> None:
+        """Nobody is sent to a browser: the key, the claims or the clock are wrong."""
+        sandbox.add_connection(refresh_token=False, jwt_key=True)
+        sandbox.instance.personality = PERSONALITIES["precise_errors"]
+        app = make_app(
+            SERVICENOW_GRANT="jwt_bearer", SERVICENOW_JWT='{"sub": "servicenow.integration", "aud": "else"}'
+        )
+        report = tick(app)
+        assert (report.outcome, report.cause, report.attempts) == (Outcome.FAILED, Cause.INVALID_GRANT, 1)
+        assert report.hint
+        assert "Correct what the checks find" in report.hint
+
     def test_a_token_of_user_guest_is_refused_with_its_own_explanation(
         self, sandbox: Sandbox, make_app: MakeApp
     ) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from refresher.errors import Cause, TokenEndpointError
 from refresher.oauth import (
@@ -20,11 +20,12 @@ from refresher.settings import Connection, load_settings
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret, TokenResponse
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-CANARY = "canary-token-value"
+CANARY = "CANARY-token-value"
 CLIENT = ClientCredentials(client_id=Secret("id\n"), client_secret=Secret(" s&c=r%t "))
-GOOD = {"access_token": CANARY, "expires_in": 1799, "refresh_token": "canary-refresh", "scope": "useraccount"}
+GOOD = {"access_token": CANARY, "expires_in": 1799, "refresh_token": "CANARY-refresh", "scope": "useraccount"}
 JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8", "X-Transaction-ID": "abc-123"}
 HTML = b"<html><head><title>Log in</title></head></html>"
+CHECK_ADDRESS = "Check that the instance URL is the instance itself, with no login page or proxy in between."
 HIBERNATING = b"<html><head><title>Instance Hibernating page</title></head></html>"
 
 
@@ -52,7 +53,7 @@ def failure(
     error = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None
-    assert "canary" not in error.message + error.hint
+    assert "canary" not in (error.message + error.hint).lower()
     return error
 
 
@@ -132,7 +133,7 @@ class TestSuccess:
         assert response.access_token.issued_at == NOW
         assert response.access_token.lifetime == timedelta(seconds=1799)
         assert response.access_token.grant is Grant.REFRESH_TOKEN
-        assert response.refresh_token == Secret("canary-refresh")
+        assert response.refresh_token == Secret("CANARY-refresh")
         assert response.scope == "useraccount"
         assert response.transaction_id == "abc-123"
 
@@ -231,6 +232,7 @@ class TestFailure:
         error = failure({"error": "canary"}, status=status)
         assert (error.cause, error.transient) == (Cause.REQUEST_REFUSED, False)
         assert error.message == f"ServiceNow refused the token request with status {status}"
+        assert error.hint == CHECK_ADDRESS
 
     @pytest.mark.parametrize("error_value", ["canary", {"message": "canary"}, True])
     def test_a_200_that_carries_an_error_is_a_failure(self, error_value: object) -> None:
@@ -242,6 +244,17 @@ class TestFailure:
     def test_a_hibernating_instance_is_recognized_whatever_its_status(self, status: int) -> None:
         error = failure(HIBERNATING, status=status, headers={"content-type": "text/html"})
         assert (error.cause, error.transient) == (Cause.INSTANCE_HIBERNATING, False)
+        assert error.message == "the ServiceNow instance is hibernating"
+        assert error.hint == "Wake it by signing in at developer.servicenow.com."
+
+    @pytest.mark.parametrize("headers", [{"content-type": "Text/HTML"}, {"Content-Type": "application/xhtml+xml"}])
+    def test_a_page_is_told_by_its_type_even_where_its_text_is_not(self, headers: dict[str, str]) -> None:
+        assert failure(b"please log in", headers=headers).message == "the token endpoint answered 200 with a web page"
+
+    @pytest.mark.parametrize("body", [b"<html>", b" \n<html>", b"<html> "])
+    def test_or_by_its_text_even_where_its_type_is_not(self, body: bytes) -> None:
+        assert failure(body, headers={"content-type": "application/json"}).cause is Cause.NOT_A_TOKEN
+        assert "web page" in failure(body, headers={"content-type": "application/json"}).message
 
     @pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404])
     @pytest.mark.parametrize("headers", [{"content-type": "text/html;charset=UTF-8"}, {}])
@@ -249,22 +262,26 @@ class TestFailure:
         error = failure(HTML, status=status, headers=headers)
         assert (error.cause, error.transient, error.refused) == (Cause.NOT_A_TOKEN, True, False)
         assert error.message == f"the token endpoint answered {status} with a web page"
+        assert error.hint == CHECK_ADDRESS
 
     def test_a_full_session_queue_passes(self) -> None:
         error = failure(b"", status=202, headers={"Retry-After": "7"})
         assert (error.cause, error.transient, error.retry_after) == (Cause.NOT_A_TOKEN, True, 7.0)
-        assert "session queue is full" in error.message
+        assert error.message == "ServiceNow answered 202: its session queue is full, and no token was issued"
+        assert error.hint == "It passes when the instance has less to do; the next tick tries again."
 
-    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
     def test_a_redirect_is_no_token(self, status: int) -> None:
         error = failure(GOOD, status=status, headers={"Location": "https://canary.example"})
         assert (error.cause, error.transient) == (Cause.NOT_A_TOKEN, False)
         assert error.message == f"the token endpoint answered {status}, a redirect, which is not followed"
+        assert error.hint == CHECK_ADDRESS
 
     @pytest.mark.parametrize(("value", "seconds"), [("30", 30.0), ("Sun, 01 Mar 2026 12:00:20 GMT", 20.0), ("", None)])
     def test_throttling_says_when_to_come_back(self, value: str, seconds: float | None) -> None:
         error = failure(b"", status=429, headers={"retry-after": value})
         assert (error.cause, error.transient, error.retry_after) == (Cause.INSTANCE_THROTTLED, True, seconds)
+        assert error.message == "ServiceNow limits the rate of requests"
 
     @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 599])
     def test_a_fault_of_the_instance_passes(self, status: int) -> None:
@@ -274,10 +291,15 @@ class TestFailure:
     def test_a_definite_refusal_names_no_time_to_come_back(self) -> None:
         error = failure({"error": "invalid_grant"}, status=401, headers={"Retry-After": "3"})
         assert error.retry_after is None
+        assert error.hint == ""
 
     @pytest.mark.parametrize("status", [100, 201, 204, 206, 0, -1])
     def test_another_success_is_none(self, status: int) -> None:
-        assert failure(GOOD, status=status).cause is Cause.NOT_A_TOKEN
+        error = failure(GOOD, status=status)
+        assert (error.cause, error.transient, error.hint) == (Cause.NOT_A_TOKEN, True, CHECK_ADDRESS)
+
+    def test_a_status_beyond_the_classes_is_a_refusal(self) -> None:
+        assert failure(b"", status=600).cause is Cause.REQUEST_REFUSED
 
     @pytest.mark.parametrize(
         "body",
@@ -302,8 +324,16 @@ class TestFailure:
 
     def test_an_answer_larger_than_any_token_is_not_read(self) -> None:
         padded = json.dumps(GOOD).encode().ljust(LARGEST_BODY + 1)
-        assert failure(padded).message == "the answer is larger than any token"
+        error = failure(padded)
+        assert (error.cause, error.message) == (Cause.NOT_A_TOKEN, "the answer is larger than any token")
+        assert (error.transient, error.hint) == (False, CHECK_ADDRESS)
         assert parse(padded[:-1]).access_token.value == Secret(CANARY)
+
+
+DATES = st.from_regex(
+    r"(Sun, )?[0-9]{1,2} (Mar|Feb) [0-9]{1,5} [0-9]{1,2}:[0-9]{2}(:[0-9]{2})? (GMT|[+-][0-9]{4,6})", fullmatch=True
+)
+"""Dates as they are written in headers, and those that no calendar has."""
 
 
 class TestRetryAfter:
@@ -332,17 +362,31 @@ class TestRetryAfter:
     def test_forms(self, value: str | None, seconds: float | None) -> None:
         assert parse_retry_after(value, NOW) == seconds
 
-    @given(st.text(max_size=80) | st.text("0123456789 :,-+GMTSunMar", max_size=40))
+    @given(st.text(max_size=80) | st.text("0123456789 :,-+GMTSunMar", max_size=40) | DATES)
     def test_any_text_is_a_time_or_nothing(self, value: str) -> None:
         seconds = parse_retry_after(value, NOW)
         assert seconds is None or seconds >= 0
 
 
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+PROBE_ANSWERS = st.fixed_dictionaries(
+    {
+        "result": st.lists(st.fixed_dictionaries({}, optional={"user_name": st.text(max_size=110) | ANY_JSON}))
+        | ANY_JSON
+    }
+)
+
+
 class TestProbeUser:
     """The probe's answer names a user, or it does not."""
 
-    def test_the_user_is_read(self) -> None:
-        assert parse_probe_user(b'{"result": [{"user_name": "simple.chat"}]}') == "simple.chat"
+    @pytest.mark.parametrize("name", ["simple.chat", "x", "x" * 100])
+    def test_the_user_is_read(self, name: str) -> None:
+        assert parse_probe_user(json.dumps({"result": [{"user_name": name}]}).encode()) == name
 
     @pytest.mark.parametrize(
         "body",
@@ -362,26 +406,32 @@ class TestProbeUser:
     def test_another_answer_names_nobody(self, body: bytes) -> None:
         assert parse_probe_user(body) is None
 
-    @given(st.binary(max_size=60))
+    @given(st.binary(max_size=60) | PROBE_ANSWERS.map(lambda value: json.dumps(value).encode()))
+    @example(b'{"result": [{"user_name": "u"}]}')
     def test_any_body_is_a_user_or_nobody(self, body: bytes) -> None:
-        assert parse_probe_user(body) is None
+        name = parse_probe_user(body)
+        if name is not None:
+            assert name == json.loads(body)["result"][0]["user_name"]
+            assert name.isprintable()
+            assert 0 < len(name) <= 100
 
 
-ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
+VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20)
+ANY_FIELDS = {
+    "access_token": VISIBLE | st.text(max_size=20) | ANY_JSON,
+    "expires_in": st.integers(-5, 10**11) | st.text("0123456789.-e", max_size=12) | ANY_JSON,
+    "refresh_token": VISIBLE | st.text(max_size=20) | ANY_JSON,
+    "error": st.sampled_from(["invalid_client", "server_error", "", "x"]) | ANY_JSON,
+    "scope": ANY_JSON,
+}
+# A token with at most one thing wrong with it: chance alone never comes so near.
+NEARLY = st.builds(
+    lambda token, life, change: {"access_token": token, "expires_in": life, **change},
+    VISIBLE,
+    st.integers(1, 4000),
+    st.sampled_from(sorted(ANY_FIELDS)).flatmap(lambda name: st.fixed_dictionaries({name: ANY_FIELDS[name]})),
 )
-ANSWERS = st.fixed_dictionaries(
-    {},
-    optional={
-        "access_token": st.text(max_size=20) | ANY_JSON,
-        "expires_in": st.integers(-5, 10**11) | st.text("0123456789.-e", max_size=12) | ANY_JSON,
-        "refresh_token": st.text(max_size=20) | ANY_JSON,
-        "error": st.sampled_from(["invalid_client", "server_error", "", "x"]) | ANY_JSON,
-        "scope": ANY_JSON,
-    },
-)
+ANSWERS = st.fixed_dictionaries({}, optional=ANY_FIELDS)
 BODIES = (
     st.binary(max_size=200)
     | ANY_JSON.map(lambda value: json.dumps(value).encode())
@@ -389,13 +439,23 @@ BODIES = (
 )
 HEADERS = st.dictionaries(
     st.sampled_from(["Content-Type", "Retry-After", "X-Transaction-ID", "Location"]),
-    st.text(max_size=70) | st.sampled_from(["text/html", "30", "application/json"]),
+    st.text(max_size=70) | st.sampled_from(["text/html", "30", "application/json"]) | DATES,
 )
 
 
 @given(status=st.sampled_from([200, 200, 200, 400, 401, 429, 503]) | st.integers(0, 999), headers=HEADERS, body=BODIES)
 @example(status=200, headers={}, body=b'{"access_token": "t", "expires_in": 1}')
 def test_any_answer_is_a_valid_token_or_a_declared_error(status: int, headers: dict[str, str], body: bytes) -> None:
+    assert_understood(status, headers, body)
+
+
+@settings(max_examples=300)
+@given(status=st.sampled_from([200, 200, 200, 201, 202, 401]), answer=NEARLY)
+def test_one_thing_wrong_is_enough(status: int, answer: dict[str, object]) -> None:
+    assert_understood(status, {}, json.dumps(answer).encode())
+
+
+def assert_understood(status: int, headers: dict[str, str], body: bytes) -> None:
     response: TokenResponse | None = None
     error: TokenEndpointError | None = None
     try:
@@ -411,6 +471,9 @@ def test_any_answer_is_a_valid_token_or_a_declared_error(status: int, headers: d
     assert status == 200
     assert not fields.get("error")
     assert response.access_token.value == Secret(fields["access_token"])
-    assert fields["access_token"].isprintable()
+    assert all("!" <= sign <= "~" for sign in fields["access_token"])
+    assert fields["access_token"]
     assert timedelta(seconds=1) <= response.access_token.lifetime <= timedelta(days=3650)
-    assert response.refresh_token is None or response.refresh_token == Secret(fields["refresh_token"])
+    if response.refresh_token is not None:
+        assert response.refresh_token == Secret(fields["refresh_token"])
+        assert fields["refresh_token"]

@@ -21,6 +21,7 @@ from refresher.policy import (
     choose_token,
     decide_refresh,
     evaluate_urgency,
+    is_ready,
     may_fall_back,
     needs_person,
     plan_grants,
@@ -98,6 +99,10 @@ class TestWhatIsDue:
         """Somebody wrote it by hand; nobody knows when it ends."""
         decision = decide(stored_access_token(**missing), NOON)
         assert decision == Refresh(reason=Reason.METADATA_MISSING, urgency=decision_urgency(missing))
+
+    def test_nobody_forces_it_unasked(self) -> None:
+        """As `status` asks."""
+        assert isinstance(decide_refresh("servicenow", stored_access_token(), (), TIMING, NOON), NotDue)
 
     def test_an_operator_can_force_it(self) -> None:
         """Whatever its age; the urgency stays what the token says."""
@@ -358,6 +363,30 @@ class TestPlan:
         assert renewal_time(quarter, refresh_token(timedelta(days=20))) == NOON + timedelta(days=15)
 
 
+class TestReadiness:
+    """A fallback grant renews only where it could be used today."""
+
+    @pytest.mark.parametrize(
+        ("grant", "password_version", "has_key", "record", "ready"),
+        [
+            (None, "p1", True, RefreshRecord(), False),
+            (G.CLIENT_CREDENTIALS, None, False, PASSWORD_SPENT, True),
+            (G.JWT_BEARER, None, True, PASSWORD_SPENT, True),
+            (G.JWT_BEARER, "p1", False, RefreshRecord(), False),
+            (G.PASSWORD, "p1", False, RefreshRecord(), True),
+            (G.PASSWORD, None, True, RefreshRecord(), False),
+            (G.PASSWORD, "p1", False, RefreshRecord().with_password_refusals("p1", 2), True),
+            (G.PASSWORD, "p1", False, PASSWORD_SPENT, False),
+            (G.PASSWORD, "p2", False, PASSWORD_SPENT, True),
+        ],
+    )
+    def test_by_its_credentials_and_their_past(
+        self, grant: Grant | None, password_version: str | None, has_key: bool, record: RefreshRecord, ready: bool
+    ) -> None:
+        """A refused password is none until a newer one is there."""
+        assert is_ready(grant, password_version=password_version, has_key=has_key, record=record) is ready
+
+
 def error(cause: Cause) -> TokenEndpointError:
     return TokenEndpointError("for the test", cause=cause)
 
@@ -373,11 +402,14 @@ class TestFallingBack:
             (Cause.ACCESS_DENIED, {"urgency": Urgency.MANDATORY}, True),
             (Cause.ACCESS_DENIED, {"force": True}, True),
             (Cause.ACCESS_DENIED, {"answer_lost": True}, True),
+            (Cause.ACCESS_DENIED, {"next_is_sound": True}, True),
             (Cause.INVALID_GRANT, {}, True),
             (Cause.UNSUPPORTED_GRANT_TYPE, {}, True),
             (Cause.REQUEST_REFUSED, {}, True),
             (Cause.INVALID_CLIENT, {"urgency": Urgency.MANDATORY, "force": True}, False),
+            (Cause.INVALID_CLIENT, {"next_is_sound": True}, False),
             (Cause.INSTANCE_ERROR, {"urgency": Urgency.MANDATORY}, False),
+            (Cause.INSTANCE_ERROR, {"next_is_sound": True}, False),
             (Cause.INSTANCE_THROTTLED, {"urgency": Urgency.MANDATORY}, False),
             (Cause.INSTANCE_TIMEOUT, {"urgency": Urgency.MANDATORY, "force": True}, False),
             (Cause.NOT_A_TOKEN, {"urgency": Urgency.MANDATORY}, False),
@@ -404,7 +436,7 @@ class TestAPersonIsNeeded:
             (Cause.ACCESS_DENIED, 1, (G.REFRESH_TOKEN,), False),
             (Cause.ACCESS_DENIED, 2, (G.REFRESH_TOKEN,), True),
             (Cause.INVALID_GRANT, 0, (G.REFRESH_TOKEN,), True),
-            (Cause.INVALID_GRANT, 0, (G.PASSWORD,), True),
+            (Cause.INVALID_GRANT, 0, (G.JWT_BEARER,), False),
             (Cause.ACCESS_DENIED, 2, (G.PASSWORD,), False),
             (Cause.INVALID_CLIENT, 5, (G.REFRESH_TOKEN,), False),
             (Cause.INSTANCE_ERROR, 5, (G.REFRESH_TOKEN, G.PASSWORD), False),
@@ -426,6 +458,8 @@ class TestChoice:
             (stored_access_token(expires_at=NOON + HOUR + SECOND), Choice.STORED),
             (stored_access_token(expires_at=NOON + HOUR), Choice.NEW),
             (stored_access_token(expires_at=None), Choice.NEW),
+            (stored_access_token(issued_at=None, expires_at=NOON + 2 * HOUR), Choice.STORED),
+            (stored_access_token(issued_at=NOON + SECOND, expires_at=NOON + 2 * HOUR), Choice.NEW),
         ],
     )
     def test_by_their_ends(self, stored: StoredAccessToken | None, choice: Choice) -> None:

@@ -19,6 +19,8 @@ from sandbox.faults import Fault, Respond
 from tests.conftest import MakeApp, tick
 from tests.test_commands import run
 
+TARGET = "servicenow--action--global--oauth-token"
+
 
 @pytest.fixture
 def real_time() -> Iterator[Sandbox]:
@@ -52,6 +54,16 @@ class TestProbe:
         (answer,) = app.probe(["servicenow"])
         assert answer is not None
         assert answer.user_name == "servicenow.integration"
+
+    @pytest.mark.parametrize("typed", ["CANARY-with a space", "CANARY-line\n", "CANARY-t\u00f6ken"])
+    def test_what_no_header_can_carry_is_no_token(self, sandbox: Sandbox, app: App, typed: str) -> None:
+        """Nothing is sent, and nothing is raised that holds it."""
+        sandbox.add_connection()
+        sandbox.vault.put("servicenow-oauth-token", typed)
+        (answer,) = app.probe(["servicenow"])
+        assert answer is not None
+        assert answer.verdict is Verdict.REJECTED
+        assert sandbox.log.count(service="instance") == 0
 
     def test_the_command_tells_a_dead_token_from_a_living_one(self, real_time: Sandbox) -> None:
         """Exit 0 and the user; exit 3 and the command that mends it; never the token."""
@@ -136,6 +148,39 @@ class TestRevoke:
         token = sandbox.vault.get("servicenow-oauth-token")
         assert token is not None
         assert "revoked-at" not in token.tags
+
+    def test_what_is_dead_is_marked_even_if_the_rest_fails(self, sandbox: Sandbox, app: App) -> None:
+        """The refresh token goes first, since it could make another access token."""
+        sandbox.add_connection()
+        tick(app)
+        sandbox.faults.add(Fault(path="/oauth_revoke_token.do", after=1, times=None, action=Respond(503, {}, b"")))
+        assert revoke(app) is not Outcome.REVOKED
+        for name, dead in (("servicenow-refresh-token", True), ("servicenow-oauth-token", False)):
+            secret = sandbox.vault.get(name)
+            assert secret is not None
+            assert ("revoked-at" in secret.tags) is dead
+            living = sandbox.instance.is_living_access_token, sandbox.instance.is_living_refresh_token
+            assert any(lives(secret.value) for lives in living) is not dead
+
+    def test_an_older_token_that_a_target_still_holds_is_revoked_too(self, sandbox: Sandbox, app: App) -> None:
+        sandbox.add_connection()
+        tick(app)
+        older = sandbox.vault.get(TARGET)
+        assert older is not None
+        sandbox.vault.deny("set", TARGET)
+        tick(app, force=True)
+        sandbox.vault.allow_all()
+        report = app.revoke("servicenow", RunRequest(trigger=Trigger.CLI))
+        assert report.message == "3 tokens revoked at ServiceNow"
+        assert not sandbox.instance.is_living_access_token(older.value)
+
+    def test_a_target_that_cannot_be_read_is_named(self, sandbox: Sandbox, app: App) -> None:
+        sandbox.add_connection()
+        tick(app)
+        sandbox.vault.deny("get", TARGET)
+        report = app.revoke("servicenow", RunRequest(trigger=Trigger.CLI))
+        assert report.outcome is Outcome.REVOKED
+        assert f"{TARGET} cannot be read" in report.message
 
     def test_tokens_that_servicenow_does_not_know_are_said(self, sandbox: Sandbox, app: App) -> None:
         """Dead already is dead enough, and worth a word."""

@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 
 from refresher.errors import Cause
-from refresher.outcome import Outcome
+from refresher.health import State
+from refresher.outcome import Outcome, tick_exit_code
 from refresher.outlook import WarningCode
 from refresher.policy import Reason
+from refresher.record import format_instant
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
 from sandbox.faults import Garbage, Respond, Throttle, Truncate
 from tests.conftest import MakeApp, tick
@@ -24,12 +26,13 @@ REFUSED = {
     "oversized": Cause.NOT_A_TOKEN,
     "empty_token": Cause.NOT_A_TOKEN,
 }
+AHEAD = {"issued-at": 2, "expires-at": 3}
 ACCEPTED = sorted(set(PERSONALITIES) - set(REFUSED) - {"guest"})
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_a_day_with_an_instance_that_issues_tokens(sandbox: Sandbox, make_app: MakeApp, name: str) -> None:
-    """At every tick of a day, and just before the next, the consumer's token is one that the instance accepts."""
+def test_hours_with_an_instance_that_issues_tokens(sandbox: Sandbox, make_app: MakeApp, name: str) -> None:
+    """At every tick of five hours, and just before the next, the consumer's token is one that the instance accepts."""
     sandbox.instance.personality = PERSONALITIES[name]
     sandbox.add_connection(username=True)
     app = make_app(SERVICENOW_FALLBACK_GRANT="password")
@@ -101,6 +104,37 @@ def test_without_a_probe_path_nothing_is_probed(sandbox: Sandbox, make_app: Make
     sandbox.add_connection("servicenow")
     assert tick(make_app(PROBE_PATH="")).outcome is Outcome.REFRESHED
     assert sandbox.log.count(service="instance") == 1
+
+
+def test_the_answer_of_another_probe_path_names_nobody(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """A list of users may begin with guest; the token acts as somebody else."""
+    sandbox.add_connection("servicenow")
+    answer = Respond(200, {"Content-Type": "application/json"}, b'{"result": [{"user_name": "guest"}]}')
+    sandbox.faults.add(Fault(path="/api/now/table/sys_user", action=answer))
+    report = tick(make_app(PROBE_PATH="/api/now/table/sys_user?sysparm_limit=1"))
+    assert (report.outcome, report.user_name) == (Outcome.REFRESHED, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "attempts", "seconds"),
+    [
+        ("throttled", 3, 0),
+        ("throttled_for_seconds", 3, 14),
+        ("throttled_until_a_date", 3, 14),
+        ("dropped_connections", 3, 0),
+        ("transient_401", 3, 0),
+        ("slow", 1, 20),
+    ],
+)
+def test_a_hard_start_is_got_over_in_one_run(
+    sandbox: Sandbox, make_app: MakeApp, name: str, attempts: int, seconds: int
+) -> None:
+    sandbox.instance.personality = PERSONALITIES[name]
+    sandbox.add_connection("servicenow")
+    began = sandbox.clock.now()
+    report = tick(make_app())
+    assert (report.outcome, report.attempts) == (Outcome.REFRESHED, attempts)
+    assert timedelta(seconds=seconds) <= sandbox.clock.now() - began <= timedelta(seconds=seconds + 5)
 
 
 @pytest.mark.parametrize("as_date", [False, True])
@@ -198,10 +232,51 @@ class TestNeverAnEarlierEnd:
         assert before is not None
         sandbox.instance.kill_access_token(before.value)
         sandbox.instance.personality = PERSONALITIES["thirty_minutes"]
-        assert tick(app, force=True).outcome is Outcome.REFRESHED
+        report = tick(app, force=True)
         after = sandbox.vault.get(TOKEN)
         assert after is not None
         assert after.value != before.value
+        assert (report.outcome, report.access_token_expires_at) == (
+            Outcome.REFRESHED,
+            sandbox.instance.access_token_ends_at(after.value),
+        )
+
+    def test_or_nobody_can_say_whether_it_is(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """The new one is known to work."""
+        sandbox.instance.personality = PERSONALITIES["eight_hours"]
+        sandbox.add_connection("servicenow")
+        app = make_app()
+        tick(app)
+        sandbox.instance.personality = PERSONALITIES["thirty_minutes"]
+        sandbox.faults.add(Fault(path="/api/now/table/sys_user", after=1, action=Respond(429, {}, b"")))
+        assert tick(app, force=True).outcome is Outcome.REFRESHED
+        assert len(sandbox.vault.versions(TOKEN)) == 2
+
+    def test_or_its_dates_are_of_a_clock_that_was_ahead(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """Whatever it says, it ends within the hour."""
+        sandbox.add_connection("servicenow")
+        app = make_app()
+        sandbox.clock.advance(timedelta(hours=2))
+        tick(app)
+        sandbox.clock.advance(timedelta(hours=-1, minutes=-50))
+        report = tick(app)
+        assert (report.outcome, report.reason) == (Outcome.REFRESHED, Reason.CLOCK_SKEW)
+        assert report.access_token_expires_at == sandbox.clock.now() + timedelta(seconds=3599)
+
+    def test_and_the_same_token_with_such_dates_is_not_asked_for_in_a_hot_loop(
+        self, sandbox: Sandbox, make_app: MakeApp
+    ) -> None:
+        sandbox.instance.personality = PERSONALITIES["same_token"]
+        sandbox.add_connection("servicenow")
+        app = make_app()
+        tick(app)
+        held = sandbox.vault.get(TOKEN)
+        assert held is not None
+        ahead = {name: format_instant(sandbox.clock.now() + timedelta(hours=h)) for name, h in AHEAD.items()}
+        sandbox.vault.put(TOKEN, held.value, tags=ahead, expires_on=sandbox.clock.now() + timedelta(hours=3))
+        outcomes = [(report := tick(app)).reason, (report := tick(app)).reason]
+        assert outcomes == [Reason.CLOCK_SKEW, Reason.FRESH]
+        assert report.access_token_expires_at == sandbox.instance.access_token_ends_at(held.value)
 
 
 class TestTargets:
@@ -239,3 +314,23 @@ class TestTargets:
         sandbox.log.clear()
         assert tick(app).outcome is Outcome.PUBLISHED
         assert sandbox.log.count(service="instance") == 0
+        (status,) = app.status()
+        assert (status.state, status.cause, status.consecutive_failures) == (State.FRESH, None, 0)
+
+    def test_one_that_cannot_be_written_has_no_working_token_while_the_connection_has(
+        self, sandbox: Sandbox, make_app: MakeApp
+    ) -> None:
+        """Exit 1: the main secret works, and who reads the copy is without. Exit 0 while the old copy works."""
+        sandbox.add_connection("servicenow")
+        sandbox.vault.deny("set", TARGET)
+        app = make_app()
+        first, again = tick(app), tick(app)
+        for report in (first, again):
+            assert (report.outcome, report.working, tick_exit_code([report])) == (Outcome.FAILED, True, 1)
+        sandbox.vault.allow_all()
+        tick(app)
+        sandbox.vault.deny("set", TARGET)
+        sandbox.clock.advance(timedelta(minutes=50))
+        kept = tick(app)
+        assert (kept.outcome, kept.cause, tick_exit_code([kept])) == (Outcome.KEPT, Cause.PUBLISH_FAILED, 0)
+        assert kept.access_token_expires_at == sandbox.clock.now() + timedelta(seconds=3599)

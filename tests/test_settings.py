@@ -324,6 +324,27 @@ def test_a_bad_claim_is_named(claims: dict[str, object], told: str) -> None:
     assert problem(SERVICENOW_JWT=json.dumps(claims)).startswith(told)
 
 
+def test_a_bad_object_of_claims_is_one_problem() -> None:
+    """Not two: that it cannot be read, and that it is not there."""
+    told = problem(SERVICENOW_GRANT="jwt_bearer", SERVICENOW_JWT="{")
+    assert told == "SERVICENOW_JWT is not valid JSON; expected a JSON object"
+
+
+@pytest.mark.parametrize("minutes", ["1", "1440"])
+def test_the_refresh_age_is_a_minute_at_least_and_a_day_at_most(minutes: str) -> None:
+    assert load(REFRESH_INTERVAL_MINUTES=minutes).refresh_interval == timedelta(minutes=int(minutes))
+    for beyond in ("0", "1441"):
+        told = problem(REFRESH_INTERVAL_MINUTES=beyond)
+        assert told == f'REFRESH_INTERVAL_MINUTES is "{beyond}"; expected a whole number from 1 to 1440'
+
+
+def test_a_life_is_a_minute_at_least() -> None:
+    (only,) = connections(
+        {"hr": {"instance_url": INSTANCE, "access_token_lifetime": 60, "refresh_token_lifetime": 60}}
+    ).connections
+    assert only.access_token_lifetime == only.refresh_token_lifetime == timedelta(minutes=1)
+
+
 def test_claims_have_defaults() -> None:
     assert connection(SERVICENOW_JWT='{"sub": "x", "kid": null}').jwt == JwtClaims(
         subject="x",
@@ -369,8 +390,10 @@ def test_a_target_named_twice_is_refused() -> None:
     ],
 )
 def test_a_target_is_a_name_or_an_identifier_without_a_version(target: str) -> None:
-    assert "expected secret names (letters, digits and hyphens, at most 127) or identifiers" in problem(
-        PUBLISH_TO=target
+    shown = target if len(target) <= 60 else target[:59] + "…"
+    assert problem(PUBLISH_TO=target) == (
+        f'PUBLISH_TO is "{shown}"; expected secret names (letters, digits and hyphens, at most 127) or identifiers '
+        "without a version such as https://NAME.vault.azure.net/secrets/NAME"
     )
 
 

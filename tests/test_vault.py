@@ -284,14 +284,15 @@ class TestStrangeSecrets:
         assert sandbox.log.count(service="instance") == 0
 
     def test_a_recovery_that_is_forbidden_is_said(self, sandbox: Sandbox, app: App) -> None:
-        """The main secret is current all the same."""
+        """As an error, since who reads the copy has no token; the main secret is current all the same."""
         sandbox.add_connection()
         tick(app)
         sandbox.vault.delete(TARGET)
         sandbox.vault.deny("recover")
         sandbox.clock.advance(INTERVAL)
         report = tick(app)
-        assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.PUBLISH_FAILED)
+        assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.PUBLISH_FAILED)
+        assert report.working
         assert TARGET in report.message
         assert sandbox.instance.is_living_access_token(held(sandbox).value)
 

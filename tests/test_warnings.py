@@ -1,12 +1,18 @@
 """Warnings in time: in every report, and once a day in the log."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
-from refresher.outcome import Outcome
+import pytest
+
+from refresher.app import App
+from refresher.outcome import Outcome, RunRequest
 from refresher.outlook import WarningCode
+from refresher.tokens import Trigger
 from sandbox import PERSONALITIES, Sandbox
-from tests.conftest import CapturedLog, MakeApp, tick
+from sandbox.vault import KeyVault
+from tests.conftest import CapturedLog, MakeApp, direct, tick
 
 DAY = "86400"
 
@@ -85,3 +91,59 @@ def test_lives_of_the_access_token_that_are_odd_are_said(sandbox: Sandbox, make_
     )
     report = tick(make_app(SERVICENOW_CONNECTIONS=connection))
     assert [warning.code for warning in report.warnings] == [WarningCode.LIFETIME_DIFFERS]
+
+
+class TestAFallbackThatCannotStartANewLife:
+    """It is none: the set-up stops on a known day, and says so in the report and in `status`."""
+
+    @pytest.mark.parametrize(
+        "happen",
+        [
+            lambda vault: vault.delete("servicenow-password"),
+            lambda vault: vault.delete("servicenow-username"),
+            lambda vault: vault.deny("get", "servicenow-password"),
+            lambda vault: vault.put("servicenow-password", " "),
+        ],
+        ids=["password missing", "user name missing", "password forbidden", "password empty"],
+    )
+    def test_because_its_credentials_are_not_there(self, happen: Callable[[KeyVault], object]) -> None:
+        sandbox, app = direct({"SERVICENOW_FALLBACK_GRANT": "password"}, username=True)
+        happen(sandbox.vault)
+        self.assert_warned(app)
+
+    def test_because_its_password_was_refused_for_good(self) -> None:
+        """Until a newer one is stored."""
+        sandbox, app = direct({"SERVICENOW_FALLBACK_GRANT": "password"}, username=True)
+        held = sandbox.vault.get("servicenow-password")
+        assert held is not None
+        sandbox.vault.put(
+            "servicenow-refresh-record",
+            "The record is in the tags.",
+            tags={"refused-password-version": held.version, "password-refusals": "3"},
+        )
+        self.assert_warned(app)
+        sandbox.vault.put("servicenow-password", held.value)
+        (status,) = app.status()
+        assert (status.warnings, status.refresh_token_then) == (
+            (),
+            "renewed by grant password from 2026-04-08 08:00 UTC on",
+        )
+
+    def assert_warned(self, app: App) -> None:
+        (report,) = app.tick(RunRequest(trigger=Trigger.TIMER))
+        (status,) = app.status()
+        assert report.outcome is Outcome.REFRESHED
+        for (warning,) in (report.warnings, status.warnings):
+            assert warning.code is WarningCode.STOPS_WITHOUT_A_PERSON
+            assert "2026-04-15" in warning.message
+            assert "fallback grant password" in warning.hint
+        assert "refreshing stops" in (status.refresh_token_then or "")
+
+
+def test_an_answer_with_what_remains_of_the_same_token_is_no_short_life() -> None:
+    _, app = direct({"SERVICENOW_FALLBACK_GRANT": "password"}, PERSONALITIES["same_token"], username=True)
+    first = app.tick(RunRequest(trigger=Trigger.TIMER))
+    app.clock.sleep(50 * 60)
+    (report,) = app.tick(RunRequest(trigger=Trigger.TIMER))
+    assert report.outcome is Outcome.UNCHANGED
+    assert [warning.code for warning in (*first[0].warnings, *report.warnings)] == [WarningCode.UNCHANGED]
