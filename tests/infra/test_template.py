@@ -139,6 +139,21 @@ def test_the_docs_name_every_choice() -> None:
     assert choices() - {"AZURE_ENV_NAME", "AZURE_LOCATION"} == named
 
 
+def test_ten_lines_lead_from_a_clone_to_a_first_refresh() -> None:
+    section = (INFRA.parent / "README.md").read_text("utf-8").split("## Deploy")[1]
+    assert len(section.split("```")[1].strip().splitlines()[1:]) == 10
+
+
+def test_the_docs_set_choices_and_ask_for_outputs_that_there_are() -> None:
+    documents = [INFRA.parent / "README.md", *(INFRA.parent / "docs").rglob("*.md")]
+    text = "\n".join(path.read_text("utf-8") for path in documents)
+    assert set(re.findall(r"azd env set ([A-Z_]+)", text)) - {"NAME"} <= choices()
+    outputs = set(parsed(INFRA / "main.bicep")["outputs"])
+    asked = set(re.findall(r"azd env get-value ([A-Z_]+)", text))
+    assert asked
+    assert asked <= outputs
+
+
 def test_the_app_understands_the_settings_as_a_deployment_writes_them() -> None:
     """Bicep writes a truth value as `False`, and Key Vault's address with a slash at its end."""
     settings = load_settings(
