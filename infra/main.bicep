@@ -8,22 +8,22 @@ param environmentName string
 @description('Azure region.')
 param location string
 
-@description('Object id of the person or service principal that deploys, who may then put secrets into the vault; empty: nobody.')
+@description('Object id of the person or service principal that deploys, who may then put secrets into the vault and take the lease; empty: nobody.')
 param principalId string = ''
 @allowed(['User', 'Group', 'ServicePrincipal'])
 param principalType string = 'User'
 
 @description('Name of a Key Vault that is already there, with Azure RBAC; empty: a new one.')
 param keyVaultName string = ''
-@description('Its resource group; must be given with its name.')
+@description('Its resource group; empty: the refresher\'s own.')
 param keyVaultResourceGroup string = ''
 @description('Name of Simple Chat\'s own Key Vault, in this subscription; empty: nothing is published there.')
 param simpleChatVaultName string = ''
-@description('Its resource group; must be given with its name.')
+@description('Its resource group; empty: the refresher\'s own.')
 param simpleChatVaultResourceGroup string = ''
 @description('Secrets of Simple Chat\'s vault that receive the access token: their names, with commas between.')
 param simpleChatSecrets string = ''
-@description('Secrets of the refresher\'s own vault that receive the access token beside NAME-oauth-token, with commas between.')
+@description('Secrets of the refresher\'s own vault that receive the access token beside NAME-oauth-token, with commas between. Of several connections: those that their publish_to names.')
 param publishedSecrets string = 'servicenow--action--global--oauth-token'
 
 @description('Https origin of the ServiceNow instance; not needed where connections are given.')
@@ -70,8 +70,13 @@ var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var deploymentContainer = 'deployments'
 var leaseContainer = 'leases'
+var targetSuffix = '--action--global--oauth-token'
 
-var ownTargets = empty(publishedSecrets) ? [] : split(publishedSecrets, ',')
+// Of several connections, each has its default target unless it names others; the parameter's default is the single one's.
+var givenConnections = json(empty(connections) ? '{}' : connections)
+var defaultTargets = [for connection in items(givenConnections): contains(connection.value, 'publish_to') ? '' : '${connection.key}${targetSuffix}']
+var listedTargets = (empty(connections) || publishedSecrets != 'servicenow${targetSuffix}') ? split(publishedSecrets, ',') : []
+var ownTargets = filter(union(listedTargets, defaultTargets), target => !empty(target))
 var simpleChatTargets = empty(simpleChatSecrets) ? [] : split(simpleChatSecrets, ',')
 var simpleChatTargetUrls = [for target in simpleChatTargets: 'https://${simpleChatVaultName}${environment().suffixes.keyvaultDns}/secrets/${target}']
 // The single connection has a name as well.
@@ -91,7 +96,7 @@ var writtenByConnection = [for name in connectionNames: [
 ]]
 var hasOwnVault = empty(keyVaultName)
 var vaultName = hasOwnVault ? '${abbreviations.keyVault}${token}' : keyVaultName
-var vaultGroup = hasOwnVault ? group.name : keyVaultResourceGroup
+var vaultGroup = (hasOwnVault || empty(keyVaultResourceGroup)) ? group.name : keyVaultResourceGroup
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: '${abbreviations.resourceGroup}${environmentName}'
@@ -103,7 +108,7 @@ resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
 resource secretReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(subscription().id, environmentName, 'secret-reader')
   properties: {
-    roleName: 'ServiceNow token refresher: read a secret (${environmentName})'
+    roleName: 'ServiceNow token refresher: read a secret (${environmentName}, ${token})'
     description: 'Reads the value of the secret that it is assigned on.'
     type: 'CustomRole'
     assignableScopes: [subscription().id]
@@ -121,7 +126,7 @@ resource secretReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
 resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(subscription().id, environmentName, 'secret-writer')
   properties: {
-    roleName: 'ServiceNow token refresher: keep a secret (${environmentName})'
+    roleName: 'ServiceNow token refresher: keep a secret (${environmentName}, ${token})'
     description: 'Reads, writes and recovers the secret that it is assigned on; cannot delete or purge it.'
     type: 'CustomRole'
     assignableScopes: [subscription().id]
@@ -173,6 +178,8 @@ module storage 'app/storage.bicep' = {
     location: location
     tags: tags
     principalId: identity.outputs.principalId
+    operatorId: principalId
+    operatorType: principalType
     deploymentContainer: deploymentContainer
     leaseContainer: leaseContainer
     refreshQueue: refreshQueue
@@ -225,8 +232,8 @@ module operator 'app/operator.bicep' = if (hasOwnVault && !empty(principalId)) {
   scope: resourceGroup(vaultGroup)
   params: {
     vaultName: vaultName
-    principalId: principalId
-    principalType: principalType
+    operatorId: principalId
+    operatorType: principalType
   }
   dependsOn: [vault]
 }
@@ -316,4 +323,6 @@ output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_FUNCTION_APP_NAME string = api.outputs.name
 output AZURE_FUNCTION_APP_URL string = api.outputs.url
 output AZURE_KEY_VAULT_NAME string = vaultName
+// What the command line needs on a laptop: `azd env get-values` prints it.
 output KEY_VAULT_URL string = access.outputs.vaultUri
+output LEASE_CONTAINER_URL string = storage.outputs.leaseContainerUrl

@@ -68,6 +68,7 @@ class RunReport:
     attempts: int = 0
     duration_ms: int = 0
     working: bool | None = None
+    access_token_obtained_at: datetime | None = None
     access_token_expires_at: datetime | None = None
     refresh_token_expires_at: datetime | None = None
     refresh_at: datetime | None = None

@@ -126,6 +126,7 @@ def _common(report: RunReport, now: datetime) -> dict[str, object]:
         "grant": report.grant.value if report.grant else None,
         "attempts": report.attempts,
         "duration_ms": report.duration_ms,
+        "token_age": _seconds_since(report.access_token_obtained_at, now),
         "expires_in": _seconds_until(report.access_token_expires_at, now),
         "refresh_token_expires_in": _seconds_until(report.refresh_token_expires_at, now),
         "consecutive_failures": report.consecutive_failures,
@@ -135,6 +136,10 @@ def _common(report: RunReport, now: datetime) -> dict[str, object]:
 
 def _seconds_until(moment: datetime | None, now: datetime) -> int | None:
     return round((moment - now).total_seconds()) if moment is not None else None
+
+
+def _seconds_since(moment: datetime | None, now: datetime) -> int | None:
+    return round((now - moment).total_seconds()) if moment is not None else None
 
 
 def _line(event: Mapping[str, object]) -> str:

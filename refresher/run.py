@@ -97,6 +97,7 @@ class Run:
             attempts=effort.attempts.made if effort is not None else 0,
             duration_ms=round((self.clock.monotonic() - self.started) * 1000),
             working=None if self.side is None else expires_at is not None and now < expires_at,
+            access_token_obtained_at=life[0] if life is not None else None,
             access_token_expires_at=expires_at,
             refresh_token_expires_at=self.refresh_token_life[1] if self.refresh_token_life else None,
             refresh_at=refresh_at,

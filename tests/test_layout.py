@@ -1,6 +1,5 @@
 """The fixed top level of the repository, and what of it is deployed."""
 
-import json
 import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
@@ -43,15 +42,6 @@ def test_everything_that_is_not_deployed_is_ignored_by_the_deployment() -> None:
     ignored = {name for name in top_level if any(fnmatch(name, pattern) for pattern in patterns)}
     assert top_level - ignored <= DEPLOYED
     assert ignored & DEPLOYED == set()
-
-
-def test_the_host_stops_a_run_before_the_next_tick_and_never_repeats_or_samples_it() -> None:
-    """host.json keeps every event, and leaves retries to the tick."""
-    host = json.loads((ROOT / "host.json").read_text("utf-8"))
-    assert host["functionTimeout"] == "00:04:30"
-    assert "retry" not in host
-    excluded = host["logging"]["applicationInsights"]["samplingSettings"]["excludedTypes"].split(";")
-    assert {"Event", "Exception", "Trace"} <= set(excluded)
 
 
 def test_the_ci_script_can_be_executed() -> None:

@@ -1,8 +1,8 @@
 // The person who deploys may put the secrets into the refresher's vault, and read what it publishes.
 
 param vaultName string
-param principalId string
-param principalType string
+param operatorId string
+param operatorType string
 
 var secretsOfficer = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7')
 
@@ -11,11 +11,11 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
 }
 
 resource officer 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(vault.id, principalId, secretsOfficer)
+  name: guid(vault.id, operatorId, secretsOfficer)
   scope: vault
   properties: {
-    principalId: principalId
-    principalType: principalType
+    principalId: operatorId
+    principalType: operatorType
     roleDefinitionId: secretsOfficer
   }
 }

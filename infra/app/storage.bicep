@@ -5,6 +5,9 @@ param location string
 param sku string
 param tags object
 param principalId string
+@description('Who deploys, and runs the command line beside the app; empty: nobody.')
+param operatorId string
+param operatorType string
 param deploymentContainer string
 param leaseContainer string
 param refreshQueue string
@@ -113,6 +116,17 @@ resource leaseRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
+    roleDefinitionId: blobDataContributor
+  }
+}
+
+// Commands on a laptop take the same lease as the app: without it, a forced refresh would run beside a scheduled one.
+resource operatorLeaseRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorId)) {
+  name: guid(leases.id, operatorId, blobDataContributor)
+  scope: leases
+  properties: {
+    principalId: operatorId
+    principalType: operatorType
     roleDefinitionId: blobDataContributor
   }
 }

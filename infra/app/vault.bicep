@@ -45,7 +45,3 @@ resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
     ]
   }
 }
-
-output name string = vault.name
-output id string = vault.id
-output uri string = vault.properties.vaultUri

@@ -3,15 +3,16 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from refresher.errors import Cause
-from refresher.outcome import SUCCESSES, Outcome
+from refresher.outcome import Outcome, RunRequest
 from refresher.outlook import WarningCode
 from refresher.report import emit_poisoned
+from refresher.tokens import Trigger
 from sandbox import PERSONALITIES, Sandbox
 from sandbox.faults import Fault, Respond
 from tests.conftest import CapturedLog, MakeApp, tick
@@ -77,19 +78,44 @@ def test_a_good_run_and_a_quiet_one_fire_nothing(
         assert firing(everything_logged) == set()
 
 
-def test_the_dead_mans_switch_counts_what_really_got_a_token(
+def last_refresh(log: CapturedLog, now: datetime) -> datetime:
+    """What RefreshMissing works out of events that were all sent now."""
+    assert "max(TimeGenerated - toint(event.token_age) * 1s)" in QUERIES["RefreshMissing"]
+    seen = [json.loads(message) for message in messages(log) if selects(QUERIES["RefreshMissing"], message)]
+    return max(now - timedelta(seconds=event["token_age"]) for event in seen if "token_age" in event)
+
+
+def test_the_dead_mans_switch_is_quiet_while_refreshes_succeed_wherever_they_run(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
 ) -> None:
-    """A quiet tick is no proof; a refresh is, and so is an answer with the same token that serves on."""
+    """An operator's laptop refreshes in the middle; its own events never reach the workspace."""
+    sandbox.add_connection()
+    app, laptop = make_app(), make_app()
+    newest = sandbox.clock.now()
+    for minute in range(0, 240, 5):
+        if minute == 90:
+            laptop.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
+            everything_logged.lines.clear()
+        tick(app)
+        newest = max(newest, last_refresh(everything_logged, sandbox.clock.now()))
+        assert sandbox.clock.now() - newest < timedelta(minutes=51), minute
+        sandbox.clock.advance(minutes=5)
+
+
+def test_the_dead_mans_switch_fires_where_nothing_is_refreshed_although_the_app_runs(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    """Failures tell the token's age as well: it passes the limit of 65 minutes in time."""
     sandbox.add_connection()
     app = make_app()
-    counted = []
-    for _ in range(2):
+    tick(app)
+    begun = last_refresh(everything_logged, sandbox.clock.now())
+    sandbox.faults.add(Fault(action=GENERIC_401, service="instance", path="/oauth_token.do", times=1000))
+    for _ in range(14):
+        sandbox.clock.advance(minutes=5)
         tick(app)
-        counted.append([selects(QUERIES["RefreshMissing"], message) for message in messages(everything_logged)][-1])
-    assert counted == [True, False]
-    literals = re.findall(r'"(\w+)"', QUERIES["RefreshMissing"].split("event.outcome")[1].split(")\n")[0])
-    assert {Outcome(each) for each in literals} == SUCCESSES - {Outcome.NOT_DUE, Outcome.PUBLISHED, Outcome.REVOKED}
+        assert abs(last_refresh(everything_logged, sandbox.clock.now()) - begun) < timedelta(seconds=5)
+    assert sandbox.clock.now() - begun > timedelta(minutes=65)
 
 
 def test_the_dead_mans_switch_is_told_the_connections_and_the_minutes() -> None:

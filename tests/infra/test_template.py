@@ -3,9 +3,9 @@
 import json
 import re
 
-import pytest
+import yaml
 
-from refresher.settings import SETTINGS, load_settings
+from refresher.settings import load_settings
 from tests.infra.bicep import FILES, INFRA, module, parameters, parsed, resource, resources
 
 BUILT_IN = {
@@ -35,20 +35,27 @@ def scope_of(scope: object) -> str:
 
 def test_every_role_is_on_the_smallest_scope_that_needs_it() -> None:
     granted = {
-        (each.file, scope_of(each.body["scope"]), role_of(each.file, each.properties["roleDefinitionId"]))
+        (
+            each.file,
+            each.properties["principalId"],
+            scope_of(each.body["scope"]),
+            role_of(each.file, each.properties["roleDefinitionId"]),
+        )
         for each in resources()
         if each.kind.endswith("/roleAssignments")
     }
+    app, operator = "principalId", "operatorId"
     assert granted == {
-        ("access.bicep", "each readable", "readRoleId"),
-        ("access.bicep", "each writable", "writeRoleId"),
-        ("monitoring.bicep", "applicationInsights", "Monitoring Metrics Publisher"),
-        ("operator.bicep", "vault", "Key Vault Secrets Officer"),
-        ("storage.bicep", "each hostContainer", "Storage Blob Data Owner"),
-        ("storage.bicep", "deployments", "Storage Blob Data Contributor"),
-        ("storage.bicep", "leases", "Storage Blob Data Contributor"),
-        ("storage.bicep", "queue", "Storage Queue Data Contributor"),
-        ("storage.bicep", "poisonQueue", "Storage Queue Data Contributor"),
+        ("access.bicep", app, "each readable", "readRoleId"),
+        ("access.bicep", app, "each writable", "writeRoleId"),
+        ("monitoring.bicep", app, "applicationInsights", "Monitoring Metrics Publisher"),
+        ("operator.bicep", operator, "vault", "Key Vault Secrets Officer"),
+        ("storage.bicep", app, "each hostContainer", "Storage Blob Data Owner"),
+        ("storage.bicep", app, "deployments", "Storage Blob Data Contributor"),
+        ("storage.bicep", app, "leases", "Storage Blob Data Contributor"),
+        ("storage.bicep", operator, "leases", "Storage Blob Data Contributor"),
+        ("storage.bicep", app, "queue", "Storage Queue Data Contributor"),
+        ("storage.bicep", app, "poisonQueue", "Storage Queue Data Contributor"),
     }
 
 
@@ -75,22 +82,6 @@ def test_the_identity_can_neither_delete_nor_purge_a_secret_nor_list_what_it_was
         "readMetadata/action",
         "recover/action",
     }
-
-
-def test_credentials_are_only_read_and_tokens_are_written() -> None:
-    variables = parsed(INFRA / "main.bicep")["variables"]
-    assert variables["readByConnection"]["value"]["config"] == [
-        "${name}-client-id",
-        "${name}-client-secret",
-        "${name}-username",
-        "${name}-password",
-        "${name}-jwt-key",
-    ]
-    assert variables["writtenByConnection"]["value"]["config"] == [
-        "${name}-refresh-token",
-        "${name}-oauth-token",
-        "${name}-refresh-record",
-    ]
 
 
 def test_in_simple_chats_vault_the_named_targets_alone_are_granted() -> None:
@@ -124,25 +115,43 @@ def test_parameters_come_from_the_environment_and_agree_with_the_template() -> N
             assert (variable[1] or "") == (str(expected).lower() if expected in {True, False} else str(expected)), name
 
 
-@pytest.mark.parametrize(
-    ("parameter", "setting"),
-    [
-        ("grant", "SERVICENOW_GRANT"),
-        ("fallbackGrant", "SERVICENOW_FALLBACK_GRANT"),
-        ("refreshTokenLifetime", "SERVICENOW_REFRESH_TOKEN_LIFETIME"),
-        ("jwt", "SERVICENOW_JWT"),
-        ("publishedSecrets", "PUBLISH_TO"),
-        ("refreshSchedule", "REFRESH_SCHEDULE"),
-        ("refreshIntervalMinutes", "REFRESH_INTERVAL_MINUTES"),
-        ("probePath", "PROBE_PATH"),
-        ("allowCustomHost", "SERVICENOW_ALLOW_CUSTOM_HOST"),
-        ("refreshQueue", "REFRESH_QUEUE"),
-    ],
-)
-def test_a_parameter_has_the_default_of_its_setting(parameter: str, setting: str) -> None:
-    (spec,) = (each for each in SETTINGS if each.name == setting)
-    default = parameters()[parameter]["default"]
-    assert (str(default).lower() if isinstance(default, bool) else str(default)) == (spec.default or "")
+def choices() -> set[str]:
+    """The variables of an environment that reach the template; azd itself sets who deploys."""
+    text = (INFRA / "main.parameters.json").read_text("utf-8")
+    return set(re.findall(r"\$\{([A-Z_]+)", text)) - {"AZURE_PRINCIPAL_ID", "AZURE_PRINCIPAL_TYPE"}
+
+
+def test_a_deployment_from_the_pipeline_is_given_every_choice() -> None:
+    """One that is left out would fall back to its default, and take back what was chosen on a laptop."""
+    workflow = yaml.safe_load((INFRA.parent / ".github" / "workflows" / "deploy.yml").read_text("utf-8"))
+    given = workflow["jobs"]["deploy"]["env"]
+    assert choices() <= set(given)
+    for name in choices() - {"RUNBOOK_URL"}:
+        assert given[name] == f"${{{{ vars.{name} }}}}"
+    assert given["AZURE_PRINCIPAL_TYPE"] == "ServicePrincipal"
+
+
+def test_the_docs_name_every_choice() -> None:
+    section = (
+        (INFRA.parent / "docs" / "azure.md").read_text("utf-8").split("### What can be chosen")[1].split("\n## ")[0]
+    )
+    named = set(re.findall(r"`([A-Z_]+)`", section))
+    assert choices() - {"AZURE_ENV_NAME", "AZURE_LOCATION"} == named
+
+
+def test_ten_lines_lead_from_a_clone_to_a_first_refresh() -> None:
+    section = (INFRA.parent / "README.md").read_text("utf-8").split("## Deploy")[1]
+    assert len(section.split("```")[1].strip().splitlines()[1:]) == 10
+
+
+def test_the_docs_set_choices_and_ask_for_outputs_that_there_are() -> None:
+    documents = [INFRA.parent / "README.md", *(INFRA.parent / "docs").rglob("*.md")]
+    text = "\n".join(path.read_text("utf-8") for path in documents)
+    assert set(re.findall(r"azd env set ([A-Z_]+)", text)) - {"NAME"} <= choices()
+    outputs = set(parsed(INFRA / "main.bicep")["outputs"])
+    asked = set(re.findall(r"azd env get-value ([A-Z_]+)", text))
+    assert asked
+    assert asked <= outputs
 
 
 def test_the_app_understands_the_settings_as_a_deployment_writes_them() -> None:
