@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from refresher.run import WRITING_TAKES
 from refresher.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -17,9 +18,6 @@ DOCS = (ROOT / "docs" / "host.md").read_text("utf-8")
 LEVELS = ("Trace", "Debug", "Information", "Warning", "Error", "Critical", "None")
 SAMPLED = {"Dependency", "Event", "Exception", "PageView", "Request", "Trace"}
 """The types of telemetry that Application Insights can sample, as the host spells them."""
-
-WRITING = timedelta(seconds=10)
-"""What a run may take beyond its deadline, to write what it got."""
 
 
 def lines(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
@@ -43,13 +41,14 @@ def test_the_docs_explain_every_line() -> None:
     assert [(path, value) for path, value, _ in rows] == list(lines(HOST))
 
 
-def test_a_run_may_end_by_itself_and_is_ended_before_the_next_tick() -> None:
+def test_a_tick_may_end_by_itself_and_is_ended_before_the_next() -> None:
     hours, minutes, seconds = (int(part) for part in HOST["functionTimeout"].split(":"))
     limit = timedelta(hours=hours, minutes=minutes, seconds=seconds)
     settings = load_settings(
         {"KEY_VAULT_URL": "https://v.vault.azure.net", "SERVICENOW_INSTANCE_URL": "https://x.service-now.com"}
     )
-    assert settings.run_deadline + WRITING < limit < settings.tick
+    assert settings.run_deadline < settings.tick_deadline
+    assert settings.tick_deadline + WRITING_TAKES < limit < settings.tick
 
 
 def test_the_host_repeats_nothing() -> None:
