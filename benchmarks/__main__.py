@@ -9,7 +9,12 @@ from pathlib import Path
 from benchmarks import experiments
 from benchmarks.experiments import Bench, Row
 from benchmarks.plot import draw_scaling
+from benchmarks.tables import draw_table, fill
 
+_ROOT = Path(__file__).parent.parent
+FIGURES = _ROOT / "benchmarks" / "figures.json"
+DOCUMENT = _ROOT / "docs" / "performance.md"
+PICTURE = _ROOT / "docs" / "images" / "scaling.svg"
 EXPERIMENTS: Mapping[str, Callable[[Bench], Iterator[Row]]] = {
     "a": experiments.cold,
     "b": experiments.warm,
@@ -28,31 +33,27 @@ def main() -> int:
         "--turns", type=int, default=7, help="turns of each, of which the median counts (%(default)s)"
     )
     options.add_argument("--python", default=sys.executable, help="interpreter with the deployed packages only")
-    options.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    options.add_argument("--plot", type=Path, metavar="FILE", help="draw (d) as SVG")
+    options.add_argument("--save", action="store_true", help="keep figures, tables and picture in the repository")
     given = options.parse_args()
     figures: dict[str, list[Row]] = {}
     for letter in given.only:
         measure = EXPERIMENTS[letter]
         print(f"\n{measure.__doc__}\n", flush=True)
-        figures[letter] = []
-        for row in measure(Bench(python=given.python, turns=given.turns)):
-            if not figures[letter]:
-                _print_line(list(row))
-                _print_line(["---"] * len(row))
-            _print_line([str(value) for value in row.values()])
-            figures[letter].append(row)
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    if given.plot and "d" in figures:
-        given.plot.write_text(draw_scaling(figures["d"]), "utf-8")
+        figures[letter] = list(measure(Bench(python=given.python, turns=given.turns)))
+        print(draw_table(figures[letter]), flush=True)
+    if given.save:
+        _save(figures)
     # A refresh that fails is quick, and no figure.
     return 1 if any(row.get("failed") for rows in figures.values() for row in rows) else 0
 
 
-def _print_line(cells: Sequence[str]) -> None:
-    print(f"| {' | '.join(cells)} |", flush=True)
+def _save(figures: Mapping[str, Sequence[Row]]) -> None:
+    kept = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
+    kept.update(figures)
+    FIGURES.write_text(json.dumps(kept, indent=1, sort_keys=False) + "\n", "utf-8")
+    DOCUMENT.write_text(fill(DOCUMENT.read_text("utf-8"), kept), "utf-8")
+    if "d" in figures:
+        PICTURE.write_text(draw_scaling(figures["d"]), "utf-8")
 
 
 if __name__ == "__main__":

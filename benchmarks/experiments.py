@@ -79,7 +79,7 @@ def nothing_due(bench: Bench) -> Iterator[Row]:
             stage.requests()
             took = [product.refresh([]) for _ in range(4 * bench.turns)]
             requests = stage.requests()["all"] / len(took)
-            yield {"hop_ms": hop, "ms": _ms(took), "cpu_ms": _cpu_ms(took), "requests": requests}
+            yield {"hop_ms": hop, "ms": _ms(took), "cpu_ms": _cpu_ms(took), "requests": round(requests)}
 
 
 def scaling(bench: Bench, hop: int = 30) -> Iterator[Row]:
@@ -159,7 +159,7 @@ def imports(bench: Bench) -> Iterator[Row]:
             for _ in range(bench.turns)
         ]
         cpu = median(float(each[0]) for each in ran)
-        yield {"who": name, "cpu_ms": round(cpu * 1000), "modules": int(ran[0][1]), "own_modules": int(ran[0][2])}
+        yield {"who": name, "own_cpu_ms": round(cpu * 1000), "modules": int(ran[0][1]), "own_modules": int(ran[0][2])}
 
 
 def _compare(stage: Stage, turns: int, product: Callable[[], Took], straight_line: Callable[[], Took]) -> Row:

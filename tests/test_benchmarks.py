@@ -1,12 +1,15 @@
 """The measurements measure what they say: both contenders do their work, and what they do is counted."""
 
+import json
 import sys
 from xml.etree import ElementTree as ET
 
+from benchmarks.__main__ import DOCUMENT, EXPERIMENTS, FIGURES, PICTURE
 from benchmarks.contender import PRODUCT, STRAIGHT_LINE, Contender, refresh_cold
 from benchmarks.experiments import SCALES
 from benchmarks.plot import draw_scaling
 from benchmarks.stage import Stage, names_of
+from benchmarks.tables import fill
 
 
 def test_both_refresh_and_their_requests_are_counted_apart() -> None:
@@ -48,3 +51,18 @@ def test_the_picture_of_scaling_is_well_formed_and_shows_every_figure() -> None:
     circles = [each for each in picture.iter() if each.tag.endswith("circle")]
     assert len(circles) == 2 * len(SCALES)
     assert {"straight line", "this product"} <= {each.text for each in picture.iter()}
+
+
+def test_the_document_shows_the_figures_that_were_kept() -> None:
+    figures = json.loads(FIGURES.read_text("utf-8"))
+    assert set(figures) == set(EXPERIMENTS)
+    document = DOCUMENT.read_text("utf-8")
+    assert fill(document, figures) == document
+    assert draw_scaling(figures["d"]) == PICTURE.read_text("utf-8")
+
+
+def test_no_figure_was_kept_of_refreshes_that_failed() -> None:
+    figures = json.loads(FIGURES.read_text("utf-8"))
+    failed = [row["failed"] for rows in figures.values() for row in rows if "failed" in row]
+    assert len(failed) > 10
+    assert sum(failed) == 0
