@@ -111,7 +111,10 @@ def read_environment(settings_file: Path | None) -> Mapping[str, str]:
 
 def _make_app(environ: Mapping[str, str]) -> "App":
     from refresher.app import App  # noqa: PLC0415 - loads the SDKs
+    from refresher.report import quiet_third_parties  # noqa: PLC0415 - for those
 
+    # Without a sign-in, azure.identity has a line to say on stderr for each way to sign in.
+    quiet_third_parties()
     return App(environ)
 
 

@@ -6,10 +6,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.hands import PREFIX, Hands
+from sandbox.hands import FUNCTION_KEY, PREFIX, Hands
 from sandbox.host import Functions
 
-FUNCTION_KEY = "sandbox-key"
 _ROUTES = {("GET", "/api/status"): "status", ("POST", "/api/refresh"): "refresh_now"}
 
 

@@ -9,6 +9,7 @@ from sandbox.personality import Personality
 from sandbox.running import ConnectionSecrets, Sandbox
 
 PREFIX = "/sandbox/"
+FUNCTION_KEY = "sandbox-key"
 
 
 class Hands:

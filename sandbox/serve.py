@@ -18,12 +18,12 @@ from pathlib import Path
 from refresher.report import LOGGER
 from sandbox import Sandbox, SandboxClock
 from sandbox.drills import DRILLS, TICK, live_through
-from sandbox.gateway import FUNCTION_KEY, Gateway
-from sandbox.hands import Hands
+from sandbox.gateway import Gateway
+from sandbox.hands import FUNCTION_KEY, Hands
 from sandbox.host import Functions, environment, load_functions
+from sandbox.running import ConnectionSecrets
 
-DISABLED = "AzureWebJobs.refresh_tokens.Disabled"
-"""The app setting that stops the schedule."""
+_DISABLED = "AzureWebJobs.refresh_tokens.Disabled"
 _SURPRISE = "surprise"
 _LIVED = timedelta(hours=25)
 _BROWSE = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1])"
@@ -35,6 +35,7 @@ class Standing:
     """A sandbox that is up, and how to talk to it. `shell` is a file that a shell reads."""
 
     sandbox: Sandbox
+    secrets: ConnectionSecrets
     functions: Functions
     url: str
     shell: Path
@@ -78,7 +79,7 @@ def standing(broken: str | None, port: int, lived: timedelta = _LIVED) -> Iterat
         sandbox.clock.flow()
         with Gateway(functions, Hands(sandbox, secrets, os.environ), port) as gateway:
             shell = shell_file(sandbox, gateway.url)
-            yield Standing(sandbox=sandbox, functions=functions, url=gateway.url, shell=shell)
+            yield Standing(sandbox=sandbox, secrets=secrets, functions=functions, url=gateway.url, shell=shell)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,9 +99,14 @@ def tick_until_interrupted(functions: Functions, *, at_once: bool) -> None:
     if not at_once:
         never.wait(TICK.total_seconds())
     while True:
-        if os.environ.get(DISABLED, "").lower() != "true":
+        if not is_stopped():
             functions.fire_timer()
         never.wait(TICK.total_seconds())
+
+
+def is_stopped() -> bool:
+    """Whether the app settings stop the schedule."""
+    return os.environ.get(_DISABLED, "").lower() == "true"
 
 
 def explain(place: Standing) -> None:
@@ -109,15 +115,15 @@ def explain(place: Standing) -> None:
         f"""The sandbox is up; the functions listen on {place.url}. In another terminal:
   . {place.shell}
   python -m refresher status
-  curl -H "x-functions-key: $FUNCTION_KEY" {place.url}/api/status
-  curl -X POST -H "x-functions-key: $FUNCTION_KEY" '{place.url}/api/refresh?force=true'
+  curl -H "x-functions-key: $KEY" $URL/api/status
+  curl -X POST -H "x-functions-key: $KEY" "$URL/api/refresh?connection=$NAME&force=true"
 In a browser: {place.url}/api/status?code={FUNCTION_KEY}
 What people do elsewhere, in that terminal:
-  az keyvault secret set ...         and what else the runbook does with az, by a stand-in
-  python -m refresher authorize ...  signs in by itself: $BROWSER is a stand-in, too
-  curl {place.url}/sandbox/system-log               read the instance's system log
-  curl -o FILE {place.url}/sandbox/client-secret    copy the secret from the application registry
-  curl -X POST {place.url}/sandbox/wake             wake the instance
+  az keyvault secret set ...                 and what else the runbook does with az, by a stand-in
+  python -m refresher authorize ...          signs in by itself: the browser is a stand-in, too
+  curl $URL/sandbox/system-log               read the instance's system log
+  curl -o FILE $URL/sandbox/client-secret    copy the secret from the application registry
+  curl -X POST $URL/sandbox/wake             wake the instance
 Ctrl-C ends it.""",
         flush=True,
     )
@@ -125,17 +131,18 @@ Ctrl-C ends it.""",
 
 def shell_file(sandbox: Sandbox, url: str) -> Path:
     """A file that makes a shell talk to this sandbox: settings, the words of the runbook, an `az` of its own."""
-    root, python = Path(__file__).parents[1], Path(sys.executable)
+    python = Path(sys.executable)
     programs = sandbox.ca_file.with_name("bin")
     programs.mkdir()
     run = f"{shlex.quote(str(python))} {{}}"
     browser = _script(programs / "browser", f"""{run.format(f"-c '{_BROWSE}'")} "$1" >/dev/null &""")
-    _script(programs / "az", f'PYTHONPATH={shlex.quote(str(root))} exec {run.format("-m sandbox.az")} "$@"')
+    # Modules of the sandbox have names of the standard library's: its folder must not come first.
+    _script(programs / "az", f'exec {run.format("-P")} {shlex.quote(str(Path(__file__).with_name("az.py")))} "$@"')
     values = {
         **sandbox.environ(),
-        "SANDBOX_URL": url,
-        "FUNCTION_KEY": FUNCTION_KEY,
         "BROWSER": str(browser),
+        "URL": url,
+        "KEY": FUNCTION_KEY,
         "NAME": "servicenow",
         "VAULT": sandbox.vault.url.removeprefix("https://"),
         "APP": "sandbox",

@@ -121,6 +121,11 @@ class KeyVault:
         with self._lock:
             return sorted(self._secrets)
 
+    def deleted_names(self) -> list[str]:
+        """The names of all secrets that are soft-deleted."""
+        with self._lock:
+            return sorted(self._deleted)
+
     def delete(self, name: str) -> None:
         """Soft-delete."""
         with self._lock:

@@ -245,6 +245,14 @@ def test_an_error_is_one_paragraph_and_debug_adds_where_it_arose_but_no_words(re
     assert plain.stderr.strip() in detailed.stderr
 
 
+def test_who_has_not_signed_in_reads_what_to_do_and_nothing_else(tmp_path: Path) -> None:
+    settings = {"KEY_VAULT_URL": "https://127.0.0.1:9", "SERVICENOW_INSTANCE_URL": "https://127.0.0.1:9"}
+    alone = {"SERVICENOW_ALLOW_CUSTOM_HOST": "true", "PATH": str(tmp_path), "HOME": str(tmp_path)}
+    found = run(None, "doctor", **settings, **alone)
+    assert (found.returncode, found.stderr) == (1, "")
+    assert found.stdout.splitlines()[-1] == "      az login"
+
+
 @pytest.mark.parametrize("arguments", [["refresh", "servicenow", "--force"], ["tick"]])
 @pytest.mark.parametrize("path", ["/oauth_token.do", "/api/now/table", "/secrets/servicenow-oauth-token"])
 def test_ctrl_c_in_the_middle_of_a_run_leaves_a_sound_vault_and_a_free_lease(

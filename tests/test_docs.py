@@ -1,14 +1,9 @@
 """Documents that commands and alerts send people to: they are there, complete, and their commands are real."""
 
 import ast
-import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +14,6 @@ from refresher.diagnosis import diagnose
 from refresher.errors import Cause
 from refresher.health import State
 from refresher.outcome import Outcome
-from sandbox import Sandbox, SandboxClock
 from tests.infra.bicep import INFRA
 
 ROOT = Path(__file__).parents[1]
@@ -100,54 +94,3 @@ def test_the_reference_lists_every_command() -> None:
     usage = build_parser().format_usage() + build_parser().format_help()
     for command in re.findall(r"^    ([a-z]+)", usage, re.MULTILINE):
         assert f"| `{command}" in text
-
-
-@pytest.fixture(scope="module")
-def real_time() -> Iterator[Sandbox]:
-    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as running:
-        running.add_connection("servicenow")
-        yield running
-
-
-def runbook_commands() -> list[str]:
-    """Those of the runbook that ask nobody anything, with a connection's name filled in."""
-    found = {command.replace("NAME", "servicenow") for _, command in commands() if (RUNBOOK / _).exists()}
-    return sorted(
-        command
-        for command in found
-        if not re.search(r"authorize|revoke|--settings|[.:,]$", command) and '"' not in command.replace('"TICKET"', "")
-    )
-
-
-@pytest.mark.parametrize("command", runbook_commands())
-def test_the_runbooks_commands_run(real_time: Sandbox, command: str) -> None:
-    """The tick before it makes sure that there is something to look at."""
-    environment = {**os.environ, **real_time.environ()}
-    for words in (["tick"], shlex.split(command)[3:]):
-        finished = subprocess.run(
-            [sys.executable, "-m", "refresher", *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stderr
-
-
-def test_revoking_ends_the_tokens_and_status_tells_the_truth(real_time: Sandbox) -> None:
-    environment = {**os.environ, **real_time.environ()}
-    outcomes = {}
-    for command in ("tick", "revoke servicenow --yes", "status --json"):
-        finished = subprocess.run(
-            [sys.executable, "-m", "refresher", *command.split()],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        outcomes[command] = finished
-    assert outcomes["revoke servicenow --yes"].returncode == 0
-    (connection,) = json.loads(outcomes["status --json"].stdout)["connections"]
-    assert connection["working"] is False

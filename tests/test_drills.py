@@ -1,8 +1,6 @@
 """Installations that broke at night: diagnosed by the product, and repaired by the commands that it names."""
 
-import os
 import re
-import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +14,8 @@ import function_app
 from refresher.render import commands_in
 from sandbox.drills import DRILLS
 from sandbox.serve import Standing, standing
+from tests.shell import type_in
 
-ROOT = Path(__file__).parents[1]
 LIVED = timedelta(minutes=55)
 
 
@@ -86,19 +84,6 @@ def place(request: pytest.FixtureRequest) -> Iterator[Standing]:
         function_app.refresher_app.close()
 
 
-def shell(place: Standing, folder: Path, commands: str) -> subprocess.CompletedProcess[str]:
-    """What a person types in the shell that `make serve` tells of."""
-    return subprocess.run(
-        ["/bin/sh", "-ec", f". {place.shell}; {commands}"],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_every_drill_has_a_repair() -> None:
     assert REPAIRS.keys() == DRILLS.keys()
 
@@ -116,7 +101,7 @@ def test_what_is_broken_is_named_and_mended_by_the_command_that_is_named(
     fitting = [command for command in named if re.match(repair.chosen, command)]
     assert fitting
     repair.before(place, tmp_path)
-    done = shell(place, tmp_path, " && ".join(dict.fromkeys(fitting)))
+    done = type_in(place, tmp_path, " && ".join(dict.fromkeys(fitting)))
     assert done.returncode == 0, done.stdout + done.stderr
     place.functions.fire_timer()
     assert place.functions.http("status", "GET", "/api/status").status_code == 200
@@ -129,7 +114,7 @@ def test_who_authorizes_with_a_wrong_client_secret_learns_that_it_is_the_secret(
     place: Standing, tmp_path: Path
 ) -> None:
     """ServiceNow has just issued the code, and refuses to redeem it: what is left is the client's secret."""
-    done = shell(place, tmp_path, "python -m refresher authorize servicenow --grant authorization_code")
+    done = type_in(place, tmp_path, "python -m refresher authorize servicenow --grant authorization_code")
     assert done.returncode == 3
     assert "it is the client secret" in done.stdout
     assert 'az keyvault secret set --vault-name "$VAULT" --name servicenow-client-secret --file FILE' in done.stdout
