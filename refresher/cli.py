@@ -175,16 +175,21 @@ def _history(app: "App", options: argparse.Namespace) -> int:
 
 
 def _doctor(app: "App", options: argparse.Namespace) -> int:
-    from refresher.checks import Verdict  # noqa: PLC0415 - for this command only
+    from refresher.checks import Verdict, failed  # noqa: PLC0415 - for this command only
     from refresher.cli_view import show_checks  # noqa: PLC0415 - a view of this command's own
     from refresher.render import check_body  # noqa: PLC0415 - serves JSON only
 
-    checks = app.doctor()
+    code = None
+    try:
+        checks = app.doctor()
+    except SettingsError as error:
+        checks = tuple(failed(None, "settings", problem, error.hint) for problem in error.problems)
+        code = ExitCode.USAGE
     if options.json:
         print(json.dumps({"checks": [check_body(check) for check in checks]}, indent=2))
     else:
         show_checks(checks)
-    return ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE
+    return code or (ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE)
 
 
 def _authorize(app: "App", options: argparse.Namespace) -> int:

@@ -219,7 +219,34 @@ def test_doctor_exits_1_where_anything_fails_and_says_what_to_do(real_time: Sand
     assert remedies[1].startswith("      az keyvault secret recover --vault-name 127.0.0.1:")
     checks = json.loads(run(real_time, "doctor", "--json").stdout)["checks"]
     assert {check["verdict"] for check in checks} >= {"pass", "fail"}
-    assert run(None, "doctor", KEY_VAULT_URL="", SERVICENOW_INSTANCE_URL="").returncode == 2
+
+
+def test_doctor_lists_every_bad_setting_as_a_check_that_fails() -> None:
+    examined = run(None, "doctor", "--json", KEY_VAULT_URL="", SERVICENOW_INSTANCE_URL="nonsense")
+    assert examined.returncode == 2
+    checks = json.loads(examined.stdout)["checks"]
+    assert [(check["name"], check["verdict"], check["detail"].split()[0]) for check in checks] == [
+        ("settings", "fail", "KEY_VAULT_URL"),
+        ("settings", "fail", "SERVICENOW_INSTANCE_URL"),
+    ]
+
+
+def test_a_terminal_sees_what_a_refresh_waits_for_and_which_try_it_is(real_time: Sandbox) -> None:
+    real_time.add_connection("servicenow")
+    real_time.faults.add(Fault(path="/oauth_token.do", action=Respond(503, {}, b"")))
+    terminal, side = pty.openpty()
+    environment = {**os.environ, **real_time.environ()}
+    arguments = [sys.executable, "-m", "refresher", "refresh", "servicenow"]
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=side, text=True) as process:
+        result, _ = process.communicate(timeout=60)
+    os.close(side)
+    seen = os.read(terminal, 65536).decode().splitlines()
+    os.close(terminal)
+    assert seen[0] == "  ... reading the vault"
+    assert seen[1] == f"  ... asking {real_time.instance.url} for a token (grant refresh_token)"
+    assert re.fullmatch(r"  \.\.\. ServiceNow failed with status 503; try 2 in \d\.\d s", seen[2])
+    assert seen[3:] == ["  ... trying the new token", "  ... publishing"]
+    assert result.startswith("servicenow: refreshed; the token lives 60 min\n")
 
 
 def test_help_loads_no_sdk() -> None:

@@ -2,6 +2,11 @@
 
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +136,49 @@ def test_stopping_is_what_the_timer_goes_by(place: Standing, folder: Path) -> No
     assert is_stopped()
     assert type_in(place, folder, resume).returncode == 0
     assert not is_stopped()
+
+
+def status_code(url: str, key: str | None = None) -> int:
+    request = urllib.request.Request(url, headers={"x-functions-key": key} if key else {})  # noqa: S310 - loopback
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_the_functions_of_the_sandbox_are_guarded_as_those_in_azure(place: Standing) -> None:
+    place.functions.fire_timer()
+    assert status_code(f"{place.url}/api/status") == 401
+    assert status_code(f"{place.url}/api/status", key="wrong") == 401
+    assert status_code(f"{place.url}/api/status", key="sandbox-key") == 200
+    assert status_code(f"{place.url}/api/status?code=sandbox-key") == 200
+    assert status_code(f"{place.url}/api/other", key="sandbox-key") == 404
+    assert status_code(f"{place.url}/sandbox/other") == 404
+
+
+def test_make_serve_says_how_to_talk_to_it_until_it_is_interrupted() -> None:
+    def serve(port: str) -> subprocess.Popen[str]:
+        arguments = [sys.executable, "-m", "sandbox.serve", "--port", port]
+        return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    with serve("0") as first:
+        assert first.stdout is not None
+        told = "".join(iter(first.stdout.readline, "Ctrl-C ends it.\n"))
+        (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)\. In another", told)
+        (shell,) = re.findall(r"^  \. (/.+)$", told, re.MULTILINE)
+        assert Path(shell).stat().st_mode & 0o077 == 0
+        with serve(port) as second:
+            _, complaint = second.communicate(timeout=60)
+        assert (second.returncode, complaint.count("\n")) == (1, 1)
+        assert f"port {port} is taken" in complaint
+        # The first tick is reported right away.
+        assert '"outcome": "refreshed"' in first.stdout.readline() + first.stdout.readline()
+        first.send_signal(signal.SIGTERM)
+        out, err = first.communicate(timeout=60)
+    assert (first.returncode, out.splitlines()[-1], err) == (0, "stopped", "")
+    assert not Path(shell).exists()
 
 
 def test_what_needs_azure_is_named_as_not_run() -> None:
