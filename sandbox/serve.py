@@ -140,6 +140,7 @@ def shell_file(sandbox: Sandbox, url: str) -> Path:
     _script(programs / "az", f'exec {run.format("-P")} {shlex.quote(str(Path(__file__).with_name("az.py")))} "$@"')
     values = {
         **sandbox.environ(),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
         "BROWSER": str(browser),
         "URL": url,
         "KEY": FUNCTION_KEY,

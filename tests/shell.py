@@ -21,7 +21,7 @@ def type_in(
         return subprocess.run(
             ["/bin/sh", "-ec", f". {place.shell}\n{commands}"],
             cwd=folder,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            env={"PATH": os.environ["PATH"]},
             input=stdin or "",
             capture_output=True,
             text=True,
