@@ -33,7 +33,7 @@ $(VENV): $(STAMP) ## prepare the environment, nothing else
 run: $(STAMP) ## the whole job on this machine, against the sandbox
 	@$(PY) -m sandbox.demo $(ARGS)
 
-serve: $(STAMP) ## keep the sandbox up, ticking in real time
+serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken surprise" for a drill
 	@$(PY) -m sandbox.serve $(ARGS)
 
 test: $(STAMP) ## the whole suite; ARGS="-k name" for a part of it

@@ -49,7 +49,7 @@ class UnknownConnectionError(RefresherError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(
             f"there is no connection {name!r}",
-            cause=Cause.SETTINGS_INVALID,
+            cause=Cause.BAD_REQUEST,
             hint=f"Configured connections: {', '.join(known)}",
         )
 

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING
 from refresher.cli_parser import build_parser
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, RefresherError, SettingsError
-from refresher.outcome import ExitCode, Outcome, RunReport, RunRequest, refresh_exit_code, tick_exit_code
+from refresher.outcome import ExitCode, Outcome, RunReport, RunRequest, gravest, refresh_exit_code, tick_exit_code
 from refresher.tokens import Trigger
 
 if TYPE_CHECKING:
     from refresher.app import App
+    from refresher.health import ConnectionStatus
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
+UNREAD = 141
+"""And of one whose output nobody reads any more, as in front of `head`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,9 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     logging.getLogger("refresher").addHandler(logging.NullHandler())
     try:
-        return _run(options)
+        code = _run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     except KeyboardInterrupt:
-        print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
+        # A watch is ended that way; anything else was in the middle of something.
+        if not getattr(options, "watch", False):
+            print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a person gets a sentence; what it says may hold a secret
         if options.debug:
@@ -44,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return ExitCode.FAILED
+    return code
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -64,7 +75,7 @@ def _explain(error: RefresherError, options: argparse.Namespace) -> int:
         return ExitCode.USAGE
     hint = error.hint or diagnose(error.cause, getattr(options, "name", None) or "NAME").next_step
     print(f"{error.message}. {hint}", file=sys.stderr)
-    return ExitCode.USAGE if error.cause is Cause.SETTINGS_INVALID else ExitCode.FAILED
+    return ExitCode.USAGE if error.cause is Cause.BAD_REQUEST else ExitCode.FAILED
 
 
 def _print_origin(error: BaseException | None) -> None:
@@ -77,16 +88,22 @@ def _print_origin(error: BaseException | None) -> None:
 
 
 def read_environment(settings_file: Path | None) -> Mapping[str, str]:
-    """The process environment, overlaid with the `Values` of a local.settings.json. Raises SettingsError."""
+    """The process environment, overlaid with those of a file. Raises SettingsError.
+
+    The file is a local.settings.json, or the list that `az functionapp config appsettings list` prints.
+    """
     if settings_file is None:
         return os.environ
     try:
-        values = json.loads(settings_file.read_text(encoding="utf-8"))["Values"]
+        document = json.loads(settings_file.read_text(encoding="utf-8"))
+        listed = isinstance(document, list) and document
+        values = {each["name"]: each["value"] for each in document} if listed else document["Values"]
         overlay = {str(name): str(value) for name, value in values.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         overlay = None
     if overlay is None:
-        raise SettingsError((f"{settings_file} is not a readable local.settings.json with an object 'Values'",))
+        what = "neither a local.settings.json with an object 'Values' nor a list of app settings"
+        raise SettingsError((f"{settings_file} cannot be read, or is {what}",))
     # The SDKs read theirs (AZURE_CLIENT_ID and the like) from the process.
     os.environ.update(overlay)
     return os.environ
@@ -94,7 +111,10 @@ def read_environment(settings_file: Path | None) -> Mapping[str, str]:
 
 def _make_app(environ: Mapping[str, str]) -> "App":
     from refresher.app import App  # noqa: PLC0415 - loads the SDKs
+    from refresher.report import quiet_third_parties  # noqa: PLC0415 - for those
 
+    # Without a sign-in, azure.identity has a line to say on stderr for each way to sign in.
+    quiet_third_parties()
     return App(environ)
 
 
@@ -126,12 +146,18 @@ def _status(app: "App", options: argparse.Namespace) -> int:
             if options.watch and sys.stdout.isatty():
                 print("\033[2J\033[H", end="")
             show_statuses(statuses, app.clock.now())
+            if options.watch:
+                print(f"\n{app.clock.now():%H:%M:%S} UTC, again every {options.every:g} s; Ctrl-C ends it", flush=True)
         if not options.watch:
-            break
+            return gravest(map(_status_code, statuses))
         app.clock.sleep(options.every)
-    if any(status.working is None for status in statuses):
+
+
+def _status_code(status: "ConnectionStatus") -> int:
+    if status.working is None:
         return ExitCode.FAILED
-    return ExitCode.DONE if all(status.working for status in statuses) else ExitCode.NO_WORKING_TOKEN
+    sound = status.working and status.state != "authorization_required"
+    return ExitCode.DONE if sound else ExitCode.NO_WORKING_TOKEN
 
 
 def _history(app: "App", options: argparse.Namespace) -> int:
@@ -149,16 +175,21 @@ def _history(app: "App", options: argparse.Namespace) -> int:
 
 
 def _doctor(app: "App", options: argparse.Namespace) -> int:
-    from refresher.checks import Verdict  # noqa: PLC0415 - for this command only
+    from refresher.checks import Verdict, failed  # noqa: PLC0415 - for this command only
     from refresher.cli_view import show_checks  # noqa: PLC0415 - a view of this command's own
     from refresher.render import check_body  # noqa: PLC0415 - serves JSON only
 
-    checks = app.doctor()
+    code = None
+    try:
+        checks = app.doctor()
+    except SettingsError as error:
+        checks = tuple(failed(None, "settings", problem, error.hint) for problem in error.problems)
+        code = ExitCode.USAGE
     if options.json:
         print(json.dumps({"checks": [check_body(check) for check in checks]}, indent=2))
     else:
         show_checks(checks)
-    return ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE
+    return code or (ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE)
 
 
 def _authorize(app: "App", options: argparse.Namespace) -> int:
@@ -190,6 +221,7 @@ def _progress(options: argparse.Namespace) -> Callable[[str], None]:
 
 
 def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -> None:
+    from refresher.cli_view import show_step  # noqa: PLC0415 - loads what status and history show
     from refresher.render import report_body  # noqa: PLC0415 - serves JSON only
 
     if as_json:
@@ -197,9 +229,13 @@ def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -
         return
     for report in reports:
         cause = f" ({report.cause})" if report.cause else ""
-        print(f"{report.connection}: {report.outcome}{cause}: {report.message}")
-        if report.hint:
-            print(f"  next: {report.hint}")
+        # The message of a success begins with the outcome by itself.
+        outcome = "" if report.message.startswith(report.outcome) else f"{report.outcome}{cause}: "
+        print(f"{report.connection}: {outcome}{report.message}")
+        if report.cause:
+            if report.hint:
+                show_step(report.hint)
+            print(f"  runbook: docs/runbook/{report.cause}.md")
         if report.transaction_id and report.cause:
             print(f"  ServiceNow transaction: {report.transaction_id}")
         for warning in report.warnings:

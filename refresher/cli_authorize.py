@@ -11,9 +11,11 @@ import json
 import secrets
 import sys
 import webbrowser
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from refresher.authorization import AuthorizationRequest
+from refresher.diagnosis import diagnose
 from refresher.errors import Cause, RefresherError
 from refresher.loopback import RedirectReceiver
 from refresher.oauth import build_token_request
@@ -42,7 +44,7 @@ class UsageError(RefresherError):
     """The command cannot go on with what it was given."""
 
     def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message, cause=Cause.SETTINGS_INVALID, hint=hint)
+        super().__init__(message, cause=Cause.BAD_REQUEST, hint=hint)
 
 
 def authorize(app: "App", options: argparse.Namespace, request: RunRequest) -> RunReport:
@@ -63,6 +65,10 @@ def authorize(app: "App", options: argparse.Namespace, request: RunRequest) -> R
         request.on_progress("another run holds the lease; waiting for it")
         app.clock.sleep(_BUSY_WAIT)
         report = app.authorize(connection.name, request, authorization)
+    if authorization.grant is Grant.AUTHORIZATION_CODE and report.cause is Cause.ACCESS_DENIED:
+        # The code came from the same client id a moment ago, so that little else is left to refuse.
+        client = diagnose(Cause.INVALID_CLIENT, connection.name).next_step
+        return replace(report, hint=f"ServiceNow issued the code, so that it is the client secret. {client}")
     return report
 
 

@@ -1,13 +1,21 @@
 """The commands and their options, as argparse shows them with `--help`. Loads nothing of the product."""
 
 import argparse
+import os
 from pathlib import Path
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--settings", type=Path, metavar="FILE", help="read settings from a local.settings.json")
+    common.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        default=os.environ.get("REFRESHER_SETTINGS") or None,
+        help="read settings from a local.settings.json, or from what `az functionapp config appsettings list` prints "
+        "(default: the file that REFRESHER_SETTINGS names)",
+    )
     common.add_argument("--debug", action="store_true", help="show where an error came from; no values")
     machine = argparse.ArgumentParser(add_help=False)
     machine.add_argument("--json", action="store_true", help="print JSON for a machine")

@@ -5,17 +5,21 @@ the same words come as plain text.
 """
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from refresher.checks import Check, Verdict
 from refresher.coverage import REMEMBERED, cells
 from refresher.health import ConnectionStatus, State
 from refresher.history import History
-from refresher.render import span_text
+from refresher.outlook import ENDING
+from refresher.render import commands_in, holds, span_text
 
 _CELLS = 72
+_GAP = "GAP"
 _STYLES: Mapping[str, str] = {
     State.FRESH: "green",
     State.DUE: "green",
@@ -27,44 +31,47 @@ _STYLES: Mapping[str, str] = {
     Verdict.PASS: "green",
     Verdict.WARN: "yellow",
     Verdict.FAIL: "bold red",
+    _GAP: "bold red",
 }
 Row = Sequence[str]
 
 
 def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
     """A table, then what to know and to do of each connection."""
-    head = ("connection", "state", "token", "next refresh", "refresh token", "last attempt", "targets")
+    head = ("connection", "state", "access token", "age", "next refresh", "refresh token", "targets")
     _print_table(head, [_status_row(status, now) for status in statuses])
     for status in statuses:
         print()
         print(f"{status.connection}: {status.message}{f' ({status.cause})' if status.cause else ''}")
-        if status.consecutive_failures:
-            print(f"  failures in a row: {status.consecutive_failures}")
-        if status.refresh_token_then:
-            print(f"  when the refresh token ends: {status.refresh_token_then}")
+        if status.last_attempt_at is not None:
+            failures = f", {status.consecutive_failures} failures in a row" if status.consecutive_failures else ""
+            ago = f"{span_text(now - status.last_attempt_at)} ago"
+            print(f"  last attempt: {ago}: {status.last_outcome or 'unknown'}{failures}")
         for target in status.targets:
             if not target.current:
-                what = "cannot be read" if target.current is None else "does not hold the current token"
-                print(f"  target {target.name} in {target.vault_url} {what}")
+                print(f"  target {target.name} in {target.vault_url} {holds(target)}")
+        warned = {warning.code for warning in status.warnings}
+        if status.refresh_token_then and not warned & ENDING:
+            print(f"  when the refresh token ends: {status.refresh_token_then}")
         for warning in status.warnings:
             print(f"  warning: {warning.message}. {warning.hint}")
         if status.next_step:
-            print(f"  next: {status.next_step}")
+            show_step(status.next_step)
+        if status.cause:
+            print(f"  runbook: docs/runbook/{status.cause}.md")
 
 
 def _status_row(status: ConnectionStatus, now: datetime) -> Row:
-    attempt = "none"
-    if status.last_attempt_at is not None:
-        attempt = f"{span_text(now - status.last_attempt_at)} ago: {status.last_outcome or 'unknown'}"
+    unknown = status.state is State.UNKNOWN
     current = sum(target.current is True for target in status.targets)
     return (
         status.connection,
         status.state,
-        _token_cell(status, now),
-        _until(status.refresh_at, now),
-        _until(status.refresh_token_expires_at, now),
-        attempt,
-        f"{current} of {len(status.targets)} current",
+        "unknown" if unknown else _token_cell(status, now),
+        span_text(now - status.issued_at) if status.issued_at else "",
+        "" if unknown else _due_cell(status, now),
+        _refresh_token_cell(status, now),
+        "" if unknown else f"{current} of {len(status.targets)}",
     )
 
 
@@ -73,8 +80,22 @@ def _token_cell(status: ConnectionStatus, now: datetime) -> str:
         return "none"
     if status.expires_at <= now:
         return f"ended {span_text(now - status.expires_at)} ago"
-    age = f", {span_text(now - status.issued_at)} old" if status.issued_at else ""
-    return f"ends in {span_text(status.expires_at - now)}{age}"
+    return f"ends in {span_text(status.expires_at - now)}"
+
+
+def _due_cell(status: ConnectionStatus, now: datetime) -> str:
+    if status.refresh_at is None or status.refresh_at <= now:
+        return "overdue" if status.consecutive_failures else "next tick"
+    return f"in {span_text(status.refresh_at - now)}"
+
+
+def _refresh_token_cell(status: ConnectionStatus, now: datetime) -> str:
+    if status.refresh_token_refused:
+        return "refused"
+    if status.refresh_token_expires_at is None:
+        return "none" if status.state is not State.UNKNOWN else ""
+    distance = status.refresh_token_expires_at - now
+    return f"ends in {span_text(distance)}" if distance > timedelta() else f"ended {span_text(-distance)} ago"
 
 
 def show_history(history: History, now: datetime, limit: int) -> None:
@@ -83,9 +104,13 @@ def show_history(history: History, now: datetime, limit: int) -> None:
         print(f"{history.connection}: no token was ever published here")
         return
     since = max(now - REMEMBERED, history.issues[0].issued_at)
-    print(f"{history.connection}: {len(history.issues)} tokens since {_clock(history.issues[0].issued_at)}")
+    count, first = len(history.issues), _clock(history.issues[0].issued_at)
+    print(f"{history.connection}: {count} token{'s' if count > 1 else ''} since {first} UTC")
     if since < now:
-        print(f"{_clock(since)} |{picture(cells(history.lives, since, now, _CELLS))}| {_clock(now)}")
+        width = min(_CELLS, _columns() - 2)
+        print(f"|{picture(cells(history.lives, since, now, width))}|")
+        print(f" {_clock(since)}{_clock(now).rjust(width - len(_clock(since)))}")
+    last = history.issues[-1]
     rows: list[tuple[datetime, Row]] = [
         (
             issue.issued_at,
@@ -94,30 +119,57 @@ def show_history(history: History, now: datetime, limit: int) -> None:
                 span_text(issue.expires_at - issue.issued_at) if issue.expires_at else "unknown",
                 "by hand" if issue.by_hand else issue.trigger or "unknown",
                 issue.grant or "unknown",
-                issue.run_id or "",
                 issue.reason or "",
+                issue.run_id or "",
             ),
         )
         for issue in history.issues[-limit:]
     ]
     rows += [
-        (begins, (_clock(begins), f"GAP of {span_text(ends - begins)}", "", "", "", f"until {_clock(ends)}"))
+        (
+            begins,
+            (
+                _clock(begins),
+                _GAP,
+                "",
+                "",
+                f"{span_text(ends - begins)}{' so far' if begins >= last.issued_at else ''}",
+                "",
+            ),
+        )
         for begins, ends in history.gaps
         if begins >= rows[0][0]
     ]
     print()
-    head = ("issued (UTC)", "lives", "trigger", "grant", "run id", "reason")
+    head = ("issued (UTC)", "lives", "trigger", "grant", "reason", "run id")
     _print_table(head, [row for _, row in sorted(rows, key=lambda each: each[0], reverse=True)])
 
 
 def show_checks(checks: Sequence[Check]) -> None:
-    """A table, then the remedies."""
+    """A table, then the remedies, the gravest first."""
     rows = [(check.verdict, check.connection or "", check.name, check.detail) for check in checks]
     _print_table(("", "connection", "check", "found"), rows)
-    for check in checks:
+    for check in sorted(checks, key=lambda check: check.verdict is not Verdict.FAIL):
         if check.remedy:
             print(f"\n{check.verdict}: {f'{check.connection}: ' if check.connection else ''}{check.name}")
-            print(f"  {check.remedy}")
+            show_step(check.remedy, label="")
+
+
+def show_step(text: str, label: str = "next: ") -> None:
+    """What to do next: each command that comes after words on a line of its own, to be copied."""
+    pieces = [(piece.strip(" .;,"), is_command) for piece, is_command in commands_in(text)]
+    lead = f"  {label}"
+    for piece, is_command in pieces:
+        if piece:
+            print(f"{lead or '      '}{piece}" if is_command else _wrapped(lead or "    ", piece))
+            lead = ""
+
+
+def _wrapped(lead: str, words: str) -> str:
+    """Words that a terminal need not break; a command stays whole, to be copied."""
+    if not sys.stdout.isatty():
+        return f"{lead}{words}"
+    return textwrap.fill(words, _columns(), initial_indent=lead, subsequent_indent="    ")
 
 
 def picture(covered: Iterable[bool]) -> str:
@@ -145,19 +197,18 @@ def _print_rich_table(head: Row, rows: Sequence[Row]) -> bool:
         from rich.text import Text  # noqa: PLC0415
     except ImportError:
         return False
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in head:
-        table.add_column(name)
+        # In a narrow terminal names may break, and none of them is cut.
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     Console().print(table)
     return True
 
 
-def _until(moment: datetime | None, now: datetime) -> str:
-    if moment is None:
-        return "unknown"
-    return f"in {span_text(moment - now)}" if moment > now else f"{span_text(now - moment)} ago"
+def _columns() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _CELLS + 2
 
 
 def _clock(moment: datetime) -> str:

@@ -20,6 +20,7 @@ class Cause(StrEnum):
     """Why a run did not end with a new token. Stable codes: alerts and runbook pages are named after them."""
 
     SETTINGS_INVALID = "settings_invalid"
+    BAD_REQUEST = "bad_request"
     IDENTITY_UNAVAILABLE = "identity_unavailable"
     VAULT_UNAVAILABLE = "vault_unavailable"
     VAULT_THROTTLED = "vault_throttled"

@@ -12,6 +12,7 @@ from refresher.checks import Check, failed, passed, warned
 from refresher.clock import Clock, Deadline
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, RefresherError, VaultError
+from refresher.evidence import judge_last_refresh
 from refresher.gather import OpenVault
 from refresher.jwt_bearer import build_assertion
 from refresher.outlook import foresee
@@ -19,6 +20,7 @@ from refresher.policy import Timing
 from refresher.record import StoredSecret, parse_access_token, parse_refresh_token
 from refresher.settings import Connection, PublishTarget, Settings
 from refresher.tokens import Grant
+from refresher.vault_errors import missing, vault_name
 
 _SOON = timedelta(days=14)
 _SIMPLE_CHAT_NAME = re.compile(r".+--(action|action-addset|agent|model-endpoint|other)--(global|user|group)--.+")
@@ -36,6 +38,8 @@ class Examination:
         self._open_vault = open_vault
         self._executor = executor
         self._deadline = Deadline(clock, settings.run_deadline)
+        self._readable: dict[str, StoredSecret] = {}
+        self._unreadable: set[str] = set()
 
     def checks(self) -> list[Check]:
         """Present, readable, writable, well-formed, and alive for how long."""
@@ -50,7 +54,14 @@ class Examination:
             *(lambda target=target: self._target_check(target) for target in connection.publish_to),
         ]
         found = [check for checks in self._executor.map(lambda job: job(), jobs) for check in checks]
-        return [*found, *self._simple_chat_check()]
+        return [*found, self._simple_chat_check(), *self._last_refresh_check()]
+
+    def _last_refresh_check(self) -> list[Check]:
+        connection = self._connection
+        if self._unreadable & {connection.record_name, connection.access_token_name}:
+            return []
+        vault = vault_name(self._settings.vault_url)
+        return [judge_last_refresh(connection, self._readable, vault, self._clock.now())]
 
     def _own(self, name: str) -> PublishTarget:
         return PublishTarget(vault_url=self._settings.vault_url, name=name)
@@ -69,8 +80,8 @@ class Examination:
         if isinstance(secret, Check):
             return [secret]
         if secret is None or not secret.value.stripped():
-            remedy = f"Store it: az keyvault secret set --vault-name VAULT --name {name} --file FILE"
-            return [failed(self._connection.name, name, "missing" if secret is None else "empty", remedy)]
+            detail = "missing" if secret is None else "empty"
+            return [failed(self._connection.name, name, detail, missing(name, where.vault_url).hint)]
         if name == self._connection.jwt_key_name:
             return [self._key_check(secret)]
         if secret.expires_on is not None and secret.expires_on < self._clock.now() + _SOON:
@@ -103,14 +114,25 @@ class Examination:
         return [passed(self._connection.name, place.name, "readable and writable"), *judge(secret)]
 
     def _absent_check(self, place: PublishTarget) -> Check:
-        name = place.name
         try:
-            if self._open_vault(place.vault_url).is_deleted(name, self._deadline):
-                remedy = "Nothing to do: the next publishing recovers it. Was the action deleted on purpose? Then"
-                return warned(self._connection.name, name, "soft-deleted", f"{remedy} take it out of publish_to.")
+            if self._open_vault(place.vault_url).is_deleted(place.name, self._deadline):
+                return self._deleted_check(place)
         except VaultError:
-            return passed(self._connection.name, name, "not there; whether it is soft-deleted may not be asked")
-        return passed(self._connection.name, name, "not there yet; it is made when it is first needed")
+            return passed(self._connection.name, place.name, "not there; whether it is soft-deleted may not be asked")
+        return passed(self._connection.name, place.name, "not there yet; it is made when it is first needed")
+
+    def _deleted_check(self, place: PublishTarget) -> Check:
+        connection = self._connection
+        if place in connection.publish_to:
+            remedy = (
+                "Deleted in Simple Chat with its action, most likely. The next tick recovers it. At once: python -m "
+                f"refresher refresh {connection.name}. Was it on purpose? Then take it out of publish_to."
+            )
+            return failed(connection.name, place.name, "soft-deleted: its readers find no token", remedy)
+        if place.name == connection.refresh_token_name:
+            remedy = f"az keyvault secret recover --vault-name {vault_name(place.vault_url)} --name {place.name}"
+            return failed(connection.name, place.name, "soft-deleted", f"Recover it: {remedy}")
+        return warned(connection.name, place.name, "soft-deleted", "The next tick recovers it.")
 
     def _judge_refresh_token(self, secret: StoredSecret | None) -> list[Check]:
         connection, now = self._connection, self._clock.now()
@@ -132,7 +154,7 @@ class Examination:
         connection, now = self._connection, self._clock.now()
         token = parse_access_token(secret) if secret is not None else None
         if token is None or not token.lives_at(now) or token.life is None:
-            remedy = f"python -m refresher refresh {connection.name} --force"
+            remedy = f"See 'last refresh', then: python -m refresher refresh {connection.name} --force"
             return [warned(connection.name, "access token's life", "there is no living access token", remedy)]
         timing = Timing.of(self._settings.refresh_interval, self._settings.tick, len(self._settings.connections))
         begins, ends = token.life
@@ -143,19 +165,24 @@ class Examination:
             *([] if warnings else [passed(connection.name, "access token's life", detail)]),
         ]
 
-    def _simple_chat_check(self) -> list[Check]:
-        targets = self._connection.publish_to
-        readable = [target.name for target in targets if _SIMPLE_CHAT_NAME.fullmatch(target.name)]
-        if readable:
-            return [passed(self._connection.name, "Simple Chat", f"it can read {', '.join(readable)}")]
-        detail = "no target has a name that Simple Chat resolves (docs/simple-chat.md)"
+    def _simple_chat_check(self) -> Check:
+        names = [target.name for target in self._connection.publish_to]
+        strange = [name for name in names if not _SIMPLE_CHAT_NAME.fullmatch(name)]
+        if names and not strange:
+            return passed(self._connection.name, "Simple Chat", f"it can read {', '.join(names)}")
+        detail = f"it cannot read {', '.join(strange)} by that name" if strange else "nothing is published for it"
         remedy = (
-            f"Publish to a name like {self._connection.name}--action--global--oauth-token, if Simple Chat reads it."
+            f"If Simple Chat shall read it, choose a name like {self._connection.name}--action--global--oauth-token "
+            "(docs/simple-chat.md)."
         )
-        return [warned(self._connection.name, "Simple Chat", detail, remedy)]
+        return warned(self._connection.name, "Simple Chat", detail, remedy)
 
     def _read(self, place: PublishTarget) -> StoredSecret | Check | None:
         try:
-            return self._open_vault(place.vault_url).read(place.name, self._deadline)
+            secret = self._open_vault(place.vault_url).read(place.name, self._deadline)
         except VaultError as error:
+            self._unreadable.add(place.name)
             return failed(self._connection.name, place.name, error.message, error.hint)
+        if secret is not None and place.vault_url == self._settings.vault_url:
+            self._readable[place.name] = secret
+        return secret

@@ -20,6 +20,7 @@ from refresher.settings import Connection, PublishTarget
 from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 from refresher.vault import Vault
+from refresher.vault_errors import missing
 
 _OTHERS_TAKE = timedelta(seconds=5)
 _SHARE_OF_OTHERS = 0.25
@@ -165,9 +166,7 @@ def _is_fallback_ready(connection: Connection, needed: Sequence[Found], record: 
 def required_secret(secret: StoredSecret | None, name: str, vault_url: str) -> Secret:
     """Its value without surrounding white space. Raises VaultError where it is missing or empty."""
     if secret is None:
-        message = f"secret {name} is not in {vault_url}"
-        hint = f"Store it: az keyvault secret set --vault-name VAULT --name {name} --file FILE"
-        raise VaultError(message, cause=Cause.SECRET_MISSING, hint=hint)
+        raise missing(name, vault_url)
     value = secret.value.stripped()
     if not value:
         message = f"secret {name} in {vault_url} is empty"

@@ -9,7 +9,16 @@ from refresher.diagnosis import diagnose
 from refresher.errors import Cause
 from refresher.outcome import Outcome
 from refresher.outlook import Warning_, foresee
-from refresher.policy import NotDue, Timing, Urgency, decide_refresh, evaluate_urgency, refresh_time, renewal_time
+from refresher.policy import (
+    NotDue,
+    TargetState,
+    Timing,
+    Urgency,
+    decide_refresh,
+    evaluate_urgency,
+    refresh_time,
+    renewal_time,
+)
 from refresher.record import StoredAccessToken, StoredRefreshToken
 from refresher.settings import Connection
 from refresher.state import ConsumerSide
@@ -31,11 +40,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetStatus:
-    """Whether a publish target holds the current token; None where it cannot be read."""
+    """Whether a publish target holds the current token, and whether any that lives; None where it cannot be read."""
 
     name: str
     vault_url: str
     current: bool | None
+    working: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +55,7 @@ class ConnectionStatus:
     connection: str
     state: State
     working: bool | None
+    """Whether whoever reads the vault gets a token that lives, from the connection's own secret and every target."""
     message: str
     next_step: str | None = None
     cause: str | None = None
@@ -61,6 +72,11 @@ class ConnectionStatus:
     targets: tuple[TargetStatus, ...] = ()
     warnings: tuple[Warning_, ...] = ()
 
+    @property
+    def refresh_token_refused(self) -> bool:
+        """Whether the refresh token's dates mean nothing, since ServiceNow does not take it."""
+        return self.cause in {Cause.REFRESH_TOKEN_REFUSED, Cause.ROTATED_TOKEN_LOST}
+
 
 def evaluate(
     connection: Connection,
@@ -74,36 +90,32 @@ def evaluate(
     """Evaluate one connection."""
     token = side.access_token
     life = token.life if token is not None else None
-    working = token is not None and token.lives_at(now)
     state = _state(connection, side, refresh_token, timing, now)
     cause = _cause(state, connection, side, refresh_token)
-    refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token else None
+    # What the dates of a refresh token promise is no news while a person has to replace it.
+    describes = refresh_token is not None and state is not State.AUTHORIZATION_REQUIRED
+    refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token and describes else None
+    targets = tuple(_target_status(target, token, now) for target in side.targets)
+    lacking = any(target.current is False for target in targets)
     return ConnectionStatus(
         connection=connection.name,
         state=state,
-        working=working,
-        message=_MESSAGES[state],
-        next_step=_next_step(state, cause, connection.name),
+        working=token is not None and token.lives_at(now) and all(target.working is not False for target in targets),
+        message=_message(state, lacking=lacking),
+        next_step=_next_step(state, cause, connection.name, lacking=lacking),
         cause=cause.value if cause else None,
         lives=_lives(token),
         issued_at=token.issued_at if token else None,
         expires_at=token.expires_at if token else None,
         refresh_at=refresh_time(connection.name, *life, timing) if life else None,
         refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
-        refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready),
+        refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
+        if describes
+        else None,
         last_attempt_at=_last_attempt_at(side),
         last_outcome=_last_outcome(side),
         consecutive_failures=side.record.consecutive_failures,
-        targets=tuple(
-            TargetStatus(
-                name=target.target.name,
-                vault_url=target.target.vault_url,
-                current=(target.holds is not None and token is not None and target.holds.value == token.value)
-                if target.known
-                else None,
-            )
-            for target in side.targets
-        ),
+        targets=targets,
         warnings=foresee(
             connection,
             life[1] - life[0] if life and _unconfirmed(side) else None,
@@ -115,6 +127,15 @@ def evaluate(
     )
 
 
+def _target_status(state: TargetState, token: StoredAccessToken | None, now: datetime) -> TargetStatus:
+    current, working = None, None
+    if state.known:
+        held = state.holds
+        current = held is not None and token is not None and held.value == token.value
+        working = held is not None and (held.lives_at(now) or (current and token is not None and token.lives_at(now)))
+    return TargetStatus(name=state.target.name, vault_url=state.target.vault_url, current=current, working=working)
+
+
 _MESSAGES = {
     State.FRESH: "the token works and is fresh",
     State.DUE: "the token works; the next tick refreshes it",
@@ -124,6 +145,12 @@ _MESSAGES = {
     State.AUTHORIZATION_REQUIRED: "a person must authorize again",
     State.UNKNOWN: "the vault cannot be read",
 }
+
+
+def _message(state: State, *, lacking: bool) -> str:
+    if state is State.DUE and lacking:
+        return "the token works, but not every target holds it; the next tick publishes it again"
+    return _MESSAGES[state]
 
 
 def _state(
@@ -160,12 +187,12 @@ def _cause(
     return None
 
 
-def _next_step(state: State, cause: Cause | None, name: str) -> str | None:
+def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool) -> str | None:
     if cause is not None:
         return diagnose(cause, name).next_step
     if state in {State.EXPIRED, State.EXPIRING}:
         return f"python -m refresher refresh {name} --force"
-    return None
+    return f"At once: python -m refresher refresh {name}" if lacking else None
 
 
 def _refresh_token_then(

@@ -24,6 +24,7 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
+    ResourceModifiedError,
     ResourceNotFoundError,
 )
 
@@ -48,6 +49,8 @@ _RETRY_AFTER = 10.0
 _HOLDER = re.compile(r"[A-Za-z0-9 ._-]{1,80}")
 _REFUSED = frozenset({401, 403})
 _NOT_FOUND = 404
+_NO_ETAG = '"0x0"'
+"""The entity tag of no blob."""
 
 
 class Lease(Protocol):
@@ -57,7 +60,7 @@ class Lease(Protocol):
         """Hold the lease while the context lasts. Raises LeaseHeldError or LeaseUnavailableError on entry."""
 
     def is_held(self, connection: str) -> bool:
-        """Whether a run holds it now; nothing is taken. Raises LeaseUnavailableError."""
+        """Whether a run holds it now; nothing is taken. Raises LeaseUnavailableError, also where it never could be."""
 
 
 class FileLease:
@@ -161,13 +164,32 @@ class BlobLease:
             blob.set_blob_metadata(self._holder(), lease=lease, **_LIMITS)
 
     def is_held(self, connection: str) -> bool:
-        """Whether the blob is leased; the container is asked where there is no blob yet."""
+        """Whether the blob is leased; where it is not, whether it could be: without an effect."""
         container = self._open()
-        properties = self._read_properties(container.get_blob_client(connection))
+        blob = container.get_blob_client(connection)
+        properties = self._read_properties(blob)
         if properties is None:
             self._read_container(container)
-            return False
-        return properties.lease.state in {"leased", "breaking"}
+        elif properties.lease.state in {"leased", "breaking"}:
+            return True
+        self._try_to_write(blob)
+        return False
+
+    def _try_to_write(self, blob: "BlobClient") -> None:
+        """Write on a condition that nothing meets: refused for the condition where writing is permitted."""
+        from azure.core import MatchConditions  # noqa: PLC0415
+
+        failure: Exception | None = None
+        try:
+            blob.upload_blob(
+                b"", overwrite=True, etag=_NO_ETAG, match_condition=MatchConditions.IfNotModified, **_LIMITS
+            )
+        except ResourceModifiedError:
+            return
+        except (AzureError, ValueError) as error:
+            failure = self._unavailable(error)
+        if failure is not None:
+            raise failure
 
     def _read_container(self, container: "ContainerClient") -> None:
         try:

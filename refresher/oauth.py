@@ -323,18 +323,13 @@ def _access_denied(answer: _Answer) -> TokenEndpointError:
     return answer.failure(
         f"ServiceNow refused the token request with its generic {answer.status}, which does not say why",
         Cause.ACCESS_DENIED,
-        hint='The cause stands in the instance\'s system log: search for "Exception on token flow".',
         # Passing faults look the same as a dead credential, and heal on the next request.
         transient=True,
     )
 
 
 def _hibernating(answer: _Answer) -> TokenEndpointError:
-    return answer.failure(
-        "the ServiceNow instance is hibernating",
-        Cause.INSTANCE_HIBERNATING,
-        hint="Wake it by signing in at developer.servicenow.com.",
-    )
+    return answer.failure("the ServiceNow instance is hibernating", Cause.INSTANCE_HIBERNATING)
 
 
 def _token(value: object) -> Secret | None:

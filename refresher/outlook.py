@@ -48,6 +48,14 @@ STANDING = frozenset(
     }
 )
 """True of a set-up for days on end; logged once a day. The others are events of one run."""
+ENDING = frozenset(
+    {
+        WarningCode.REFRESH_TOKEN_ENDING,
+        WarningCode.REFRESH_TOKEN_ENDING_SOON,
+        WarningCode.STOPS_WITHOUT_A_PERSON,
+    }
+)
+"""Those that tell when the refresh token ends, and what then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """Reports and statuses as values for JSON (instants in ISO 8601 UTC, spans in seconds) and for people."""
 
+import re
 from datetime import datetime, timedelta
 
 from refresher.checks import Check
-from refresher.health import ConnectionStatus
+from refresher.health import ConnectionStatus, TargetStatus
 from refresher.history import History
 from refresher.outcome import RunReport
 from refresher.outlook import Warning_
@@ -49,7 +50,6 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "message": status.message,
             "next_step": status.next_step,
             "cause": status.cause,
-            "lives": [[_instant(begins), _instant(ends)] for begins, ends in status.lives],
             "issued_at": _instant(status.issued_at),
             "expires_at": _instant(status.expires_at),
             "refresh_at": _instant(status.refresh_at),
@@ -59,9 +59,18 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "last_outcome": status.last_outcome,
             "consecutive_failures": status.consecutive_failures,
             "targets": [
-                _without_none({"name": t.name, "vault_url": t.vault_url, "current": t.current}) for t in status.targets
+                _without_none(
+                    {
+                        "name": target.name,
+                        "vault_url": target.vault_url,
+                        "current": target.current,
+                        "working": target.working,
+                    }
+                )
+                for target in status.targets
             ],
             "warnings": [_warning_body(warning) for warning in status.warnings],
+            "lives": [[_instant(begins), _instant(ends)] for begins, ends in status.lives],
         }
     )
 
@@ -102,6 +111,15 @@ def check_body(check: Check) -> dict[str, object]:
     )
 
 
+def holds(target: TargetStatus) -> str:
+    """What a target holds, as the end of a sentence."""
+    if target.current is None:
+        return "cannot be read"
+    if target.current:
+        return "holds the current token" if target.working else "holds the same token, which has ended"
+    return "holds an older token, which still works" if target.working else "holds no token that works"
+
+
 def span_text(span: timedelta) -> str:
     """A stretch of time in the unit that a person would choose."""
     seconds = span.total_seconds()
@@ -111,6 +129,18 @@ def span_text(span: timedelta) -> str:
     if minutes < 3 * 60:
         return f"{minutes} min"
     return f"{minutes / 60:.0f} h" if minutes < 3 * 24 * 60 else f"{minutes / 60 / 24:.0f} d"
+
+
+_COMMAND = re.compile(r"(?:python -m refresher|\baz) .+?(?=[.;,]\s|\.?$)")
+
+
+def commands_in(text: str) -> list[tuple[str, bool]]:
+    """The text in pieces, in order: words, and commands (True) that a person can run."""
+    pieces, at = [], 0
+    for found in _COMMAND.finditer(text):
+        pieces += [(text[at : found.start()], False), (found[0], True)]
+        at = found.end()
+    return [piece for piece in (*pieces, (text[at:], False)) if piece[0]]
 
 
 def _warning_body(warning: Warning_) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
@@ -16,6 +17,13 @@ _SERVER_ERRORS = 500
 _REQUEST_TIMEOUT = 408
 _RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered"})
 _RECOVERY_TAKES = 1.0
+_NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
+_ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
+_READ_ONLY = ("-client-id", "-client-secret", "-username", "-password", "-jwt-key")
+"""Secrets that the product only reads; any other it writes, too."""
+IDENTITY = "IDENTITY"
+WHO_IDENTITY_IS = f". {IDENTITY}, and whatever else is missing: python -m refresher doctor"
+"""A hint names the identity that asked by this word, since a vault's answer does not; `doctor` fills it in."""
 
 
 class BeingRecoveredError(VaultError):
@@ -25,7 +33,7 @@ class BeingRecoveredError(VaultError):
         super().__init__(
             f"the name is soft-deleted ({what})",
             cause=Cause.VAULT_UNAVAILABLE,
-            hint="Recover the secret (az keyvault secret recover) or purge it.",
+            hint='Recover the secret: az keyvault secret recover --vault-name "$VAULT" --name SECRET',
             transient=True,
             retry_after=_RECOVERY_TAKES,
             sent=False,
@@ -55,15 +63,11 @@ def translate(operation: str, name: str, url: str, error: HttpResponseError, now
         return VaultError(
             f"the newest version of secret {name} in {url} is disabled",
             cause=Cause.SECRET_DISABLED,
-            hint=f"Enable it (az keyvault secret set-attributes --name {name} --enabled true) or store a new one.",
+            hint="Store a new value, or enable this one: az keyvault secret set-attributes "
+            f"--vault-name {vault_name(url)} --name {name} --enabled true",
         )
     if status in {401, _FORBIDDEN}:
-        role = "Key Vault Secrets User" if operation == "get" else "Key Vault Secrets Officer"
-        return VaultError(
-            f"Key Vault refused {what}",
-            cause=Cause.VAULT_FORBIDDEN,
-            hint=f"Give the app's identity the role {role!r} on that secret, and let it through the firewall.",
-        )
+        return _forbidden(what, name, url, code)
     # Without a status the SDK could not read the answer: a page, most likely of something on the way.
     passing = status >= _SERVER_ERRORS or status in {_UNREADABLE, _REQUEST_TIMEOUT, _CONFLICT}
     answer = str(status) if status else "something that is not its own"
@@ -76,12 +80,43 @@ def translate(operation: str, name: str, url: str, error: HttpResponseError, now
     )
 
 
+def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
+    vault = vault_name(url)
+    if code in _NETWORK:
+        message = f"the network rules of {url} keep this address out ({what})"
+        hint = (
+            f"Let the app's network through (docs/azure.md). A laptop: az keyvault network-rule add --name {vault} "
+            "--ip-address ADDRESS"
+        )
+        return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
+    if code in _ACCESS_POLICY:
+        hint = (
+            "This vault goes by access policies, for which roles do not count: az keyvault set-policy "
+            f"--name {vault} --object-id {IDENTITY} --secret-permissions get set recover{WHO_IDENTITY_IS}"
+        )
+        return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+    role = "Key Vault Secrets User" if name.endswith(_READ_ONLY) else "Key Vault Secrets Officer"
+    scope = f'"$(az keyvault show --name {vault} --query id --output tsv)/secrets/{name}"'
+    hint = (
+        "Assign the role, which works after some minutes: az role assignment create "
+        f'--assignee {IDENTITY} --role "{role}" --scope {scope}{WHO_IDENTITY_IS}'
+    )
+    return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+
+
+def vault_name(url: str) -> str:
+    """What the Azure CLI calls a vault: the first label of its host."""
+    return urlsplit(url).netloc.partition(".vault.")[0]
+
+
 def missing(name: str, url: str) -> VaultError:
     """There is no such secret."""
+    secret = f"--vault-name {vault_name(url)} --name {name}"
     return VaultError(
         f"secret {name} is not in {url}",
         cause=Cause.SECRET_MISSING,
-        hint=f"Store it: az keyvault secret set --vault-name VAULT --name {name} --file FILE",
+        hint=f"Was it deleted? Then recover it: az keyvault secret recover {secret}. Otherwise store it: az keyvault "
+        f"secret set {secret} --file FILE --output none",
     )
 
 
@@ -90,7 +125,7 @@ def no_identity() -> VaultError:
     return VaultError(
         "no token for Key Vault could be had from the identity endpoint",
         cause=Cause.IDENTITY_UNAVAILABLE,
-        hint="Check the app's managed identity and AZURE_CLIENT_ID; on a laptop, run az login.",
+        hint="Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: az login",
         transient=True,
         sent=False,
     )

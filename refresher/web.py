@@ -1,6 +1,7 @@
 """Results as HTTP: status code, headers, JSON body. Errors are problem details (RFC 9457)."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,7 +53,7 @@ class BadRequestError(RefresherError):
     """The request for a refresh cannot be understood."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(what, cause=Cause.SETTINGS_INVALID, hint=_REQUEST_HINT)
+        super().__init__(what, cause=Cause.BAD_REQUEST, hint=_REQUEST_HINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,6 @@ class RefreshCall:
 def parse_refresh_call(params: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> RefreshCall:
     """Read query parameters and a JSON body, of which the body counts where both say something.
 
-    The principal is what the platform's authentication put into the header; it drops what a caller puts there.
     Raises BadRequestError.
     """
     given: dict[str, object] = dict(params)
@@ -89,7 +89,7 @@ def parse_refresh_call(params: Mapping[str, str], body: bytes, headers: Mapping[
         trigger=Trigger.HTTP,
         force=force,
         reason=_text(given, "reason"),
-        principal=headers.get("x-ms-client-principal-name", "")[:_LONGEST_TEXT] or None,
+        principal=_principal(headers),
     )
     return RefreshCall(connection=_text(given, "connection"), request=request)
 
@@ -109,6 +109,16 @@ def _text(given: Mapping[str, object], name: str) -> str | None:
         message = f"{name} is not a text of at most {_LONGEST_TEXT} characters"
         raise BadRequestError(message)
     return " ".join(value.split())
+
+
+def _principal(headers: Mapping[str, str]) -> str | None:
+    """Whom the platform's authentication says the caller is.
+
+    Where that is switched on, it drops what a caller puts into the header; where not, anybody can put it there.
+    """
+    if os.environ.get("WEBSITE_AUTH_ENABLED", "").lower() != "true":
+        return None
+    return headers.get("x-ms-client-principal-name", "")[:_LONGEST_TEXT] or None
 
 
 def refresh_reply(reports: Sequence[RunReport], now: datetime) -> Reply:

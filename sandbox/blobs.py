@@ -11,6 +11,7 @@ from sandbox.http import Request, Response
 from sandbox.identity import Identity
 
 RESOURCE = "https://storage.azure.com"
+_ETAG = '"0x1"'
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,6 +58,9 @@ class BlobContainer:
     def _handle_blob(self, request: Request, name: str) -> Response:
         blob, component = self._blobs.get(name), request.params.get("comp")
         if request.method == "PUT" and component is None:
+            # Every blob here has the same entity tag.
+            if request.headers.get("if-match", _ETAG) != _ETAG:
+                return self._error(412, "ConditionNotMet")
             return self._create(name, blob)
         if blob is None:
             return self._error(404, "BlobNotFound")
@@ -118,7 +122,7 @@ class BlobContainer:
 
     def _answer(self, status: int, headers: dict[str, str]) -> Response:
         moment = format_datetime(self._clock.now(), usegmt=True)
-        common = {"ETag": '"0x1"', "Last-Modified": moment, "Date": moment, "x-ms-version": "2025-01-05"}
+        common = {"ETag": _ETAG, "Last-Modified": moment, "Date": moment, "x-ms-version": "2025-01-05"}
         return Response(status=status, headers={**common, **headers})
 
     def _error(self, status: int, code: str) -> Response:

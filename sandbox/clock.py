@@ -17,6 +17,11 @@ class SandboxClock:
         self._flowing = flowing
         self._began = time.monotonic()
 
+    def flow(self) -> None:
+        """From now on let real time pass as well."""
+        with self._lock:
+            self._flowing, self._began = True, time.monotonic()
+
     def now(self) -> datetime:
         """Aware UTC."""
         with self._lock:

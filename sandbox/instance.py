@@ -157,7 +157,7 @@ class Instance:
         with self._lock:
             self._transactions += 1
             transaction = f"{self._transactions:032x}"
-        response = self._route(request)
+        response = self._route(request, transaction)
         return Response(
             status=response.status,
             headers={
@@ -178,11 +178,11 @@ class Instance:
             application.open_requests += -1 if ended else 1
             application.most_open_requests = max(application.most_open_requests, application.open_requests)
 
-    def _route(self, request: Request) -> Response:
+    def _route(self, request: Request, transaction: str) -> Response:
         if self.personality.body == HIBERNATING:
             return self._page()
         if request.path == "/oauth_token.do":
-            return self._token_endpoint(request)
+            return self._token_endpoint(request, transaction)
         if request.path == "/oauth_auth.do":
             return self._authorization_endpoint(request)
         if request.path == "/oauth_revoke_token.do":
@@ -198,7 +198,7 @@ class Instance:
             headers["Location"] = f"{self.url}{personality.location}"
         return Response(status=personality.body_status, headers=headers, body=personality.body or b"")
 
-    def _token_endpoint(self, request: Request) -> Response:
+    def _token_endpoint(self, request: Request, transaction: str) -> Response:
         if self.personality.body is not None:
             return self._page()
         self._clock.advance(self.personality.takes)
@@ -209,7 +209,8 @@ class Instance:
             try:
                 return self._issue(request)
             except _RefusedError as refusal:
-                self.system_log.append(f"Exception on token flow - {refusal.reason}")
+                moment = f"{self._clock.now():%Y-%m-%d %H:%M:%S}"
+                self.system_log.append(f"{moment} {transaction} Exception on token flow - {refusal.reason}")
                 code = refusal.code
         if self.personality.precise_errors:
             return json_response(401, {"error": code, "error_description": code})

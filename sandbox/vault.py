@@ -69,6 +69,7 @@ class KeyVault:
         self._secrets: dict[str, list[SecretVersion]] = {}
         self._deleted: dict[str, list[SecretVersion]] = {}
         self._denied: list[tuple[str, re.Pattern[str]]] = []
+        self._granted: set[str] = set()
         self._order = itertools.count()
 
     def listen_at(self, url: str, resource: str) -> None:
@@ -120,6 +121,11 @@ class KeyVault:
         with self._lock:
             return sorted(self._secrets)
 
+    def deleted_names(self) -> list[str]:
+        """The names of all secrets that are soft-deleted."""
+        with self._lock:
+            return sorted(self._deleted)
+
     def delete(self, name: str) -> None:
         """Soft-delete."""
         with self._lock:
@@ -133,6 +139,10 @@ class KeyVault:
     def deny(self, operation: str, name: str = ".*") -> None:
         """Refuse get, set, update, list or recover for the names that match."""
         self._denied.append((operation, re.compile(name)))
+
+    def grant(self, name: str) -> None:
+        """Take every refusal of one secret back, as a role on that secret does."""
+        self._granted.add(name)
 
     def allow_all(self) -> None:
         """Take every refusal back."""
@@ -167,7 +177,7 @@ class KeyVault:
         operation = {"GET": "list" if listing else "get", "PUT": "set", "PATCH": "update", "DELETE": "delete"}.get(
             request.method, "unknown"
         )
-        if any(denied == operation and pattern.fullmatch(name) for denied, pattern in self._denied):
+        if self._is_denied(operation, name):
             return _error(403, "Forbidden", "ForbiddenByRbac")
         version = rest[0] if rest and rest[0] else None
         match request.method:
@@ -253,7 +263,7 @@ class KeyVault:
             return _error(404, "SecretNotFound")
         newest = self._deleted[name][-1]
         if request.method == "POST" and rest == ["recover"]:
-            if any(denied == "recover" and pattern.fullmatch(name) for denied, pattern in self._denied):
+            if self._is_denied("recover", name):
                 return _error(403, "Forbidden", "ForbiddenByRbac")
             self._secrets[name] = self._deleted.pop(name)
             return json_response(200, self._bundle(newest))
@@ -261,6 +271,11 @@ class KeyVault:
             self.purge(name)
             return Response(status=204)
         return json_response(200, {"recoveryId": f"{self.url}/deletedsecrets/{name}", **self._bundle(newest)})
+
+    def _is_denied(self, operation: str, name: str) -> bool:
+        if name in self._granted:
+            return False
+        return any(denied == operation and pattern.fullmatch(name) for denied, pattern in self._denied)
 
     def _find(self, name: str, version: str | None) -> SecretVersion | None:
         versions = self._secrets.get(name, [])

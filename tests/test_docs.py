@@ -1,14 +1,10 @@
 """Documents that commands and alerts send people to: they are there, complete, and their commands are real."""
 
+import argparse
 import ast
-import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +15,6 @@ from refresher.diagnosis import diagnose
 from refresher.errors import Cause
 from refresher.health import State
 from refresher.outcome import Outcome
-from sandbox import Sandbox, SandboxClock
 from tests.infra.bicep import INFRA
 
 ROOT = Path(__file__).parents[1]
@@ -95,59 +90,48 @@ def test_the_schema_of_the_json_names_every_field_and_every_value() -> None:
     assert {name for name in fields | values if f"`{name}`" not in text} == set()
 
 
-def test_the_reference_lists_every_command() -> None:
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    (group,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    return dict(group.choices)
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of a table of the reference, found by the first cell of its head."""
     text = (ROOT / "docs" / "cli.md").read_text("utf-8")
-    usage = build_parser().format_usage() + build_parser().format_help()
-    for command in re.findall(r"^    ([a-z]+)", usage, re.MULTILINE):
-        assert f"| `{command}" in text
+    rows = text.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
 
 
-@pytest.fixture(scope="module")
-def real_time() -> Iterator[Sandbox]:
-    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as running:
-        running.add_connection("servicenow")
-        yield running
+def test_the_reference_lists_every_command_with_its_arguments() -> None:
+    listed = {cells[0].strip("`") for cells in table("command")}
+    expected = set()
+    for name, parser in subcommands().items():
+        arguments = [each for each in parser._actions if not each.option_strings]
+        words = [f"[{each.metavar}]" if each.nargs == "?" else str(each.metavar) for each in arguments]
+        expected.add(" ".join([name, *words]))
+    assert listed == expected
 
 
-def runbook_commands() -> list[str]:
-    """Those of the runbook that ask nobody anything, with a connection's name filled in."""
-    found = {command.replace("NAME", "servicenow") for _, command in commands() if (RUNBOOK / _).exists()}
-    return sorted(
-        command
-        for command in found
-        if not re.search(r"authorize|revoke|--settings|[.:,]$", command) and '"' not in command.replace('"TICKET"', "")
-    )
+def test_the_reference_lists_every_option_with_the_commands_that_have_it() -> None:
+    names = set(subcommands())
+    listed = {}
+    for option, of, _ in table("option"):
+        listed[option.strip("`")] = names if of == "all" else set(re.findall(r"`([a-z]+)`", of))
+    expected: dict[str, set[str]] = {}
+    for name, parser in subcommands().items():
+        for action in parser._actions:
+            if action.option_strings and action.dest != "help":
+                value = f" {action.metavar or action.dest.upper()}" if action.nargs != 0 else ""
+                expected.setdefault(f"{action.option_strings[0]}{value}", set()).add(name)
+    assert listed == expected
 
 
-@pytest.mark.parametrize("command", runbook_commands())
-def test_the_runbooks_commands_run(real_time: Sandbox, command: str) -> None:
-    """The tick before it makes sure that there is something to look at."""
-    environment = {**os.environ, **real_time.environ()}
-    for words in (["tick"], shlex.split(command)[3:]):
-        finished = subprocess.run(
-            [sys.executable, "-m", "refresher", *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stderr
-
-
-def test_revoking_ends_the_tokens_and_status_tells_the_truth(real_time: Sandbox) -> None:
-    environment = {**os.environ, **real_time.environ()}
-    outcomes = {}
-    for command in ("tick", "revoke servicenow --yes", "status --json"):
-        finished = subprocess.run(
-            [sys.executable, "-m", "refresher", *command.split()],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        outcomes[command] = finished
-    assert outcomes["revoke servicenow --yes"].returncode == 0
-    (connection,) = json.loads(outcomes["status --json"].stdout)["connections"]
-    assert connection["working"] is False
+def test_the_defaults_of_the_reference_are_those_of_the_parser() -> None:
+    defaults = {
+        action.option_strings[0]: f"{action.default:g}"
+        for parser in subcommands().values()
+        for action in parser._actions
+        if action.option_strings and isinstance(action.default, int | float) and not isinstance(action.default, bool)
+    }
+    told = {cells[0].split()[0].strip("`"): re.findall(r"\((\d+)\)", cells[2]) for cells in table("option")}
+    assert {option: found[0] for option, found in told.items() if found} == defaults

@@ -63,6 +63,22 @@ def deleted_target(sandbox: Sandbox) -> None:
     sandbox.vault.delete(TARGET)
 
 
+def deleted_refresh_token(sandbox: Sandbox) -> None:
+    sandbox.vault.delete("servicenow-refresh-token")
+
+
+def deleted_access_token(sandbox: Sandbox) -> None:
+    sandbox.vault.delete("servicenow-oauth-token")
+
+
+def answering_with_a_page(sandbox: Sandbox) -> None:
+    sandbox.instance.personality = PERSONALITIES["login_page"]
+
+
+def read_only_lease(sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(service="leases", method="PUT", times=None, action=Respond(403, {}, b"")))
+
+
 def hibernating(sandbox: Sandbox) -> None:
     sandbox.instance.personality = PERSONALITIES["hibernating"]
 
@@ -84,13 +100,17 @@ def no_lease(sandbox: Sandbox) -> None:
     [
         (no_client_secret, "servicenow-client-secret", Verdict.FAIL, "az keyvault secret set"),
         (unreadable_client_id, "servicenow-client-id", Verdict.FAIL, "Key Vault Secrets User"),
-        (disabled_password, "servicenow-password", Verdict.FAIL, "Enable it"),
+        (disabled_password, "servicenow-password", Verdict.FAIL, "--name servicenow-password --enabled true"),
         (unwritable_target, TARGET, Verdict.FAIL, "Key Vault Secrets Officer"),
-        (deleted_target, TARGET, Verdict.WARN, "the next publishing recovers it"),
+        (deleted_target, TARGET, Verdict.FAIL, "At once: python -m refresher refresh servicenow"),
+        (deleted_refresh_token, "servicenow-refresh-token", Verdict.FAIL, "az keyvault secret recover"),
+        (deleted_access_token, "servicenow-oauth-token", Verdict.WARN, "The next tick recovers it"),
         (hibernating, "token endpoint", Verdict.FAIL, "Wake the instance"),
-        (unreachable, "instance", Verdict.FAIL, "Open the instance in a browser"),
-        (throttled, "token endpoint", Verdict.WARN, "Wait for the next tick"),
+        (unreachable, "instance", Verdict.FAIL, "SERVICENOW_INSTANCE_URL"),
+        (throttled, "token endpoint", Verdict.WARN, "raise the limit"),
+        (answering_with_a_page, "token endpoint", Verdict.FAIL, "single sign-on"),
         (no_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
+        (read_only_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
     ],
 )
 def test_what_is_broken_is_found(

@@ -96,17 +96,36 @@ def test_the_body_says_the_same_as_the_query_and_counts_where_both_speak(
     functions.fire_timer()
     everything_logged.lines.clear()
     body = json.dumps({"connection": "servicenow", "force": True, "reason": "ticket\n4711"}).encode()
-    headers = {"x-ms-client-principal-name": "anna@example.com"}
     answer = functions.http(
-        "refresh_now", "POST", "/api/refresh", {"connection": "unknown", "force": "false"}, headers=headers, body=body
+        "refresh_now", "POST", "/api/refresh", {"connection": "unknown", "force": "false"}, body=body
     )
     assert answer.status_code == 200
     assert json.loads(answer.get_body())["connections"][0]["outcome"] == "refreshed"
     (event,) = (json.loads(line.split(" ", 2)[2]) for line in everything_logged.lines if "refresh_outcome" in line)
-    assert (event["operator_reason"], event["principal"]) == ("ticket 4711", "anna@example.com")
+    assert event["operator_reason"] == "ticket 4711"
     stored = sandbox.vault.get("servicenow-oauth-token")
     assert stored is not None
     assert (stored.tags["reason"], stored.tags["trigger"]) == ("ticket 4711", "http")
+
+
+@pytest.mark.parametrize(
+    ("platform", "principal"), [({"WEBSITE_AUTH_ENABLED": "True"}, "anna@example.com"), ({}, None)]
+)
+def test_the_caller_is_named_where_the_platform_has_authenticated_them(
+    sandbox: Sandbox,
+    functions: Functions,
+    everything_logged: CapturedLog,
+    platform: dict[str, str],
+    principal: str | None,
+) -> None:
+    """Without the platform's authentication, anybody can send the header."""
+    sandbox.add_connection("servicenow")
+    with environment(platform):
+        functions.http(
+            "refresh_now", "POST", "/api/refresh", headers={"x-ms-client-principal-name": "anna@example.com"}
+        )
+    (event,) = (json.loads(line.split(" ", 2)[2]) for line in everything_logged.lines if "refresh_outcome" in line)
+    assert event.get("principal") == principal
 
 
 @pytest.mark.parametrize(
@@ -130,6 +149,7 @@ def test_a_request_that_cannot_be_understood_is_one_clear_error_and_changes_noth
     answer = functions.http("refresh_now", "POST", "/api/refresh", params, body=body)
     assert answer.status_code == 400
     problem = json.loads(answer.get_body())
+    assert problem["cause"] == "bad_request"
     assert "connection=NAME" in problem["hint"]
     assert sandbox.vault.get("servicenow-oauth-token") is None
     assert len(sandbox.log) == 0

@@ -83,6 +83,12 @@ class TestState:
                 stored_access_token(),
                 {"targets": (target(None),)},
                 State.DUE,
+                "the token works, but not every target holds it; the next tick publishes it again",
+            ),
+            (
+                stored_access_token(expires_at=NOON + 9 * MINUTE),
+                {},
+                State.DUE,
                 "the token works; the next tick refreshes it",
             ),
             (
@@ -157,8 +163,13 @@ def test_everything_that_is_known_is_told() -> None:
     assert found.refresh_token_expires_at == NOON + timedelta(days=100)
     assert (found.last_attempt_at, found.last_outcome, found.consecutive_failures) == (NOON + SECOND, "kept", 4)
     assert found.targets == tuple(
-        TargetStatus(name=name, vault_url=VAULT, current=current)
-        for name, current in (("good", True), ("old", False), ("gone", False), ("locked", None))
+        TargetStatus(name=name, vault_url=VAULT, current=current, working=working)
+        for name, current, working in (
+            ("good", True, True),
+            ("old", False, True),
+            ("gone", False, False),
+            ("locked", None, None),
+        )
     )
     assert [warning.code for warning in found.warnings] == [WarningCode.STOPS_WITHOUT_A_PERSON]
 
@@ -173,7 +184,7 @@ def test_what_is_not_known_is_not_told() -> None:
         working=False,
         message="there is no working token",
         next_step="python -m refresher refresh servicenow --force",
-        targets=(TargetStatus(name="copy", vault_url=VAULT, current=False),),
+        targets=(TargetStatus(name="copy", vault_url=VAULT, current=False, working=True),),
     )
 
 

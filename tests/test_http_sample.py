@@ -1,17 +1,16 @@
 """test.http, sent to what `make serve` serves: the calls do what their titles say, and send the key in a header."""
 
 import re
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
 from sandbox import Sandbox
+from sandbox.gateway import Gateway
+from sandbox.hands import FUNCTION_KEY, Hands
 from sandbox.host import environment, load_functions
-from sandbox.serve import FUNCTION_KEY, handler_for
 
 SAMPLE = (Path(__file__).parents[1] / "test.http").read_text("utf-8")
 VARIABLES = dict(re.findall(r"^@(\w+) = (.+)$", SAMPLE, re.MULTILINE))
@@ -31,13 +30,9 @@ def calls() -> Iterator[tuple[str, str, str, dict[str, str], str]]:
 
 @pytest.fixture
 def origin(sandbox: Sandbox) -> Iterator[str]:
-    sandbox.add_connection()
-    with environment(sandbox.environ()):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(load_functions(sandbox.clock)))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        server.server_close()
+    hands = Hands(sandbox, sandbox.add_connection(), {})
+    with environment(sandbox.environ()), Gateway(load_functions(sandbox.clock), hands, 0) as gateway:
+        yield gateway.url
 
 
 def test_the_calls_of_the_sample_do_what_their_titles_say(origin: str) -> None:

@@ -197,7 +197,9 @@ class Recorder(RequestsTransport):  # type: ignore[misc]
     def send(self, request: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the SDK declares it
         action = request.headers.get("x-ms-lease-action")
         what = action or (
-            "metadata" if "comp=metadata" in request.url else {"HEAD": "look", "PUT": "create"}[request.method]
+            "metadata"
+            if "comp=metadata" in request.url
+            else {"GET": "look", "HEAD": "look", "PUT": "create"}[request.method]
         )
         self.asked.append(what)
         self.limits.add((kwargs["connection_timeout"], kwargs["read_timeout"]))
@@ -354,6 +356,22 @@ class TestBlobLease:
         transport.refuse = {"acquire": 503}
         error = unavailable(lease)
         assert error.message == f"the lease container {container} answered 503"
+
+    def test_asking_whether_it_is_held_tries_whether_it_could_be_and_leaves_no_trace(
+        self, lease: BlobLease, service: BlobServiceClient, container: str, transport: Recorder
+    ) -> None:
+        """By a write on a condition that no blob meets."""
+        blob = service.get_blob_client(container.rsplit("/", 1)[1], "servicenow")
+        assert not lease.is_held("servicenow")
+        assert not blob.exists()
+        with lease.acquire("servicenow"):
+            assert lease.is_held("servicenow")
+        before = blob.get_blob_properties().etag
+        assert not lease.is_held("servicenow")
+        assert blob.get_blob_properties().etag == before
+        transport.refuse = {"create": 403}
+        with pytest.raises(LeaseUnavailableError, match="refused this identity"):
+            lease.is_held("servicenow")
 
     def test_metadata_that_cannot_be_written_does_not_matter(self, lease: BlobLease, transport: Recorder) -> None:
         transport.refuse = {"metadata": 503}

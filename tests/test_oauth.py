@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
+from refresher.diagnosis import diagnose
 from refresher.errors import Cause, TokenEndpointError
 from refresher.oauth import (
     LARGEST_BODY,
@@ -225,7 +226,7 @@ class TestFailure:
         assert error.cause is Cause.ACCESS_DENIED
         assert error.ambiguous
         assert error.transient
-        assert "Exception on token flow" in error.hint
+        assert "Exception on token flow" in diagnose(error.cause, "servicenow").next_step
 
     @pytest.mark.parametrize("status", [400, 403, 404, 405, 415])
     def test_another_refusal_names_its_status(self, status: int) -> None:

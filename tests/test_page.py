@@ -54,7 +54,7 @@ def a_status(connection: str = "servicenow", **changes: object) -> ConnectionSta
         issued_at=START,
         expires_at=START + timedelta(hours=1),
         lives=((START, START + timedelta(hours=1)),),
-        targets=(TargetStatus(name="a--action--global--b", vault_url="https://kv", current=True),),
+        targets=(TargetStatus(name="a--action--global--b", vault_url="https://kv", current=True, working=True),),
     )
     return replace(status, **changes)  # type: ignore[arg-type]
 
@@ -83,7 +83,7 @@ def test_a_gap_of_the_last_day_is_drawn_and_told(sandbox: Sandbox, make_app: Mak
 def test_words_from_anywhere_are_escaped() -> None:
     hostile = "<script>alert('x')</script>\"&"
     warning = Warning_(code=WarningCode.UNCHANGED, message=hostile, hint=hostile)
-    target = TargetStatus(name=hostile, vault_url=hostile, current=None)
+    target = TargetStatus(name=hostile, vault_url=hostile, current=None, working=None)
     page = status_page(
         [a_status(hostile, message=hostile, next_step=hostile, cause=hostile, warnings=(warning,), targets=(target,))],
         START,
