@@ -69,7 +69,7 @@ def evaluate(
     timing: Timing,
     now: datetime,
     *,
-    fallback_ready: bool = True,
+    fallback_ready: bool,
 ) -> ConnectionStatus:
     """Evaluate one connection."""
     token = side.access_token
@@ -155,7 +155,7 @@ def _cause(
 ) -> Cause | None:
     if side.record.last_cause in set(Cause) and (side.record.consecutive_failures or state is not State.FRESH):
         return Cause(side.record.last_cause)
-    if state is State.AUTHORIZATION_REQUIRED and _cannot_start(connection, refresh_token):
+    if _cannot_start(connection, refresh_token):
         return Cause.REFRESH_TOKEN_MISSING
     return None
 

@@ -122,6 +122,7 @@ class TestCauseAndNextStep:
             (stored_access_token(), {"record": FAILED_ONCE}, Cause.ACCESS_DENIED, None),
             (stored_access_token(), {"record": CALLED}, Cause.REFRESH_TOKEN_REFUSED, None),
             (stored_access_token(), {"held": None}, Cause.REFRESH_TOKEN_MISSING, None),
+            (stored_access_token(), {"record": replace(CALLED, last_cause="a word")}, None, None),
             (stored_access_token(), {"record": replace(FAILED_ONCE, consecutive_failures=0)}, None, None),
             (None, {"record": replace(FAILED_ONCE, consecutive_failures=0)}, Cause.ACCESS_DENIED, None),
             (stored_access_token(), {"record": replace(FAILED_ONCE, last_cause="a word")}, None, None),
