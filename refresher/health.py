@@ -106,7 +106,7 @@ def evaluate(
         ),
         warnings=foresee(
             connection,
-            life[1] - life[0] if life and _unconfirmed(side) else None,
+            life[1] - life[0] if life and _lives_as_issued(side) else None,
             refresh_life,
             timing,
             now,
@@ -188,8 +188,9 @@ def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:
     return (*recall(token.recent, token.issued_at), (token.issued_at, token.expires_at))
 
 
-def _unconfirmed(side: ConsumerSide) -> bool:
-    return side.access_token is not None and side.access_token.confirmed_at is None
+def _lives_as_issued(side: ConsumerSide) -> bool:
+    token = side.access_token
+    return token is not None and token.confirmed_at is None and not token.revoked
 
 
 def _last_attempt_at(side: ConsumerSide) -> datetime | None:
