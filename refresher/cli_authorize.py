@@ -131,7 +131,7 @@ def _with_password(connection: Connection, *, store: bool) -> Authorization:
     username, password = _read_password(connection)
     given = PasswordCredentials(username=username, password=password)
     if store and Grant.PASSWORD not in {connection.grant, connection.fallback_grant}:
-        _say(f"The password is stored, but connection {connection.name} has no fallback_grant password to use it.")
+        _say(f"--store keeps the password, but connection {connection.name} has no fallback_grant password to use it.")
 
     def build(client: ClientCredentials) -> "TokenRequest":
         return build_token_request(connection, Grant.PASSWORD, client, password=given)

@@ -85,7 +85,7 @@ def evaluate(
     timing: Timing,
     now: datetime,
     *,
-    fallback_ready: bool = True,
+    fallback_ready: bool,
 ) -> ConnectionStatus:
     """Evaluate one connection."""
     token = side.access_token
@@ -118,7 +118,7 @@ def evaluate(
         targets=targets,
         warnings=foresee(
             connection,
-            life[1] - life[0] if life and _unconfirmed(side) else None,
+            life[1] - life[0] if life and _lives_as_issued(side) else None,
             refresh_life,
             timing,
             now,
@@ -182,7 +182,7 @@ def _cause(
 ) -> Cause | None:
     if side.record.last_cause in set(Cause) and (side.record.consecutive_failures or state is not State.FRESH):
         return Cause(side.record.last_cause)
-    if state is State.AUTHORIZATION_REQUIRED and _cannot_start(connection, refresh_token):
+    if _cannot_start(connection, refresh_token):
         return Cause.REFRESH_TOKEN_MISSING
     return None
 
@@ -215,8 +215,9 @@ def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:
     return (*recall(token.recent, token.issued_at), (token.issued_at, token.expires_at))
 
 
-def _unconfirmed(side: ConsumerSide) -> bool:
-    return side.access_token is not None and side.access_token.confirmed_at is None
+def _lives_as_issued(side: ConsumerSide) -> bool:
+    token = side.access_token
+    return token is not None and token.confirmed_at is None and not token.revoked
 
 
 def _last_attempt_at(side: ConsumerSide) -> datetime | None:

@@ -51,6 +51,8 @@ class StoredAccessToken:
     run_id: str | None = None
     recent: str | None = None
     """What its tag tells of the tokens before it (`coverage.recall`)."""
+    revoked: bool = False
+    """Whether an operator ended its life: how long it was then says nothing of the instance."""
 
     @property
     def life(self) -> tuple[datetime, datetime] | None:
@@ -173,6 +175,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         trigger=secret.tags.get("trigger"),
         run_id=secret.tags.get("run-id"),
         recent=secret.tags.get("recent") if consistent else None,
+        revoked=REVOKED_AT in secret.tags,
     )
 
 

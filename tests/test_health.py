@@ -128,6 +128,7 @@ class TestCauseAndNextStep:
             (stored_access_token(), {"record": FAILED_ONCE}, Cause.ACCESS_DENIED, None),
             (stored_access_token(), {"record": CALLED}, Cause.REFRESH_TOKEN_REFUSED, None),
             (stored_access_token(), {"held": None}, Cause.REFRESH_TOKEN_MISSING, None),
+            (stored_access_token(), {"record": replace(CALLED, last_cause="a word")}, None, None),
             (stored_access_token(), {"record": replace(FAILED_ONCE, consecutive_failures=0)}, None, None),
             (None, {"record": replace(FAILED_ONCE, consecutive_failures=0)}, Cause.ACCESS_DENIED, None),
             (stored_access_token(), {"record": replace(FAILED_ONCE, last_cause="a word")}, None, None),
@@ -236,3 +237,4 @@ def test_the_life_of_a_token_is_judged_once_it_was_really_issued(confirmed_at: d
     token = stored_access_token(confirmed_at=confirmed_at, expires_at=NOON + 9 * MINUTE)
     codes = [each.code for each in status(token, settings={"SERVICENOW_FALLBACK_GRANT": "password"}).warnings]
     assert codes == ([] if confirmed_at else [WarningCode.ACCESS_TOKEN_SHORT])
+    assert status(replace(token, revoked=True), settings={"SERVICENOW_FALLBACK_GRANT": "password"}).warnings == ()

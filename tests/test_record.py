@@ -106,6 +106,10 @@ class TestAccessToken:
         assert token.issued_at == NOON
         assert token.issued_at.tzinfo is UTC
 
+    def test_one_that_was_revoked_says_so(self) -> None:
+        assert parse_access_token(tagged(revoked_at=format_instant(NOON))).revoked
+        assert not parse_access_token(tagged()).revoked
+
     def test_a_grant_that_nobody_knows_is_none(self) -> None:
         assert parse_access_token(tagged(grant="carrier_pigeon")).grant is None
 
