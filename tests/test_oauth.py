@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from refresher.diagnosis import diagnose
+from refresher.diagnosis import diagnose
 from refresher.errors import Cause, TokenEndpointError
 from refresher.oauth import (
     LARGEST_BODY,
@@ -246,7 +247,7 @@ class TestFailure:
         error = failure(HIBERNATING, status=status, headers={"content-type": "text/html"})
         assert (error.cause, error.transient) == (Cause.INSTANCE_HIBERNATING, False)
         assert error.message == "the ServiceNow instance is hibernating"
-        assert error.hint == "Wake it by signing in at developer.servicenow.com."
+        assert "developer.servicenow.com" in diagnose(error.cause, "servicenow").next_step
 
     @pytest.mark.parametrize("headers", [{"content-type": "Text/HTML"}, {"Content-Type": "application/xhtml+xml"}])
     def test_a_page_is_told_by_its_type_even_where_its_text_is_not(self, headers: dict[str, str]) -> None:
