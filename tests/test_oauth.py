@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from refresher.diagnosis import diagnose
-from refresher.diagnosis import diagnose
 from refresher.errors import Cause, TokenEndpointError
 from refresher.oauth import (
     LARGEST_BODY,
