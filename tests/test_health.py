@@ -147,6 +147,7 @@ class TestCauseAndNextStep:
         found = status(token, **options)
         assert found.cause == cause
         assert found.next_step == (diagnose(cause, "servicenow").next_step if cause else step)
+        assert found.checks == (diagnose(cause, "servicenow").checks if cause else ())
 
 
 def test_everything_that_is_known_is_told() -> None:
