@@ -221,7 +221,7 @@ def _progress(options: argparse.Namespace) -> Callable[[str], None]:
 
 
 def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -> None:
-    from refresher.cli_view import show_step  # noqa: PLC0415 - loads what status and history show
+    from refresher.cli_view import show_step, show_what_to_check  # noqa: PLC0415 - loads what status and history show
     from refresher.render import report_body  # noqa: PLC0415 - serves JSON only
 
     if as_json:
@@ -233,6 +233,8 @@ def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -
         outcome = "" if report.message.startswith(report.outcome) else f"{report.outcome}{cause}: "
         print(f"{report.connection}: {outcome}{report.message}")
         if report.cause:
+            if report.outcome is not Outcome.BUSY:
+                show_what_to_check(diagnose(report.cause, report.connection).checks)
             if report.hint:
                 show_step(report.hint)
             print(f"  runbook: docs/runbook/{report.cause}.md")

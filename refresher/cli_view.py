@@ -55,6 +55,7 @@ def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
             print(f"  when the refresh token ends: {status.refresh_token_then}")
         for warning in status.warnings:
             print(f"  warning: {warning.message}. {warning.hint}")
+        show_what_to_check(status.checks)
         if status.next_step:
             show_step(status.next_step)
         if status.cause:
@@ -153,6 +154,12 @@ def show_checks(checks: Sequence[Check]) -> None:
         if check.remedy:
             print(f"\n{check.verdict}: {f'{check.connection}: ' if check.connection else ''}{check.name}")
             show_step(check.remedy, label="")
+
+
+def show_what_to_check(checks: Iterable[str]) -> None:
+    """Where a cause is likely to be found, the likeliest place first."""
+    for check in checks:
+        print(_wrapped("  check: ", check))
 
 
 def show_step(text: str, label: str = "next: ") -> None:

@@ -59,6 +59,8 @@ class ConnectionStatus:
     message: str
     next_step: str | None = None
     cause: str | None = None
+    checks: tuple[str, ...] = ()
+    """What to look at for that cause, in order."""
     lives: tuple[Life, ...] = ()
     """Lives of the tokens of the last day, the current one last, as far as they are known."""
     issued_at: datetime | None = None
@@ -104,6 +106,7 @@ def evaluate(
         message=_message(state, lacking=lacking),
         next_step=_next_step(state, cause, connection.name, lacking=lacking),
         cause=cause.value if cause else None,
+        checks=diagnose(cause, connection.name).checks if cause else (),
         lives=_lives(token),
         issued_at=token.issued_at if token else None,
         expires_at=token.expires_at if token else None,

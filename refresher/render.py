@@ -4,6 +4,7 @@ import re
 from datetime import datetime, timedelta
 
 from refresher.checks import Check
+from refresher.diagnosis import diagnose
 from refresher.health import ConnectionStatus, TargetStatus
 from refresher.history import History
 from refresher.outcome import RunReport
@@ -20,6 +21,7 @@ def report_body(report: RunReport, now: datetime) -> dict[str, object]:
             "outcome": report.outcome.value,
             "message": report.message,
             "cause": report.cause.value if report.cause else None,
+            "checks": list(diagnose(report.cause, report.connection).checks) if report.cause else None,
             "hint": report.hint,
             "reason": report.reason,
             "working": report.working,
@@ -50,6 +52,7 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "message": status.message,
             "next_step": status.next_step,
             "cause": status.cause,
+            "checks": list(status.checks) or None,
             "issued_at": _instant(status.issued_at),
             "expires_at": _instant(status.expires_at),
             "refresh_at": _instant(status.refresh_at),

@@ -107,7 +107,7 @@ class TokenStore:
             outcome = Outcome.UNCHANGED
             self._warn_once_of_unchanged(run, side, choice)
         self.record_success(run, side, outcome)
-        return run.report(outcome, f"the token lives {_minutes(token.expires_on - now)}")
+        return run.report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
 
     def _is_accepted(self, run: Run, side: ConsumerSide, session: "Session") -> bool:
         """Whether ServiceNow accepts the stored token, which says that it outlives the new one.

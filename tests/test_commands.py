@@ -70,6 +70,30 @@ def test_tick_status_and_refresh_in_good_order(real_time: Sandbox) -> None:
     assert (token.tags["reason"], token.tags["trigger"]) == ("ticket 4711", "cli")
 
 
+def test_a_person_is_told_what_it_may_be_and_what_to_check(real_time: Sandbox) -> None:
+    """In ServiceNow's own terms, for people and for machines, in the run that fails and in `status`."""
+    real_time.add_connection("servicenow")
+    run(real_time, "tick")
+    real_time.vault.put("servicenow-client-secret", "CANARY-wrong")
+    failed = run(real_time, "refresh", "--force")
+    for words in (
+        "servicenow: kept (access_denied): ServiceNow refused the token request with its generic 401",
+        "  check: System Logs > System Log > All: search the message for 'Exception on token flow'",
+        "the application is active, the secret equals servicenow-client-secret",
+        "the integration user is active, not locked out, and its password is right",
+        "  next: ",
+        "  ServiceNow transaction: 0000",
+    ):
+        assert words in failed.stdout
+    status, machine = run(real_time, "status"), run(real_time, "status", "--json")
+    assert "  check: System OAuth > Application Registry: the application is active" in status.stdout
+    (connection,) = json.loads(machine.stdout)["connections"]
+    assert len(connection["checks"]) == 4
+    (report,) = json.loads(run(real_time, "refresh", "--force", "--json").stdout)["connections"]
+    assert (report["cause"], len(report["checks"])) == ("refresh_token_refused", 4)
+    assert any("servicenow-client-secret" in check for check in report["checks"])
+
+
 def test_a_kept_token_is_success_for_tick_and_failure_for_refresh(real_time: Sandbox) -> None:
     real_time.add_connection("servicenow")
     run(real_time, "tick")

@@ -147,6 +147,7 @@ class TestCauseAndNextStep:
         found = status(token, **options)
         assert found.cause == cause
         assert found.next_step == (diagnose(cause, "servicenow").next_step if cause else step)
+        assert found.checks == (diagnose(cause, "servicenow").checks if cause else ())
 
 
 def test_everything_that_is_known_is_told() -> None:
@@ -173,6 +174,48 @@ def test_everything_that_is_known_is_told() -> None:
         )
     )
     assert [warning.code for warning in found.warnings] == [WarningCode.STOPS_WITHOUT_A_PERSON]
+
+
+ENDED = {"issued_at": NOON - HOUR, "expires_at": NOON}
+
+
+@pytest.mark.parametrize(
+    ("token", "state", "current", "working"),
+    [
+        (stored_access_token(), target(stored_access_token()), True, True),
+        (stored_access_token(), target(stored_access_token(expires_at=None)), True, True),
+        (stored_access_token(**ENDED), target(stored_access_token(expires_at=None)), True, False),
+        (stored_access_token(), target(stored_access_token("CANARY-other")), False, True),
+        (stored_access_token(), target(stored_access_token("CANARY-other", **ENDED)), False, False),
+        (stored_access_token(), target(stored_access_token("CANARY-other", expires_at=None)), False, False),
+        (stored_access_token(), target(None), False, False),
+        (stored_access_token(), target(None, known=False), None, None),
+        (None, target(stored_access_token()), False, True),
+        (None, target(stored_access_token(expires_at=None)), False, False),
+    ],
+)
+def test_a_target_works_by_its_own_dates_or_by_those_of_the_token_that_it_shares(
+    token: StoredAccessToken | None, state: TargetState, current: bool | None, working: bool | None
+) -> None:
+    """And a connection works where its own token does, and no target is known not to."""
+    found = status(token, targets=(state, target(stored_access_token(), "good")))
+    assert (found.targets[0].current, found.targets[0].working) == (current, working)
+    own = token is not None and token.lives_at(NOON + MINUTE)
+    assert found.working is (own and working is not False)
+
+
+def test_a_target_that_lacks_the_token_can_be_served_at_once() -> None:
+    assert status(stored_access_token(), targets=(target(None),)).next_step == (
+        "At once: python -m refresher refresh servicenow"
+    )
+
+
+@pytest.mark.parametrize("record", [CALLED, replace(CALLED, last_cause="a word")])
+def test_a_refresh_token_that_a_person_has_to_replace_promises_nothing(record: RefreshRecord) -> None:
+    """Neither a day nor a warning of it; its end, as far as it is known, is told."""
+    found = status(stored_access_token(), record=record)
+    assert (found.refresh_token_then, found.warnings) == (None, ())
+    assert found.refresh_token_expires_at == NOON + timedelta(days=100)
 
 
 def test_what_is_not_known_is_not_told() -> None:

@@ -227,6 +227,9 @@ class TestFailure:
         assert error.ambiguous
         assert error.transient
         assert "Exception on token flow" in diagnose(error.cause, "servicenow").next_step
+        assert (
+            error.message == f"ServiceNow refused the token request with its generic {status}, which does not say why"
+        )
 
     @pytest.mark.parametrize("status", [400, 403, 404, 405, 415])
     def test_another_refusal_names_its_status(self, status: int) -> None:
