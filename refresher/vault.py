@@ -26,7 +26,7 @@ from refresher.record import StoredSecret
 from refresher.retry import retrying
 from refresher.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
 from refresher.tokens import Secret
-from refresher.vault_errors import BeingRecoveredError, missing, no_identity, translate
+from refresher.vault_errors import BeingRecoveredError, missing, no_identity, not_its_own, translate
 
 _T = TypeVar("_T")
 
@@ -200,9 +200,12 @@ class Vault:
         remaining = max(0.1, deadline.remaining())
         failure: VaultError
         try:
-            return request(
+            answer = request(
                 connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
             )
+            if not isinstance(answer, KeyVaultSecret | SecretProperties) or answer.id:
+                return answer
+            failure = not_its_own(operation, name, self.url)
         except ResourceNotFoundError:
             failure = missing(name, self.url)
         except HttpResponseError as error:
@@ -220,6 +223,9 @@ class Vault:
         except (AzureError, JSONDecodeError):
             # An identity endpoint that answers 500 with an empty body lets a bare JSONDecodeError out of the SDK.
             failure = no_identity()
+        except (AttributeError, TypeError, ValueError):
+            # The SDK takes JSON of any shape apart unchecked.
+            failure = not_its_own(operation, name, self.url)
         raise failure
 
 
