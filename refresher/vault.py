@@ -33,6 +33,8 @@ _T = TypeVar("_T")
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 _ATTEMPTS = 5
+_LONGEST_PAUSE = 120.0
+"""Seconds. The next tick asks again, whatever something on the way demanded."""
 
 
 class Vault:
@@ -211,7 +213,7 @@ class Vault:
         except HttpResponseError as error:
             failure = translate(operation, name, self.url, error, self._clock.now())
             if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
-                self._gate.close(failure.retry_after)
+                self._gate.close(min(failure.retry_after, _LONGEST_PAUSE))
         except (ServiceRequestError, ServiceResponseError) as error:
             failure = VaultError(
                 f"{self.url} did not answer ({operation} of secret {name})",

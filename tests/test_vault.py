@@ -81,6 +81,13 @@ class TestPassingFaults:
         assert tick(aging).outcome is Outcome.REFRESHED
         assert sandbox.clock.now() - began >= timedelta(seconds=11)
 
+    def test_a_pause_of_hours_ends_with_the_next_tick(self, sandbox: Sandbox, aging: App) -> None:
+        """Key Vault asks for seconds; something else on the way cannot keep a process from it for longer."""
+        sandbox.faults.add(Fault(service="vault", method="GET", action=Throttle(7200)))
+        assert tick(aging).cause is Cause.VAULT_THROTTLED
+        sandbox.clock.advance(timedelta(minutes=5))
+        assert tick(aging).outcome is Outcome.REFRESHED
+
     def test_a_write_whose_answer_was_lost_is_looked_up_not_repeated(self, sandbox: Sandbox, aging: App) -> None:
         """One PUT, then a GET that finds it."""
         sandbox.faults.add(Fault(service="vault", method="PUT", path=f"/secrets/{TOKEN}", action=DropAfter()))
