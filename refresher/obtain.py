@@ -22,7 +22,7 @@ from refresher.policy import (
     needs_person,
 )
 from refresher.probing import Attempts, Probe, Verdict
-from refresher.record import ATTEMPT_STARTED, RefreshRecord, StoredRefreshToken
+from refresher.record import RefreshRecord, StoredRefreshToken
 from refresher.retry import Wait
 from refresher.settings import Connection, JwtClaims
 from refresher.state import Credentials
@@ -135,9 +135,8 @@ class Obtainer:
             effort.asked = True
             return request
 
-        lost_before = effort.record.last_outcome == ATTEMPT_STARTED
+        effort.attempts.answer_lost = grant is Grant.REFRESH_TOKEN and effort.record.may_be_spent(self._version())
         self._prepare(grant)
-        effort.attempts.answer_lost = grant is Grant.REFRESH_TOKEN and effort.record.rotates and lost_before
         conditions.on_progress(f"asking {self._connection.instance_url} for a token (grant {grant})")
         response = self._session.request_token(
             build,
@@ -207,11 +206,15 @@ class Obtainer:
             tries = record.password_refusals_of(version) + 1
             record = record.before_attempt(self._clock.now()).with_password_refusals(version, tries)
         elif grant is Grant.REFRESH_TOKEN and record.rotates:
-            record = record.before_attempt(self._clock.now())
+            record = record.before_attempt(self._clock.now()).with_spent_refresh_token(self._version())
         else:
             return
         self._save_record(record)
         self._effort.record = record
+
+    def _version(self) -> str | None:
+        token = self._credentials.refresh_token
+        return token.version if token is not None else None
 
     def _refusals_tolerated(self, grant: Grant) -> int:
         if grant is Grant.PASSWORD:
@@ -236,6 +239,9 @@ class Obtainer:
             if self._effort.record.password_refusals_of(self._credentials.password_version) >= PASSWORD_TRIES:
                 return _authorization_required(error, Cause.PASSWORD_REFUSED)
         lost = self._effort.attempts.answer_lost and record.rotates and grant is Grant.REFRESH_TOKEN
+        if grant is Grant.REFRESH_TOKEN:
+            spent = self._version() if lost else None
+            self._effort.record = self._effort.record.with_spent_refresh_token(spent)
         if error.refused and error.cause is not Cause.INVALID_CLIENT and lost:
             return _authorization_required(error, Cause.ROTATED_TOKEN_LOST)
         if not needs_person(error, refresh_token_refusals=refusals, grants_tried=self._effort.grants_tried):
@@ -272,7 +278,7 @@ class Obtainer:
         if grant is Grant.PASSWORD and version is not None:
             record = record.with_password_refusals(version, 0)
         if grant is Grant.REFRESH_TOKEN:
-            record = record.with_refresh_token_refusals("", 0)
+            record = record.with_refresh_token_refusals("", 0).with_spent_refresh_token(None)
         return record
 
 

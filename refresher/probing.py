@@ -34,7 +34,7 @@ class Greeting:
 
 @dataclass(slots=True, kw_only=True)
 class Attempts:
-    """What happened while a token was requested, for the report: tries made, and whether an answer was lost."""
+    """What happened while a token was requested: tries made, and whether the answer to one may have been lost."""
 
     made: int = 0
     answer_lost: bool = False

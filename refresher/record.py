@@ -91,6 +91,8 @@ class RefreshRecord:
     password_refusals: int = 0
     refused_refresh_token_version: str | None = None
     refresh_token_refusals: int = 0
+    spent_refresh_token_version: str | None = None
+    """The version that a request may have used up: ServiceNow rotates, and no successor of it was stored."""
     rotates: bool = False
     """Whether ServiceNow was ever seen to replace this connection's refresh token at its use."""
 
@@ -111,6 +113,7 @@ class RefreshRecord:
             self.password_refusals,
             self.refused_refresh_token_version,
             self.refresh_token_refusals,
+            self.spent_refresh_token_version,
             self.rotates,
         )
 
@@ -140,6 +143,10 @@ class RefreshRecord:
         """The record with `count` refusals of that version of the refresh token."""
         return replace(self, refused_refresh_token_version=version if count else None, refresh_token_refusals=count)
 
+    def with_spent_refresh_token(self, version: str | None) -> "RefreshRecord":
+        """The record with a refresh token that may be used up; None where none is."""
+        return replace(self, spent_refresh_token_version=version)
+
     def password_refusals_of(self, version: str | None) -> int:
         """How often in a row that version of the password was refused (or may have been, before a crash)."""
         return self.password_refusals if version is not None and version == self.refused_password_version else 0
@@ -148,6 +155,10 @@ class RefreshRecord:
         """In how many runs in a row that version of the refresh token was refused."""
         same = version is not None and version == self.refused_refresh_token_version
         return self.refresh_token_refusals if same else 0
+
+    def may_be_spent(self, version: str | None) -> bool:
+        """Whether a request may have used up that version of the refresh token."""
+        return version is not None and version == self.spent_refresh_token_version
 
 
 ATTEMPT_STARTED = "started"
@@ -257,6 +268,7 @@ def parse_record(secret: StoredSecret | None) -> RefreshRecord:
         password_refusals=_parse_count(tags.get("password-refusals")),
         refused_refresh_token_version=tags.get("refused-refresh-token-version"),
         refresh_token_refusals=_parse_count(tags.get("refresh-token-refusals")),
+        spent_refresh_token_version=tags.get("spent-refresh-token-version"),
         rotates=tags.get("rotates") == "true",
     )
 
@@ -273,6 +285,7 @@ def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
         "password-refusals": str(record.password_refusals) if record.password_refusals else None,
         "refused-refresh-token-version": record.refused_refresh_token_version,
         "refresh-token-refusals": str(record.refresh_token_refusals) if record.refresh_token_refusals else None,
+        "spent-refresh-token-version": record.spent_refresh_token_version,
         "rotates": "true" if record.rotates else None,
     }
     return {name: value[:_LONGEST_TAG] for name, value in tags.items() if value is not None}

@@ -34,7 +34,10 @@ _TOKEN_ATTEMPTS = 4
 _ANSWER_TAKES = 2.0
 """Seconds. With less left no token is asked for: an answer that nobody waits for can cost the refresh token."""
 _PROBE_ATTEMPTS = 2
-_WITHOUT_ANSWER = frozenset({Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT})
+_UNCLEAR = frozenset(
+    {Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.NOT_A_TOKEN}
+)
+"""What also comes from something on the way, after ServiceNow did what was asked."""
 
 
 class Session:
@@ -101,7 +104,7 @@ class Session:
                 except TokenEndpointError as error:
                     self._wire.disconnect()
                     refusals += error.ambiguous
-                    attempts.answer_lost |= error.sent and error.cause in _WITHOUT_ANSWER
+                    attempts.answer_lost |= error.sent and error.cause in _UNCLEAR
                     raise
         raise AssertionError  # pragma: no cover - tenacity returns or raises
 

@@ -72,6 +72,8 @@ class TokenStore:
                 return before
             run.unkept = error
             version = ""
+            if grant is Grant.REFRESH_TOKEN and before is not None:
+                effort.record = effort.record.with_spent_refresh_token(before.version)
         return StoredRefreshToken(
             value=value, version=version, issued_at=issued_at, expires_at=expires_at, described=True
         )

@@ -26,13 +26,15 @@ from refresher.record import StoredSecret
 from refresher.retry import retrying
 from refresher.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
 from refresher.tokens import Secret
-from refresher.vault_errors import BeingRecoveredError, missing, no_identity, translate
+from refresher.vault_errors import BeingRecoveredError, missing, no_identity, not_its_own, translate
 
 _T = TypeVar("_T")
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 _ATTEMPTS = 5
+_LONGEST_PAUSE = 120.0
+"""Seconds. The next tick asks again, whatever something on the way demanded."""
 
 
 class Vault:
@@ -200,15 +202,18 @@ class Vault:
         remaining = max(0.1, deadline.remaining())
         failure: VaultError
         try:
-            return request(
+            answer = request(
                 connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
             )
+            if not isinstance(answer, KeyVaultSecret | SecretProperties) or answer.id:
+                return answer
+            failure = not_its_own(operation, name, self.url)
         except ResourceNotFoundError:
             failure = missing(name, self.url)
         except HttpResponseError as error:
             failure = translate(operation, name, self.url, error, self._clock.now())
             if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
-                self._gate.close(failure.retry_after)
+                self._gate.close(min(failure.retry_after, _LONGEST_PAUSE))
         except (ServiceRequestError, ServiceResponseError) as error:
             failure = VaultError(
                 f"{self.url} did not answer ({operation} of secret {name})",
@@ -220,6 +225,9 @@ class Vault:
         except (AzureError, JSONDecodeError):
             # An identity endpoint that answers 500 with an empty body lets a bare JSONDecodeError out of the SDK.
             failure = no_identity()
+        except (AttributeError, TypeError, ValueError):
+            # The SDK takes JSON of any shape apart unchecked.
+            failure = not_its_own(operation, name, self.url)
         raise failure
 
 

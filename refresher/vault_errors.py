@@ -9,7 +9,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from refresher.errors import Cause, VaultError
 from refresher.oauth import parse_retry_after
 
-_UNREADABLE = 0
+_ERRORS = 400
 _FORBIDDEN = 403
 _CONFLICT = 409
 _THROTTLED = 429
@@ -68,11 +68,11 @@ def translate(operation: str, name: str, url: str, error: HttpResponseError, now
         )
     if status in {401, _FORBIDDEN}:
         return _forbidden(what, name, url, code)
-    # Without a status the SDK could not read the answer: a page, most likely of something on the way.
-    passing = status >= _SERVER_ERRORS or status in {_UNREADABLE, _REQUEST_TIMEOUT, _CONFLICT}
-    answer = str(status) if status else "something that is not its own"
+    if status < _ERRORS:
+        return not_its_own(operation, name, url)
+    passing = status >= _SERVER_ERRORS or status in {_REQUEST_TIMEOUT, _CONFLICT}
     return VaultError(
-        f"Key Vault answered {answer} ({what})",
+        f"Key Vault answered {status} ({what})",
         cause=Cause.VAULT_UNAVAILABLE,
         hint="The next tick tries again." if passing else "Check the secret's name and the vault's state.",
         transient=passing,
@@ -107,6 +107,16 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
 def vault_name(url: str) -> str:
     """What the Azure CLI calls a vault: the first label of its host."""
     return urlsplit(url).netloc.partition(".vault.")[0]
+
+
+def not_its_own(operation: str, name: str, url: str) -> VaultError:
+    """The answer cannot be read, or does not tell of a secret: it comes, most likely, from something on the way."""
+    return VaultError(
+        f"Key Vault answered something that is not its own ({operation} of secret {name} in {url})",
+        cause=Cause.VAULT_UNAVAILABLE,
+        hint="The next tick tries again.",
+        transient=True,
+    )
 
 
 def missing(name: str, url: str) -> VaultError:

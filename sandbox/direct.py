@@ -135,6 +135,8 @@ class DirectSandbox:
         action = self.weather.find(service, request)
         match action:
             case Respond():
+                if action.effect:
+                    handle(request)
                 return Response(status=action.status, headers=action.headers, body=action.body)
             case Throttle():
                 return throttled(action)

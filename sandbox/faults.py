@@ -11,11 +11,12 @@ from sandbox.http import Request, Response
 
 @dataclass(frozen=True, slots=True)
 class Respond:
-    """Answer this, without any effect."""
+    """Answer this; with `effect`, the request was carried out, as behind a gateway that gave up waiting."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    effect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

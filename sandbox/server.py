@@ -126,6 +126,8 @@ class Server:
         """The answer; None where the connection is to be closed without one."""
         action = self._faults.find(service, request)
         if isinstance(action, Respond):
+            if action.effect:
+                handle(request)
             return Response(status=action.status, headers=action.headers, body=action.body)
         if isinstance(action, Throttle):
             return throttled(action)

@@ -8,13 +8,14 @@ from refresher.app import App
 from refresher.errors import Cause
 from refresher.outcome import Outcome
 from sandbox import Fault, Personality, Sandbox
-from sandbox.faults import Action, Drop, DropAfter, Refuse, Respond
+from sandbox.faults import Action, Drop, DropAfter, Garbage, Refuse, Respond
 from tests.conftest import MakeApp, tick
 
 TOKEN_ENDPOINT = "/oauth_token.do"
 REFRESH_TOKEN = "servicenow-refresh-token"
 RECORD = "servicenow-refresh-record"
 INTERVAL = timedelta(minutes=50)
+GENERIC = b'{"error_description": "access_denied", "error": "server_error"}'
 
 
 def lose_the_answer(sandbox: Sandbox, action: Action | None = None, times: int = 1) -> None:
@@ -65,11 +66,15 @@ def test_with_rotation_the_fallback_grant_starts_a_new_life_in_the_same_run(
     assert living_refresh_token(sandbox)
 
 
-def test_with_rotation_and_no_other_grant_it_is_named(sandbox: Sandbox, make_app: MakeApp) -> None:
-    """The one case that nothing can mend: a person is asked for, with the cause; the old access token stays."""
+@pytest.mark.parametrize("action", [DropAfter(), Respond(504, {}, b"<html>", effect=True), Garbage(b"<html>")])
+def test_with_rotation_and_no_other_grant_it_is_named(sandbox: Sandbox, make_app: MakeApp, action: Action) -> None:
+    """The one case that nothing can mend: a person is asked for, with the cause; the old access token stays.
+
+    So it is where a gateway answered in place of the instance, which did what was asked.
+    """
     app = rotating(sandbox, make_app)
     before = sandbox.vault.get("servicenow-oauth-token")
-    lose_the_answer(sandbox)
+    lose_the_answer(sandbox, action)
     report = tick(app)
     assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
     assert report.hint is not None
@@ -117,7 +122,43 @@ def test_a_run_that_died_after_its_request_is_recognized_by_the_next(sandbox: Sa
     held, record = sandbox.vault.get(REFRESH_TOKEN), sandbox.vault.get(RECORD)
     assert held is not None
     assert record is not None
-    record.tags["last-outcome"] = "started"
+    record.tags["spent-refresh-token-version"] = held.version
     sandbox.instance.kill_refresh_token(held.value)
     report = tick(app)
     assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
+
+
+def test_a_loss_is_named_however_the_run_went_on_and_at_every_later_tick(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """The instance is away for the rest of the run: the next one knows all the same, and so does the one after it."""
+    app = rotating(sandbox, make_app)
+    lose_the_answer(sandbox)
+    lose_the_answer(sandbox, Respond(503, {}, b""), times=3)
+    assert tick(app).cause is Cause.INSTANCE_ERROR
+    for _ in range(3):
+        sandbox.clock.advance(timedelta(minutes=5))
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
+
+
+def test_a_refresh_token_that_the_vault_did_not_take_is_named_as_lost(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """The access token was published all the same; without another grant, a person is asked for at the next tick."""
+    app = rotating(sandbox, make_app)
+    sandbox.vault.deny("set", REFRESH_TOKEN)
+    assert tick(app).cause is Cause.VAULT_FORBIDDEN
+    sandbox.vault.allow_all()
+    sandbox.clock.advance(INTERVAL)
+    report = tick(app)
+    assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
+
+
+def test_a_token_that_was_not_spent_after_all_is_not_called_lost_later(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """The request never arrived, the next one succeeded: a generic 401 after that is what it was before."""
+    app = rotating(sandbox, make_app)
+    lose_the_answer(sandbox, Drop(), times=4)
+    assert tick(app).outcome is Outcome.KEPT
+    sandbox.clock.advance(timedelta(minutes=5))
+    assert tick(app).outcome is Outcome.REFRESHED
+    sandbox.clock.advance(INTERVAL)
+    lose_the_answer(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC), times=3)
+    report = tick(app)
+    assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.ACCESS_DENIED)

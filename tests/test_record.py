@@ -187,6 +187,7 @@ FULL = RefreshRecord(
     password_refusals=1,
     refused_refresh_token_version="r1",
     refresh_token_refusals=2,
+    spent_refresh_token_version="r3",
     rotates=True,
 )
 
@@ -205,6 +206,7 @@ class TestRecord:
             "password-refusals": "1",
             "refused-refresh-token-version": "r1",
             "refresh-token-refusals": "2",
+            "spent-refresh-token-version": "r3",
             "rotates": "true",
         }
         assert parse_record(secret(tags=record_tags("c", FULL))) == FULL
@@ -259,6 +261,12 @@ class TestRecord:
         assert replace(RefreshRecord(), password_refusals=3).password_refusals_of(None) == 0
         assert replace(RefreshRecord(), refresh_token_refusals=3).refresh_token_refusals_of(None) == 0
 
+    def test_a_spent_refresh_token_is_known_by_its_version(self) -> None:
+        record = RefreshRecord().with_spent_refresh_token("r1")
+        assert [record.may_be_spent(version) for version in ("r1", "r2", None)] == [True, False, False]
+        assert not RefreshRecord().may_be_spent(None)
+        assert not record.with_spent_refresh_token(None).may_be_spent("r1")
+
     @pytest.mark.parametrize(
         ("record", "stored", "settled"),
         [
@@ -269,6 +277,7 @@ class TestRecord:
             (RefreshRecord(), RefreshRecord(last_outcome=ATTEMPT_STARTED), False),
             (RefreshRecord(last_outcome=ATTEMPT_STARTED), RefreshRecord(), False),
             (RefreshRecord(rotates=True), RefreshRecord(), False),
+            (RefreshRecord(), RefreshRecord().with_spent_refresh_token("r1"), False),
             (RefreshRecord(), RefreshRecord().with_password_refusals("p1", 1), False),
             (RefreshRecord().with_password_refusals("p1", 1), RefreshRecord().with_password_refusals("p1", 2), False),
             (RefreshRecord().with_password_refusals("p1", 1), RefreshRecord().with_password_refusals("p2", 1), False),

@@ -9,7 +9,7 @@ from refresher.errors import Cause
 from refresher.outcome import Outcome
 from sandbox import Fault, Sandbox
 from sandbox.direct import DirectSandbox, Process
-from sandbox.faults import Action, Drop, DropAfter, Respond, Stall, Throttle
+from sandbox.faults import Action, Drop, DropAfter, Garbage, Respond, Stall, Throttle
 from sandbox.host import direct_app
 from sandbox.personality import Personality
 from sandbox.vault import SecretVersion
@@ -55,6 +55,10 @@ class TestPassingFaults:
             Respond(503, {"Retry-After": "1"}, b"<html>"),
             Drop(),
             DropAfter(),
+            Garbage(b"<html>"),
+            Garbage(b"{}"),
+            Garbage(b"null"),
+            Garbage(b'{"value": "x", "id": "nonsense"}'),
         ],
     )
     @pytest.mark.parametrize("method", ["GET", "PUT"])
@@ -76,6 +80,13 @@ class TestPassingFaults:
         sandbox.faults.add(Fault(service="vault", method="PUT", action=Throttle(pause)))
         assert tick(aging).outcome is Outcome.REFRESHED
         assert sandbox.clock.now() - began >= timedelta(seconds=11)
+
+    def test_a_pause_of_hours_ends_with_the_next_tick(self, sandbox: Sandbox, aging: App) -> None:
+        """Key Vault asks for seconds; something else on the way cannot keep a process from it for longer."""
+        sandbox.faults.add(Fault(service="vault", method="GET", action=Throttle(7200)))
+        assert tick(aging).cause is Cause.VAULT_THROTTLED
+        sandbox.clock.advance(timedelta(minutes=5))
+        assert tick(aging).outcome is Outcome.REFRESHED
 
     def test_a_write_whose_answer_was_lost_is_looked_up_not_repeated(self, sandbox: Sandbox, aging: App) -> None:
         """One PUT, then a GET that finds it."""
@@ -332,6 +343,22 @@ class TestTimeOuts:
         )
         assert tick(app).outcome is Outcome.REFRESHED
         assert len(sandbox.vault.versions(TOKEN)) == 2
+
+    @pytest.mark.parametrize("body", [b"<html>", b"{}", b"[]"])
+    def test_an_answer_that_is_not_the_vaults_stores_nothing(self, body: bytes) -> None:
+        """Something on the way answers 200 to everything: nothing counts as written, and the report says so."""
+        sandbox = DirectSandbox()
+        sandbox.add_connection()
+        app = direct_app(sandbox, Process(sandbox))
+        tick(app)
+        sandbox.clock.advance(INTERVAL)
+        before = {name: sandbox.vault.versions(name) for name in sandbox.vault.names()}
+        page = Respond(200, {"Content-Type": "application/json"}, body)
+        sandbox.faults.add(Fault(service="vault", method="PUT", times=None, action=page))
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.VAULT_UNAVAILABLE)
+        assert "not its own" in report.message
+        assert {name: sandbox.vault.versions(name) for name in sandbox.vault.names() if name in before} == before
 
     def test_an_endless_silence_ends_with_the_deadline(self) -> None:
         """Five tries of eight seconds; the report says that the vault did not answer."""
