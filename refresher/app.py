@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from refresher.history import History
 
 _T = TypeVar("_T")
-_CONNECTIONS_AT_ONCE = 32
+_CONNECTIONS_AT_ONCE = 64
 _REQUESTS_AT_ONCE = 64
 _LISTING_TAKES = timedelta(minutes=2)
 """A year of refreshes is some 400 pages of versions."""

@@ -1,6 +1,7 @@
 """Opens sessions with instances. httpx, and what it trusts, are loaded when the first session is near."""
 
 import ssl
+import threading
 from typing import TYPE_CHECKING
 
 from refresher.clock import Clock, Deadline
@@ -13,12 +14,17 @@ if TYPE_CHECKING:
     from refresher.session import Session
 
 
+AT_ONCE = 16
+"""Requests to one instance. It serves a few at a time and lets some fifty wait; beyond that it refuses them."""
+
+
 class ServiceNow:
-    """The way to every instance, for one process."""
+    """The way to every instance, for one process. Requests to the same one take turns."""
 
     def __init__(self, clock: Clock, *, transport: "httpx.BaseTransport | None" = None) -> None:
         self._clock = clock
         self._transport = transport
+        self._turns: dict[str, threading.Semaphore] = {}
 
     def prepare(self) -> ssl.SSLContext:
         """Load what a session needs; done before it is needed, it costs no time of its own."""
@@ -30,4 +36,8 @@ class ServiceNow:
         """A session for one run of one connection; close it (it is a context manager)."""
         from refresher.session import Session  # noqa: PLC0415 - as above
 
-        return Session(connection, self._clock, deadline, self.prepare(), self._transport)
+        return Session(connection, self._clock, deadline, self.prepare(), self._transport, self.turns(connection))
+
+    def turns(self, connection: Connection) -> threading.Semaphore:
+        """The turns at a connection's instance, which it shares with the other connections of that instance."""
+        return self._turns.setdefault(connection.instance_url, threading.Semaphore(AT_ONCE))

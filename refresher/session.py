@@ -5,6 +5,7 @@ a failure uses a fresh connection, since passing faults sit in connections as we
 """
 
 import ssl
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -18,7 +19,7 @@ from refresher.probing import Attempts, Greeting, Probe, Verdict
 from refresher.retry import Wait, retrying
 from refresher.settings import SYS_USER_PROBE, Connection
 from refresher.tokens import Grant, Secret, TokenResponse
-from refresher.wire import Wire
+from refresher.wire import ANSWER_TAKES, Wire
 
 if TYPE_CHECKING:
     import httpx
@@ -31,12 +32,8 @@ _ALIVE = frozenset({_OK, 403, 404})
 _REVOCATION_ANSWERS = frozenset({_OK, 400, 404})
 _PASSING = frozenset({429, *range(500, 600)})
 _TOKEN_ATTEMPTS = 4
-_ANSWER_TAKES = 2.0
-"""Seconds. With less left no token is asked for: an answer that nobody waits for can cost the refresh token."""
 _PROBE_ATTEMPTS = 2
-_UNCLEAR = frozenset(
-    {Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.NOT_A_TOKEN}
-)
+_UNCLEAR = frozenset({Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.NOT_A_TOKEN})
 """What also comes from something on the way, after ServiceNow did what was asked."""
 
 
@@ -50,11 +47,12 @@ class Session:
         deadline: Deadline,
         tls: ssl.SSLContext,
         transport: "httpx.BaseTransport | None",
+        turns: threading.Semaphore,
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._deadline = deadline
-        self._wire = Wire(deadline, tls, transport)
+        self._wire = Wire(deadline, tls, transport, turns)
 
     def __enter__(self) -> Self:
         return self
@@ -84,14 +82,14 @@ class Session:
                 return refusals <= refusals_tolerated
             return error.transient and (repeat_lost_answers or not error.sent)
 
-        if self._deadline.remaining() < _ANSWER_TAKES:
+        if self._deadline.remaining() < ANSWER_TAKES:
             message = "the time of the run was over before the ServiceNow instance could be asked"
             raise TokenEndpointError(message, cause=Cause.INSTANCE_TIMEOUT, transient=True, sent=False)
         loop = retrying(
             self._clock,
             self._deadline,
             attempts=_TOKEN_ATTEMPTS,
-            takes=_ANSWER_TAKES,
+            takes=ANSWER_TAKES,
             should_retry=should_retry,
             on_wait=on_wait,
         )

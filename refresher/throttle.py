@@ -14,7 +14,7 @@ from refresher.errors import Cause, VaultError
 CREATIONS = 300
 """New versions that Key Vault accepts in ten seconds, of one vault.
 Source: Azure Key Vault service limits, secret transactions."""
-CREATION_WINDOW = 10.5
+CREATION_WINDOW = 10.2
 """Seconds: those ten, and a margin for requests that take longer on their way than those behind them."""
 
 

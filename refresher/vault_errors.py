@@ -59,13 +59,6 @@ def translate(operation: str, name: str, url: str, error: HttpResponseError, now
         )
     if status == _CONFLICT and code in _RECOVERABLE:
         return BeingRecoveredError(what, recover=code == "ObjectIsDeletedButRecoverable")
-    if status == _FORBIDDEN and code == "SecretDisabled":
-        return VaultError(
-            f"the newest version of secret {name} in {url} is disabled",
-            cause=Cause.SECRET_DISABLED,
-            hint="Store a new value, or enable this one: az keyvault secret set-attributes "
-            f"--vault-name {vault_name(url)} --name {name} --enabled true",
-        )
     if status in {401, _FORBIDDEN}:
         return _forbidden(what, name, url, code)
     if status < _ERRORS:
@@ -82,6 +75,13 @@ def translate(operation: str, name: str, url: str, error: HttpResponseError, now
 
 def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
     vault = vault_name(url)
+    if code == "SecretDisabled":
+        return VaultError(
+            f"the newest version of secret {name} in {url} is disabled",
+            cause=Cause.SECRET_DISABLED,
+            hint="Store a new value, or enable this one: az keyvault secret set-attributes "
+            f"--vault-name {vault} --name {name} --enabled true",
+        )
     if code in _NETWORK:
         message = f"the network rules of {url} keep this address out ({what})"
         hint = (

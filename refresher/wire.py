@@ -5,6 +5,7 @@ bodies are read up to a limit. No URL with a query is logged or put into an erro
 """
 
 import ssl
+import threading
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -14,6 +15,8 @@ from refresher.clock import Deadline
 from refresher.errors import Cause, TokenEndpointError
 from refresher.oauth import LARGEST_BODY
 
+ANSWER_TAKES = 2.0
+"""Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 12.0
 
@@ -30,10 +33,17 @@ class Answer:
 class Wire:
     """Keeps one connection while all goes well; after `disconnect` the next request opens a fresh one."""
 
-    def __init__(self, deadline: Deadline, tls: ssl.SSLContext, transport: httpx.BaseTransport | None) -> None:
+    def __init__(
+        self,
+        deadline: Deadline,
+        tls: ssl.SSLContext,
+        transport: httpx.BaseTransport | None,
+        turns: threading.Semaphore,
+    ) -> None:
         self._deadline = deadline
         self._tls = tls
         self._transport = transport
+        self._turns = turns
         self._client: httpx.Client | None = None
 
     def send(
@@ -45,7 +55,22 @@ class Wire:
         content: bytes | None = None,
         params: dict[str, str] | None = None,
     ) -> Answer:
-        """Send a request and read its answer. Raises TokenEndpointError where none came."""
+        """Send a request and read its answer, when it is its turn. Raises TokenEndpointError where none came."""
+        if not self._turns.acquire(timeout=max(0.0, self._deadline.remaining() - ANSWER_TAKES)):
+            raise _no_answer(Cause.INSTANCE_TIMEOUT, sent=False)
+        try:
+            return self._send_in_turn(method, url, headers, content, params)
+        finally:
+            self._turns.release()
+
+    def _send_in_turn(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str] | None,
+        content: bytes | None,
+        params: dict[str, str] | None,
+    ) -> Answer:
         failure: TokenEndpointError
         try:
             return self._send_untranslated(method, url, headers, content, params)
