@@ -17,6 +17,7 @@ from azure.keyvault.secrets import SecretClient
 
 from refresher.azure_clients import SharedCredential, make_secret_client as default_secret_client, make_transport
 from refresher.clock import Budget, Clock, Deadline, system_clock
+from refresher.connection import Connection
 from refresher.errors import Cause, RefresherError
 from refresher.gather import Gatherer
 from refresher.lease import BlobLease, FileLease, Lease
@@ -25,7 +26,7 @@ from refresher.probing import Probe
 from refresher.refresh import Authorization, Refresher
 from refresher.report import emit
 from refresher.servicenow import ServiceNow
-from refresher.settings import Connection, Settings, load_settings
+from refresher.settings import Settings, load_settings
 from refresher.tokens import Secret
 from refresher.vault import Vault
 

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from refresher.connection import Connection
 from refresher.errors import Cause, RefresherError
-from refresher.settings import Connection
 from refresher.tokens import Secret
 
 CALLBACK_PATH = "/callback"

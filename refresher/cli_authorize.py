@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from refresher.authorization import AuthorizationRequest
+from refresher.connection import Connection
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, RefresherError
 from refresher.loopback import RedirectReceiver
@@ -22,7 +23,6 @@ from refresher.oauth import build_token_request
 from refresher.outcome import ExitCode, Outcome, RunReport, RunRequest, gravest
 from refresher.probing import Probe, Verdict
 from refresher.refresh import Authorization
-from refresher.settings import Connection
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 
 if TYPE_CHECKING:

@@ -17,13 +17,14 @@ from azure.core.exceptions import AzureError
 
 from refresher.checks import Check, failed, passed, warned
 from refresher.clock import Clock, Deadline
+from refresher.connection import Connection
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, LeaseUnavailableError, TokenEndpointError
 from refresher.examination import Examination
 from refresher.gather import OpenVault
 from refresher.lease import Lease
 from refresher.servicenow import ServiceNow
-from refresher.settings import Connection, Settings
+from refresher.settings import Settings
 from refresher.vault_errors import IDENTITY, WHO_IDENTITY_IS, no_identity
 
 _LARGEST_SKEW = timedelta(seconds=60)

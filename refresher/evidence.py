@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from refresher.checks import Check, failed, passed, warned
+from refresher.connection import Connection
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause
 from refresher.record import StoredSecret, parse_access_token, parse_record, parse_refresh_token
 from refresher.render import span_text
-from refresher.settings import Connection
 
 _CHECK = "last refresh"
 _WRITES_TAKE = timedelta(minutes=2)

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from refresher.checks import Check, failed, passed, warned
 from refresher.clock import Clock, Deadline
+from refresher.connection import Connection, PublishTarget
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, RefresherError, VaultError
 from refresher.evidence import judge_last_refresh
@@ -18,7 +19,7 @@ from refresher.jwt_bearer import build_assertion
 from refresher.outlook import foresee
 from refresher.policy import Timing
 from refresher.record import StoredSecret, parse_access_token, parse_refresh_token
-from refresher.settings import Connection, PublishTarget, Settings
+from refresher.settings import Settings
 from refresher.tokens import Grant
 from refresher.vault_errors import missing, vault_name
 

@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from datetime import datetime, timedelta
 
 from refresher.clock import Deadline
+from refresher.connection import Connection, PublishTarget
 from refresher.errors import Cause, VaultError
 from refresher.policy import TargetState, is_ready
 from refresher.record import (
@@ -16,7 +17,6 @@ from refresher.record import (
     parse_record,
     parse_refresh_token,
 )
-from refresher.settings import Connection, PublishTarget
 from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 from refresher.vault import Vault

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from refresher.connection import Connection
 from refresher.coverage import Life, recall
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause
@@ -20,7 +21,6 @@ from refresher.policy import (
     renewal_time,
 )
 from refresher.record import StoredAccessToken, StoredRefreshToken
-from refresher.settings import Connection
 from refresher.state import ConsumerSide
 from refresher.tokens import Grant
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from refresher.connection import JwtClaims
 from refresher.errors import Cause, RefresherError
-from refresher.settings import JwtClaims
 from refresher.tokens import Secret
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from email.utils import parsedate_to_datetime
 from typing import assert_never
 from urllib.parse import urlencode
 
+from refresher.connection import Connection
 from refresher.errors import Cause, TokenEndpointError
 from refresher.setting_values import LONGEST_LIFETIME
-from refresher.settings import Connection
 from refresher.tokens import (
     AccessToken,
     ClientCredentials,

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from refresher.clock import Clock
+from refresher.connection import Connection, JwtClaims
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, RefresherError, TokenEndpointError, TokenRejectedError
 from refresher.oauth import TokenRequest, build_token_request
@@ -24,7 +25,6 @@ from refresher.policy import (
 from refresher.probing import Attempts, Probe, Verdict
 from refresher.record import RefreshRecord, StoredRefreshToken
 from refresher.retry import Wait
-from refresher.settings import Connection, JwtClaims
 from refresher.state import Credentials
 from refresher.tokens import Grant, Secret, TokenResponse
 from refresher.vault_errors import missing

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from refresher.connection import Connection
 from refresher.policy import Timing
-from refresher.settings import Connection
 from refresher.tokens import Grant
 
 _EARLY = timedelta(days=14)

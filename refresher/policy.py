@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from refresher.connection import Connection, PublishTarget
 from refresher.errors import Cause, TokenEndpointError
 from refresher.record import RefreshRecord, StoredAccessToken, StoredRefreshToken
-from refresher.settings import Connection, PublishTarget
 from refresher.tokens import AccessToken, Grant
 
 PASSWORD_TRIES = 3

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from refresher.clock import Deadline
+from refresher.connection import Connection, PublishTarget
 from refresher.errors import VaultError
 from refresher.gather import OpenVault
 from refresher.record import (
@@ -24,7 +25,6 @@ from refresher.record import (
     record_tags,
     refresh_token_tags,
 )
-from refresher.settings import Connection, PublishTarget
 from refresher.state import ConsumerSide
 from refresher.tokens import PasswordCredentials, Secret
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from refresher.clock import Clock, Deadline
+from refresher.connection import Connection
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError, unforeseen
 from refresher.gather import Gatherer, OpenVault
@@ -34,7 +35,7 @@ from refresher.publish import Published, Publisher
 from refresher.record import StoredAccessToken
 from refresher.run import Run
 from refresher.servicenow import ServiceNow
-from refresher.settings import Connection, Settings
+from refresher.settings import Settings
 from refresher.state import ConsumerSide, Credentials
 from refresher.store import PublishFailedError, TokenStore
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret

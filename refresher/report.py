@@ -9,10 +9,10 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
+from refresher.connection import CONNECTION_NAME
 from refresher.errors import RefresherError
 from refresher.outcome import SUCCESSES, Outcome, RunReport
 from refresher.outlook import STANDING, Warning_
-from refresher.settings import CONNECTION_NAME
 
 LOGGER = logging.getLogger("refresher")
 _CHATTY = (

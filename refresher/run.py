@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from refresher.clock import Clock, Deadline
+from refresher.connection import Connection
 from refresher.diagnosis import diagnose
 from refresher.errors import RefresherError, VaultError
 from refresher.obtain import Effort
 from refresher.outcome import Outcome, RunReport, RunRequest
 from refresher.outlook import Warning_, WarningCode, foresee
 from refresher.policy import Reason, Timing, Urgency, is_ready, refresh_time
-from refresher.settings import Connection
 from refresher.state import ConsumerSide, Credentials
 
 WRITING_TAKES = timedelta(seconds=10)

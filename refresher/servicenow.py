@@ -5,7 +5,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from refresher.clock import Clock, Deadline
-from refresher.settings import Connection
+from refresher.connection import Connection
 from refresher.trust import tls_context
 
 if TYPE_CHECKING:

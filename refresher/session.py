@@ -13,11 +13,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from refresher.clock import Clock, Deadline
+from refresher.connection import Connection
 from refresher.errors import Cause, RefresherError, TokenEndpointError
 from refresher.oauth import TokenRequest, is_token, parse_probe_user, parse_token_response
 from refresher.probing import Attempts, Greeting, Probe, Verdict
 from refresher.retry import Wait, retrying
-from refresher.settings import SYS_USER_PROBE, Connection
+from refresher.setting_specs import SYS_USER_PROBE
 from refresher.tokens import Grant, Secret, TokenResponse
 from refresher.wire import ANSWER_TAKES, Wire
 

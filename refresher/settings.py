@@ -14,10 +14,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from refresher.connection import CONNECTION_NAME, Connection, JwtClaims, PublishTarget
 from refresher.errors import SettingsError
+from refresher.setting_specs import (
+    CONNECTION_KEYS_BY_NAME,
+    DEFAULT_CONNECTION,
+    EMPTY_MEANS_NONE,
+    EMPTY_MEANS_NONE_KEYS,
+    JWT_KEYS_BY_NAME,
+    SETTING_OF_KEY,
+    SETTINGS,
+    SEVERAL,
+    SettingSpec,
+)
 from refresher.setting_values import (
-    INSTANCE_HOSTS,
-    JWT_ALGORITHMS,
     LONGEST_LIFETIME,
     T,
     UnusableError,
@@ -44,117 +54,6 @@ from refresher.setting_values import (
 )
 from refresher.tokens import Grant
 
-DEFAULT_CONNECTION = "servicenow"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishTarget:
-    """A secret that receives the access token: its vault's origin, without a slash at the end, and its name."""
-
-    vault_url: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JwtClaims:
-    """What the assertion of the JWT bearer grant says (RFC 7523); `audience` and `issuer` None: the client id."""
-
-    subject: str
-    kid: str | None = None
-    audience: str | None = None
-    issuer: str | None = None
-    algorithm: str = "RS256"
-    lifetime: timedelta = timedelta(minutes=5)
-    backdating: timedelta = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """One OAuth application on one instance, and where its access token goes.
-
-    `renewal_share` is the share of a refresh token's life, counted from its end, in which a new life is started.
-    """
-
-    name: str
-    instance_url: str
-    grant: Grant
-    fallback_grant: Grant | None
-    publish_to: tuple[PublishTarget, ...]
-    probe_path: str | None
-    refresh_token_lifetime: timedelta
-    access_token_lifetime: timedelta | None
-    renewal_share: float = 0.1
-    jwt: JwtClaims | None = None
-
-    @property
-    def client_id_name(self) -> str:
-        """Secret name of the OAuth application's client id."""
-        return f"{self.name}-client-id"
-
-    @property
-    def client_secret_name(self) -> str:
-        """Secret name of the OAuth application's client secret."""
-        return f"{self.name}-client-secret"
-
-    @property
-    def refresh_token_name(self) -> str:
-        """Secret name of the current refresh token."""
-        return f"{self.name}-refresh-token"
-
-    @property
-    def access_token_name(self) -> str:
-        """Secret name of the current access token, for any consumer."""
-        return f"{self.name}-oauth-token"
-
-    @property
-    def username_name(self) -> str:
-        """Secret name of the integration user's name."""
-        return f"{self.name}-username"
-
-    @property
-    def password_name(self) -> str:
-        """Secret name of the integration user's password."""
-        return f"{self.name}-password"
-
-    @property
-    def jwt_key_name(self) -> str:
-        """Secret name of the private key for the JWT bearer grant."""
-        return f"{self.name}-jwt-key"
-
-    @property
-    def record_name(self) -> str:
-        """Secret name of the record of failed attempts."""
-        return f"{self.name}-refresh-record"
-
-    @property
-    def own_names(self) -> tuple[str, ...]:
-        """Every secret name that the connection takes in the vault."""
-        return (
-            self.client_id_name,
-            self.client_secret_name,
-            self.refresh_token_name,
-            self.access_token_name,
-            self.username_name,
-            self.password_name,
-            self.jwt_key_name,
-            self.record_name,
-        )
-
-    @property
-    def token_endpoint(self) -> str:
-        """URL that issues tokens (RFC 6749 section 3.2)."""
-        return f"{self.instance_url}/oauth_token.do"
-
-    @property
-    def revocation_endpoint(self) -> str:
-        """URL that revokes tokens (RFC 7009)."""
-        return f"{self.instance_url}/oauth_revoke_token.do"
-
-    @property
-    def authorization_endpoint(self) -> str:
-        """URL at which a person authorizes the application (RFC 6749 section 3.1)."""
-        return f"{self.instance_url}/oauth_auth.do"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -177,161 +76,6 @@ class Settings:
         return next((each for each in self.connections if each.name == name), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingSpec:
-    """One setting, or one key of a JSON setting, as the code, the sample, the docs and Bicep must agree on it."""
-
-    name: str
-    meaning: str
-    required: bool = False
-    default: str | None = None
-
-
-SYS_USER_PROBE = (
-    "/api/now/table/sys_user?sysparm_query=user_name=javascript:gs.getUserName()"
-    "&sysparm_fields=user_name&sysparm_limit=1"
-)
-
-CONNECTION_KEYS = (
-    SettingSpec(
-        name="instance_url",
-        required=True,
-        meaning="https origin of the ServiceNow instance",
-    ),
-    SettingSpec(
-        name="grant",
-        default="refresh_token",
-        meaning="how tokens are asked for: refresh_token, client_credentials, jwt_bearer or password",
-    ),
-    SettingSpec(
-        name="fallback_grant",
-        meaning="grant used when the refresh token is missing, refused or near its end: "
-        "client_credentials, jwt_bearer or password",
-    ),
-    SettingSpec(
-        name="refresh_token_lifetime",
-        default="8640000",
-        meaning="seconds that a refresh token lives, as set on the OAuth application",
-    ),
-    SettingSpec(
-        name="publish_to",
-        default="<name>--action--global--oauth-token",
-        meaning="where the access token is published: secret names or full secret identifiers; empty = nowhere else",
-    ),
-    SettingSpec(
-        name="probe_path",
-        default=SYS_USER_PROBE,
-        meaning="path asked with a new token before it is published; empty = do not probe",
-    ),
-    SettingSpec(
-        name="access_token_lifetime",
-        meaning="seconds that an access token should live; a warning says where ServiceNow differs",
-    ),
-    SettingSpec(
-        name="refresh_token_renewal_share",
-        default="0.1",
-        meaning="share of a refresh token's life, at its end, in which the fallback grant starts a new one",
-    ),
-    SettingSpec(
-        name="jwt",
-        meaning="claims of the JWT bearer grant, an object of the keys below",
-    ),
-)
-
-JWT_KEYS = (
-    SettingSpec(
-        name="sub",
-        required=True,
-        meaning="value of the user field that names the integration user in ServiceNow",
-    ),
-    SettingSpec(name="kid", meaning="key id, as shown on the JWT verifier map"),
-    SettingSpec(name="aud", meaning="audience; not set: the client id"),
-    SettingSpec(name="iss", meaning="issuer; not set: the client id"),
-    SettingSpec(name="alg", default="RS256", meaning="signature: " + ", ".join(JWT_ALGORITHMS)),
-    SettingSpec(name="lifetime", default="300", meaning="seconds that an assertion is valid"),
-    SettingSpec(
-        name="backdate",
-        default="30",
-        meaning="seconds that its start is set back, for clocks that differ",
-    ),
-)
-
-_CONNECTION_KEYS = {spec.name: spec for spec in CONNECTION_KEYS}
-_JWT_KEYS = {spec.name: spec for spec in JWT_KEYS}
-_SETTING_OF_KEY = {
-    "instance_url": "SERVICENOW_INSTANCE_URL",
-    "grant": "SERVICENOW_GRANT",
-    "fallback_grant": "SERVICENOW_FALLBACK_GRANT",
-    "refresh_token_lifetime": "SERVICENOW_REFRESH_TOKEN_LIFETIME",
-    "publish_to": "PUBLISH_TO",
-    "probe_path": "PROBE_PATH",
-    "jwt": "SERVICENOW_JWT",
-}
-_SEVERAL = "SERVICENOW_CONNECTIONS"
-_EMPTY_MEANS_NONE = frozenset({"PUBLISH_TO", "PROBE_PATH"})
-_EMPTY_MEANS_NONE_KEYS = frozenset({"publish_to", "probe_path"})
-
-
-def _single(key: str) -> SettingSpec:
-    spec = _CONNECTION_KEYS[key]
-    default = spec.default.replace("<name>", DEFAULT_CONNECTION) if spec.default else None
-    return SettingSpec(name=_SETTING_OF_KEY[key], default=default, meaning=spec.meaning)
-
-
-SETTINGS = (
-    SettingSpec(
-        name="KEY_VAULT_URL",
-        required=True,
-        meaning="https origin of the vault with credentials and tokens",
-    ),
-    SettingSpec(
-        name="SERVICENOW_INSTANCE_URL",
-        required=True,
-        meaning="https origin of the ServiceNow instance; not required where SERVICENOW_CONNECTIONS is set",
-    ),
-    SettingSpec(
-        name=_SEVERAL,
-        meaning="several connections: a JSON object, name to keys; replaces the settings of the single connection",
-    ),
-    _single("grant"),
-    _single("fallback_grant"),
-    _single("refresh_token_lifetime"),
-    SettingSpec(
-        name="SERVICENOW_JWT",
-        meaning="claims of the JWT bearer grant: a JSON object with the keys of `jwt`",
-    ),
-    SettingSpec(
-        name="PUBLISH_TO",
-        default=f"{DEFAULT_CONNECTION}--action--global--oauth-token",
-        meaning="comma-separated secret names or full secret identifiers that receive the access token; empty = none",
-    ),
-    SettingSpec(
-        name="REFRESH_SCHEDULE",
-        default="0 */5 * * * *",
-        meaning="the timer's tick: NCRONTAB, six fields, UTC",
-    ),
-    SettingSpec(
-        name="REFRESH_INTERVAL_MINUTES",
-        default="50",
-        meaning="age at which a token is refreshed (earlier where it lives shorter: 5/6 of its life)",
-    ),
-    _single("probe_path"),
-    SettingSpec(
-        name="LEASE_CONTAINER_URL",
-        meaning="blob container for the lease that keeps refreshers apart; not set: a file lock, for one machine only",
-    ),
-    SettingSpec(
-        name="SERVICENOW_ALLOW_CUSTOM_HOST",
-        default="false",
-        meaning="true permits instance hosts outside of " + ", ".join(f"*{suffix}" for suffix in INSTANCE_HOSTS),
-    ),
-    SettingSpec(
-        name="REFRESH_QUEUE",
-        meaning="storage queue that spreads the connections of a tick over instances; not set: one run does all",
-    ),
-)
-
-
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read and check every setting; raises SettingsError with all problems at once."""
     reader = _Reader(environ)
@@ -351,7 +95,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         lease_container_url=reader.take("LEASE_CONTAINER_URL", optional(parse_container_url), None),
         refresh_queue=reader.take("REFRESH_QUEUE", optional(parse_queue_name), None),
     )
-    _check_targets(connections, context, several=reader.value(_SEVERAL) is not None)
+    _check_targets(connections, context, several=reader.value(SEVERAL) is not None)
     if reader.problems:
         raise SettingsError(tuple(reader.problems))
     return settings
@@ -375,7 +119,7 @@ class _Reader:
 
 def _given(environ: Mapping[str, str], spec: SettingSpec) -> str | None:
     value = environ.get(spec.name)
-    if value is not None and (value.strip() or spec.name in _EMPTY_MEANS_NONE):
+    if value is not None and (value.strip() or spec.name in EMPTY_MEANS_NONE):
         return value.strip()
     return spec.default
 
@@ -415,7 +159,7 @@ class _Keys:
     def take(self, key: str, parse: Callable[[object], T], otherwise: T) -> T:
         """The value of a key or else its default, parsed; a problem is noted and `otherwise` stands in."""
         raw = self.values.get(key)
-        if raw is None and key in self.values and key in _EMPTY_MEANS_NONE_KEYS:
+        if raw is None and key in self.values and key in EMPTY_MEANS_NONE_KEYS:
             # It could mean the default or none at all, and a guess would be noticed late.
             self.problems.append(f"{self.label(key)} is null; expected no such key for the default, or an empty text")
             return otherwise
@@ -434,31 +178,31 @@ class _Keys:
 
 
 def _connections(reader: _Reader, context: _Context) -> tuple[Connection, ...]:
-    if reader.value(_SEVERAL) is None:
+    if reader.value(SEVERAL) is None:
         keys = _Keys(
-            values={key: reader.value(setting) for key, setting in _SETTING_OF_KEY.items()},
+            values={key: reader.value(setting) for key, setting in SETTING_OF_KEY.items()},
             specs=_specs_for(DEFAULT_CONNECTION),
-            label=lambda key: _SETTING_OF_KEY.get(key, key),
+            label=lambda key: SETTING_OF_KEY.get(key, key),
             problems=reader.problems,
         )
         return (_connection(DEFAULT_CONNECTION, keys, context),)
-    named = reader.take(_SEVERAL, parse_json_object, None)
+    named = reader.take(SEVERAL, parse_json_object, None)
     if named is None:
         return ()
     if not named:
-        reader.problems.append(f"{_SEVERAL} is an empty object; expected at least one connection")
+        reader.problems.append(f"{SEVERAL} is an empty object; expected at least one connection")
     found = [_named_connection(name, value, context) for name, value in named.items()]
     return tuple(each for each in found if each is not None)
 
 
 def _specs_for(name: str) -> dict[str, SettingSpec]:
-    publish_to = _CONNECTION_KEYS["publish_to"]
+    publish_to = CONNECTION_KEYS_BY_NAME["publish_to"]
     default = (publish_to.default or "").replace("<name>", name)
-    return {**_CONNECTION_KEYS, "publish_to": replace(publish_to, default=default)}
+    return {**CONNECTION_KEYS_BY_NAME, "publish_to": replace(publish_to, default=default)}
 
 
 def _named_connection(name: str, value: object, context: _Context) -> Connection | None:
-    where = f"{_SEVERAL} {printable(name)}"
+    where = f"{SEVERAL} {printable(name)}"
     if not CONNECTION_NAME.fullmatch(name):
         context.problems.append(f"{where} is no name for a connection; expected {CONNECTION_NAME.pattern}")
     values = _take(context.problems, where, parse_json_object, value, None)
@@ -514,7 +258,7 @@ def _claims(values: Mapping[str, object], connection: _Keys) -> JwtClaims:
     where = connection.label("jwt")
     keys = _Keys(
         values=values,
-        specs=_JWT_KEYS,
+        specs=JWT_KEYS_BY_NAME,
         label=lambda key: f"{where}.{key}",
         problems=connection.problems,
     )
@@ -541,7 +285,7 @@ def _check_targets(connections: Sequence[Connection], context: _Context, *, seve
         for name in each.own_names
     }
     for connection in connections:
-        where = f"{_SEVERAL} {printable(connection.name)}.publish_to" if several else "PUBLISH_TO"
+        where = f"{SEVERAL} {printable(connection.name)}.publish_to" if several else "PUBLISH_TO"
         for target in connection.publish_to:
             # Names of secrets are not case-sensitive in Key Vault.
             place = (target.vault_url, target.name.lower())
@@ -553,7 +297,6 @@ def _check_targets(connections: Sequence[Connection], context: _Context, *, seve
             owners.setdefault(place, f"a target of connection {printable(connection.name)} already")
 
 
-CONNECTION_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _GRANTS = (
     Grant.REFRESH_TOKEN,

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from refresher.connection import PublishTarget
 from refresher.errors import VaultError
 from refresher.policy import TargetState
 from refresher.record import RefreshRecord, StoredAccessToken, StoredRefreshToken, StoredSecret
-from refresher.settings import PublishTarget
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret
 
 

@@ -1,11 +1,12 @@
 """Reads how a connection stands: one parallel round of reads, judged by `health`."""
 
 from refresher.clock import Clock, Deadline
+from refresher.connection import Connection
 from refresher.errors import VaultError
 from refresher.gather import Gatherer
 from refresher.health import ConnectionStatus, State, evaluate
 from refresher.policy import Timing
-from refresher.settings import Connection, Settings
+from refresher.settings import Settings
 
 
 class StatusReader:

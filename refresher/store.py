@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from refresher.clock import Deadline
+from refresher.connection import Connection, PublishTarget
 from refresher.coverage import remember
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, VaultError
@@ -20,7 +21,6 @@ from refresher.probing import Verdict
 from refresher.publish import Published, Publisher
 from refresher.record import RefreshRecord, StoredRefreshToken, StoredSecret, access_token_tags, revoked_tags
 from refresher.run import Run
-from refresher.settings import Connection, PublishTarget
 from refresher.state import ConsumerSide, Credentials
 from refresher.tokens import AccessToken, Grant, PasswordCredentials, Secret, TokenResponse
 

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from refresher.connection import Connection, PublishTarget
 from refresher.policy import TargetState, Timing
 from refresher.record import StoredAccessToken, StoredRefreshToken
-from refresher.settings import Connection, PublishTarget, load_settings
+from refresher.settings import load_settings
 from refresher.tokens import AccessToken, Grant, Secret
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

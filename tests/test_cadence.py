@@ -11,7 +11,8 @@ from refresher.outcome import Outcome, RunRequest
 from refresher.policy import Refresh, Timing, decide_refresh
 from refresher.record import StoredAccessToken
 from refresher.schedule import longest_gap
-from refresher.settings import SETTINGS, load_settings
+from refresher.setting_specs import SETTINGS
+from refresher.settings import load_settings
 from refresher.tokens import Trigger
 from sandbox.direct import DirectSandbox, Process
 from sandbox.host import direct_app

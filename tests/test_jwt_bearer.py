@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from refresher.connection import JwtClaims
 from refresher.errors import Cause, RefresherError
 from refresher.jwt_bearer import build_assertion
-from refresher.settings import JwtClaims
 from refresher.tokens import Secret
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

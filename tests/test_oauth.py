@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
+from refresher.connection import Connection
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, TokenEndpointError
 from refresher.oauth import (
@@ -17,7 +18,7 @@ from refresher.oauth import (
     parse_retry_after,
     parse_token_response,
 )
-from refresher.settings import Connection, load_settings
+from refresher.settings import load_settings
 from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secret, TokenResponse
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from refresher.connection import Connection
 from refresher.outlook import STANDING, WarningCode, foresee
-from refresher.settings import Connection
 from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection
 
 DAY = timedelta(days=1)

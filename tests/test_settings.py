@@ -8,18 +8,11 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, strategies as st
 
+from refresher.connection import Connection, JwtClaims, PublishTarget
 from refresher.errors import Cause, SettingsError
 from refresher.schedule import ScheduleError, longest_gap
-from refresher.settings import (
-    CONNECTION_KEYS,
-    SETTINGS,
-    Connection,
-    JwtClaims,
-    PublishTarget,
-    Settings,
-    _Reader,
-    load_settings,
-)
+from refresher.setting_specs import CONNECTION_KEYS, SETTINGS
+from refresher.settings import Settings, _Reader, load_settings
 from refresher.tokens import Grant
 
 VAULT = "https://contoso.vault.azure.net"

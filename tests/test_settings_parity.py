@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from refresher.settings import CONNECTION_KEYS, JWT_KEYS, SETTINGS, SettingSpec, load_settings
+from refresher.setting_specs import CONNECTION_KEYS, JWT_KEYS, SETTINGS, SettingSpec
+from refresher.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 BICEP = ROOT / "infra" / "app" / "api.bicep"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from refresher.settings import SETTINGS, Settings, load_settings
+from refresher.setting_specs import SETTINGS
+from refresher.settings import Settings, load_settings
 from tests.infra.bicep import INFRA, module, parameters, parsed, resource
 from tests.infra.evaluate import evaluate, with_variables
 
