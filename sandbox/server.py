@@ -81,7 +81,7 @@ class Server:
                 await runner.cleanup()
             await self._loop.shutdown_default_executor()
             # TLS connections close in a few turns of the loop.
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.002)
             return 0
 
         self._run(cleanup())
