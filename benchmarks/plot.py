@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 86, 70, 560, 320
 _INK, _SOFT, _PRODUCT, _OTHER = "#1f2328", "#59636e", "#2e9e5b", "#d1242f"
+_LIMIT = "for 1,000, the vault's limit on new versions allows no less than 60 s"
 _SECONDS = (0.1, 1, 10, 100, 1000)
 
 
@@ -20,24 +21,28 @@ def draw_scaling(rows: Sequence[Mapping[str, object]]) -> str:
         opening,
         '<rect width="800" height="460" fill="#ffffff"/>',
         _text(24, 34, "Seconds until every connection is refreshed", 20, _INK),
-        _text(24, 56, f"one process, {hop} ms for each request on its way", 13, _SOFT),
+        _text(24, 56, f"one process, {hop} ms for each request on its way; {_LIMIT}", 13, _SOFT),
         *(_grid_line(seconds) for seconds in _SECONDS),
         *(_text(_x(each), _TOP + _HEIGHT + 24, f"{each:g}", 13, _SOFT, "middle") for each in many),
         _text(_LEFT + _WIDTH / 2, _TOP + _HEIGHT + 48, "connections", 13, _SOFT, "middle"),
-        *_series("straight line", _OTHER, many, [_number(row, "straight_line_seconds") for row in rows]),
-        *_series("this product", _PRODUCT, many, [_number(row, "seconds") for row in rows]),
+        *_series("straight line", _OTHER, many, [_number(row, "straight_line_seconds") for row in rows], above=True),
+        *_series("this product", _PRODUCT, many, [_number(row, "seconds") for row in rows], above=False),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _series(name: str, colour: str, many: Sequence[float], seconds: Sequence[float]) -> list[str]:
+def _series(name: str, colour: str, many: Sequence[float], seconds: Sequence[float], *, above: bool) -> list[str]:
     points = [(_x(each), _y(took)) for each, took in zip(many, seconds, strict=True)]
+    aside = -12 if above else 22
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return [
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="3"/>',
         *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>' for x, y in points),
-        *(_text(x, y - 12, _told(took), 12, colour, "end") for (x, y), took in zip(points, seconds, strict=True)),
+        *(
+            _text(x, y + aside, _told(took), 12, colour, "middle")
+            for (x, y), took in zip(points, seconds, strict=True)
+        ),
         _text(points[-1][0] + 14, points[-1][1] + 5, name, 15, colour),
     ]
 
