@@ -1,4 +1,4 @@
-"""Both timelines of a simulation as one SVG picture: green where a consumer held a token that works, red where not."""
+"""The timelines of a simulation as one SVG picture: green where a consumer held a token that works, red where not."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 from sandbox.trace import DOWNTIME, Kind, Trace
 
 _WIDTH, _LEFT, _RIGHT = 1200, 170, 140
-_LANE, _PITCH, _TOP = 46, 96, 92
+_LANE, _PITCH, _TOP = 46, 74, 92
 _GREEN, _RED, _GREY, _INK, _SOFT = "#2e9e5b", "#d1242f", "#9aa4af", "#1f2328", "#59636e"
 _LEAST = 2.0
 """Pixels: a gap of a minute must still be seen."""
@@ -66,7 +66,8 @@ def _lane(timeline: Timeline, trace: Trace, scale: float, top: float) -> list[st
     longest = timeline.longest_gap
     told = f"longest gap {longest / 60:.1f} h" if longest >= 120 else f"longest gap {longest:.0f} min"
     return [
-        _text(_LEFT - 14, top + 29, name, 16, anchor="end", weight=600),
+        _text(_LEFT - 14, top + 22, name, 16, anchor="end", weight=600),
+        _text(_LEFT - 14, top + 40, f"refresh token: {timeline.scenario}", 12, _SOFT, anchor="end"),
         f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="{_LANE}" fill="{_GREEN}"/>',
         *_bars(timeline.gaps, scale, top, _LANE, _RED, _LEAST),
         *_bars(timeline.down, scale, top, _LANE, _GREY, 1.0),

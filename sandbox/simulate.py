@@ -295,7 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = [result for pair in pool.map(run_job, jobs) for result in pair]
     if options.picture:
         trace = draw_trace(jobs[0].days, jobs[0].seed, jobs[0].harshness)
-        options.picture.write_text(draw_picture(trace, results[0], results[1]), "utf-8")
+        of_first_trace = [result for result in results if result.seed == jobs[0].seed]
+        options.picture.write_text(draw_picture(trace, *of_first_trace), "utf-8")
     if options.json:
         print(json.dumps(_as_json(results, options), indent=2))
     else:
@@ -312,7 +313,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scenarios", default="100d,24h", help=f"of {', '.join(SCENARIOS)}")
     parser.add_argument("--harshness", type=float, default=1.0, help="multiplies the rates of all incidents (1)")
     parser.add_argument("--processes", type=int, default=None, help="processes side by side (one per processor)")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="write both timelines of the first trace as SVG")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write the timelines of the first trace as SVG")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
 

@@ -1,0 +1,183 @@
+"""The simulation measures what it says: its traces, its arithmetic, its figures and its picture."""
+
+import itertools
+import json
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, strategies as st
+
+from refresher.report import LOGGER
+from sandbox import simulate
+from sandbox.picture import draw_picture
+from sandbox.trace import HAZARDS, Hazard, draw_trace, length, union, without
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")
+SPANS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 40)).map(lambda span: (span[0], span[0] + span[1])))
+Spans = list[tuple[int, int]]
+
+
+class TestSpans:
+    """Stretches of time as sets of minutes, which they stand for."""
+
+    @given(SPANS)
+    def test_a_union_covers_the_same_minutes_once_and_in_order(self, spans: Spans) -> None:
+        joined = union(spans)
+        assert minutes(joined) == minutes(spans)
+        assert all(ends < begins for (_, ends), (begins, _) in itertools.pairwise(joined))
+        assert length(joined) == len(minutes(spans))
+
+    @given(SPANS, SPANS)
+    def test_what_is_outside_of_holes_is_all_but_the_holes(self, spans: Spans, holes: Spans) -> None:
+        left = without(union(spans), union(holes))
+        assert minutes(left) == minutes(spans) - minutes(holes)
+        assert length(left) == len(minutes(left))
+
+
+def minutes(spans: list[tuple[float, float]] | Spans) -> set[int]:
+    return {minute for begins, ends in spans for minute in range(int(begins), int(ends))}
+
+
+class TestTrace:
+    """Drawn from the documented distribution."""
+
+    def test_a_seed_says_all_of_it(self) -> None:
+        assert draw_trace(30, 7) == draw_trace(30, 7)
+        assert draw_trace(30, 7) != draw_trace(30, 8)
+
+    @pytest.mark.parametrize("hazard", HAZARDS, ids=lambda hazard: hazard.kind)
+    def test_incidents_begin_as_often_and_last_as_long_as_the_document_says(self, hazard: Hazard) -> None:
+        years = draw_trace(4000, 1)
+        found = [each for each in years.incidents if each.hazard is hazard]
+        expected = 4000 / hazard.mean_days
+        assert abs(len(found) - expected) < 5 * math.sqrt(expected)
+        spans = [each.ends - each.begins for each in found]
+        assert hazard.shortest <= min(spans)
+        assert max(spans) <= hazard.longest
+        assert sorted(spans)[len(spans) // 2] == pytest.approx(math.sqrt(hazard.shortest * hazard.longest), rel=0.6)
+
+    def test_harshness_multiplies_the_rates(self) -> None:
+        assert len(draw_trace(1000, 1, 2.0).incidents) == pytest.approx(
+            2 * len(draw_trace(1000, 1).incidents), rel=0.1
+        )
+
+    def test_the_document_has_the_distribution(self) -> None:
+        rows = re.findall(
+            r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) to ([\d.]+) \| (\d+)% \| (.+) \|$", DOCUMENT, re.MULTILINE
+        )
+        assert [
+            (kind, float(mean), float(low), float(high), int(share), what)
+            for kind, mean, low, high, share, what in rows
+        ] == [
+            (each.kind.value, each.mean_days, each.shortest, each.longest, round(each.share * 100), each.what)
+            for each in HAZARDS
+        ]
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """A simulation, which has a process of its own, logs nothing; the tests after these do."""
+    level = LOGGER.level
+    yield
+    logging.disable(logging.NOTSET)
+    LOGGER.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def results() -> list[simulate.Result]:
+    """Two harsh days, in which the refresh token ends once."""
+    return list(simulate.run_job(simulate.Job(days=2, seed=3, harshness=2.0, scenario="24h")))
+
+
+class TestResults:
+    """What both lived through."""
+
+    def test_the_product_serves_where_the_straight_line_dies_with_its_refresh_token(
+        self, results: list[simulate.Result]
+    ) -> None:
+        product, straight_line = results
+        assert product.refresher == "product"
+        assert product.availability > 0.995
+        assert product.healthy_at_the_end
+        assert straight_line.availability < 0.7
+        assert not straight_line.healthy_at_the_end
+
+    def test_both_ran_and_met_faults(self, results: list[simulate.Result]) -> None:
+        product, straight_line = results
+        assert product.runs > 5 * straight_line.runs > 400
+        assert product.outcomes["refreshed"] > 50
+        assert product.outcomes.keys() & {"kept", "failed", "busy"}
+        assert product.down == straight_line.down
+
+    def test_a_gap_is_neither_in_the_downtime_nor_beyond_the_trace(self, results: list[simulate.Result]) -> None:
+        for result in results:
+            assert without(result.gaps, result.down) == result.gaps
+            assert all(0 <= begins < ends <= 2 * 24 * 60 for begins, ends in result.gaps)
+
+    def test_the_picture_shows_each_timeline_with_its_figure(self, results: list[simulate.Result]) -> None:
+        picture = ET.fromstring(draw_picture(draw_trace(2, 3, 2.0), *results))  # noqa: S314 - drawn a moment ago
+        words = {each.text for each in picture.iter() if each.text}
+        assert {"this product", "straight line", "refresh token: 24h"} <= words
+        assert {f"{result.availability:.3%}" for result in results} <= words
+
+
+class TestCommand:
+    """What `make simulate` prints, and how it ends."""
+
+    @pytest.fixture
+    def made(self, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+        """Run jobs in this process, and count them."""
+        counted: Counter[str] = Counter()
+
+        class Here:
+            def __init__(self, _: object) -> None: ...
+
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_: object) -> None: ...
+
+            def map(self, work: object, jobs: list[simulate.Job]) -> Iterator[object]:
+                counted.update(job.scenario for job in jobs)
+                return map(work, jobs)  # type: ignore[call-overload, no-any-return]
+
+        monkeypatch.setattr(simulate, "ProcessPoolExecutor", Here)
+        return counted
+
+    def test_json_has_all_figures(self, made: Counter[str], capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        picture = tmp_path / "picture.svg"
+        options = ["--days", "0.25", "--scenarios", "100d", "--json", "--picture", str(picture)]
+        assert simulate.main(options) in {0, 1}
+        document = json.loads(capfd.readouterr().out)
+        assert made == {"100d": 1}
+        assert [each["refresher"] for each in document["results"]] == ["product", "straight line"]
+        assert {"availability", "longest_gap_minutes", "gaps", "instance_down_minutes", "seed", "scenario"} <= set(
+            document["results"][0]
+        )
+        assert picture.read_text("utf-8").startswith("<svg")
+
+    @pytest.mark.parametrize(("gap", "code"), [(0.0, 0), (10.0, 1)])
+    def test_it_fails_where_the_promise_was_broken(
+        self, made: Counter[str], monkeypatch: pytest.MonkeyPatch, gap: float, code: int
+    ) -> None:
+        result = simulate.Result(
+            refresher="product",
+            scenario="100d",
+            seed=1,
+            days=10,
+            down=[],
+            gaps=[(100.0, 100.0 + gap)] if gap else [],
+            platform_away=[],
+            healthy_at_the_end=True,
+        )
+        monkeypatch.setattr(simulate, "run_job", lambda _: (result, replace(result, refresher="straight line")))
+        assert simulate.main(["--days", "10", "--scenarios", "100d"]) == code
+        assert made == {"100d": 1}
