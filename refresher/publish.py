@@ -67,6 +67,7 @@ class Publisher:
             expires_on=expires_at,
             stored=stored,
             deadline=deadline,
+            irreplaceable=True,
         )
 
     def write_password(self, connection: Connection, password: PasswordCredentials, deadline: Deadline) -> None:

@@ -69,6 +69,25 @@ def test_a_rotated_refresh_token_that_comes_late_is_given_ten_seconds_to_be_stor
     assert sandbox.instance.is_living_refresh_token(held.value)
 
 
+def test_a_rotated_refresh_token_is_stored_though_somebody_elses_request_was_told_to_pause() -> None:
+    """The pause outlasts the run, and the vault may take the write all the same; the rest waits for a later tick."""
+    sandbox, app = direct(personality=Personality(rotates=True))
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+
+    def meet_a_pause() -> None:
+        sandbox.faults.add(Fault(service="vault", method="GET", action=Throttle(100)))
+        app.status()
+
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Interrupt(do=meet_a_pause, before=False)))
+    assert tick(app).cause is Cause.VAULT_THROTTLED
+    held = sandbox.vault.get(REFRESH_TOKEN)
+    assert held is not None
+    assert sandbox.instance.is_living_refresh_token(held.value)
+    sandbox.clock.advance(timedelta(minutes=5))
+    assert tick(app).outcome is Outcome.REFRESHED
+
+
 def test_writes_end_with_ten_seconds_more_than_the_run() -> None:
     """The lease of a minute outlasts them."""
     sandbox, app = direct()
