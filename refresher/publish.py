@@ -157,7 +157,7 @@ class Publisher:
         deadline: Deadline,
         hurried: Collection[PublishTarget] = (),
     ) -> dict[PublishTarget, VaultError]:
-        """Write side by side. The threads are everybody's: what could not be read either does not hold one for long."""
+        """Write side by side. The threads are everybody's: what could not be read does not hold one for long."""
 
         def write(place: PublishTarget) -> VaultError | None:
             try:
