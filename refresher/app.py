@@ -193,8 +193,12 @@ class App:
             yield job(connections[0])
             return
         with ThreadPoolExecutor(_CONNECTIONS_AT_ONCE, thread_name_prefix="connection") as pool:
-            for ended in as_completed([pool.submit(job, connection) for connection in connections]):
-                yield ended.result()
+            try:
+                for ended in as_completed([pool.submit(job, connection) for connection in connections]):
+                    yield ended.result()
+            finally:
+                # Interrupted: what has begun ends in order, and nothing else begins.
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _side_by_side(self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]) -> tuple[_T, ...]:
         if len(connections) == 1:

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenCredential, TokenRequestOptions
+from azure.core.exceptions import ClientAuthenticationError
 from azure.keyvault.secrets import SecretClient
 
 from refresher.trust import tls_context
@@ -71,14 +72,24 @@ class SharedCredential:
         self._made()
 
     def close(self) -> None:
-        """Close the credential's connections."""
-        self._made().close()
+        """Close the credential's connections, if it was made."""
+        with self._making:
+            if self._credential is not None:
+                self._credential.close()
 
     def _made(self) -> "DefaultAzureCredential":
         with self._making:
             if self._credential is None:
-                self._credential = self._make()
+                self._credential = self._make_or_refuse()
             return self._credential
+
+    def _make_or_refuse(self) -> "DefaultAzureCredential":
+        # A bare ValueError would be taken for an answer of the vault that cannot be read.
+        try:
+            return self._make()
+        except ValueError:
+            failure = ClientAuthenticationError("the environment's settings for the credential cannot be used")
+        raise failure
 
     def _share(self, what: object, ask: Callable[[], _T]) -> _T:
         mine: Future[_T] = Future()

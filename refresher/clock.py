@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-_SHORTEST_RUN = timedelta(seconds=5)
-"""A refresh takes one or two when all goes well."""
+_SHORTEST_RUN = timedelta(seconds=8)
+"""A refresh takes one or two when all goes well; with less, there would be no time to hear a slow instance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

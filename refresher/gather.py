@@ -22,8 +22,8 @@ from refresher.tokens import ClientCredentials, Grant, PasswordCredentials, Secr
 from refresher.vault import Vault
 from refresher.vault_errors import missing
 
-_OTHERS_TAKE = timedelta(seconds=5)
-_SHARE_OF_OTHERS = 0.25
+OTHERS_TAKE = timedelta(seconds=5)
+SHARE_OF_OTHERS = 0.25
 """Of a run's time, for a target in another vault: one that hangs must not keep the token from all the others."""
 OpenVault = Callable[[str], Vault]
 Found = StoredSecret | VaultError | None
@@ -78,7 +78,7 @@ class Gatherer:
     def _read(self, places: Sequence[PublishTarget], deadline: Deadline) -> dict[PublishTarget, Found]:
         def read(place: PublishTarget) -> Found:
             own = place.vault_url == self._vault_url
-            allowed = deadline if own else deadline.part(_SHARE_OF_OTHERS, _OTHERS_TAKE)
+            allowed = deadline if own else deadline.part(SHARE_OF_OTHERS, OTHERS_TAKE)
             try:
                 return self._open_vault(place.vault_url).read(place.name, allowed)
             except VaultError as error:

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -150,11 +150,13 @@ class BlobLease:
         lease = self._acquire(blob)
         if lease is None:
             raise _held(connection, {})
-        told = self._executor.submit(self._tell, blob, lease)
         try:
-            yield
+            told = self._executor.submit(self._tell, blob, lease)
+            try:
+                yield
+            finally:
+                wait((told,))  # Whatever became of it: it is for people, and the run is over.
         finally:
-            told.result()
             with suppress(AzureError, ValueError):
                 lease.release(**_LIMITS)
 

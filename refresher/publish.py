@@ -5,7 +5,7 @@ copies for consumers, side by side: whichever of them a crash leaves out, their 
 An unchanged refresh token is described, not written again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from datetime import datetime
 from refresher.clock import Deadline
 from refresher.connection import Connection, PublishTarget
 from refresher.errors import VaultError
-from refresher.gather import OpenVault
+from refresher.gather import OTHERS_TAKE, SHARE_OF_OTHERS, OpenVault
 from refresher.record import (
     ACCESS_TOKEN_CONTENT_TYPE,
     CREDENTIAL_CONTENT_TYPE,
@@ -67,6 +67,7 @@ class Publisher:
             expires_on=expires_at,
             stored=stored,
             deadline=deadline,
+            irreplaceable=True,
         )
 
     def write_password(self, connection: Connection, password: PasswordCredentials, deadline: Deadline) -> None:
@@ -94,7 +95,8 @@ class Publisher:
         Raises VaultError where the main secret could not be written, after every target was tried.
         """
         main = PublishTarget(vault_url=self._vault_url, name=connection.access_token_name)
-        failed = self._write_all({main: side.secret, **self._targets(connection.publish_to, side)}, token, deadline)
+        places = {main: side.secret, **self._targets(connection.publish_to, side)}
+        failed = self._write_all(places, token, deadline, hurried=side.target_errors.keys())
         failure = failed.pop(main, None)
         if failure is not None:
             raise failure
@@ -149,8 +151,14 @@ class Publisher:
         return {target: side.target_secrets.get(target) for target in targets}
 
     def _write_all(
-        self, places: Mapping[PublishTarget, StoredSecret | None], token: Published, deadline: Deadline
+        self,
+        places: Mapping[PublishTarget, StoredSecret | None],
+        token: Published,
+        deadline: Deadline,
+        hurried: Collection[PublishTarget] = (),
     ) -> dict[PublishTarget, VaultError]:
+        """Write side by side. The threads are everybody's: what could not be read does not hold one for long."""
+
         def write(place: PublishTarget) -> VaultError | None:
             try:
                 self._open_vault(place.vault_url).write(
@@ -160,7 +168,7 @@ class Publisher:
                     tags=token.tags,
                     expires_on=token.expires_on,
                     stored=places[place],
-                    deadline=deadline,
+                    deadline=deadline.part(SHARE_OF_OTHERS, OTHERS_TAKE) if place in hurried else deadline,
                 )
             except VaultError as error:
                 return error

@@ -2,7 +2,8 @@
 
 Rules: a pause that the vault asked for (429 with `Retry-After`) is kept by every request, not only by the one that
 was refused; and new versions are written no faster than the vault accepts them, since a refusal costs everybody a
-pause. Both are told in seconds of the `Clock`, and neither begins a wait that outlasts the run's deadline.
+pause. Both are told in seconds of the `Clock`, and neither begins a wait that outlasts the run's deadline. Who insists
+goes ahead instead of giving up then: a rotated refresh token is lost if it is not stored, and the vault may take it.
 """
 
 import threading
@@ -31,12 +32,14 @@ class Gate:
         with self._lock:
             self._opens_at = max(self._opens_at, self._clock.monotonic() + seconds)
 
-    def wait(self, deadline: Deadline) -> None:
+    def wait(self, deadline: Deadline, *, insist: bool = False) -> None:
         """Wait until the vault may be asked again. Raises VaultError where that is after the deadline."""
         pause = self._opens_at - self._clock.monotonic()
         if pause <= 0:
             return
         if pause >= deadline.remaining():
+            if insist:
+                return
             message = "Key Vault asked for a pause that outlasts this run"
             raise VaultError(message, cause=Cause.VAULT_THROTTLED, transient=True, retry_after=pause)
         self._clock.sleep(pause)
@@ -51,7 +54,7 @@ class Pace:
         self._turns: deque[float] = deque(maxlen=many)
         self._lock = threading.Lock()
 
-    def wait(self, deadline: Deadline) -> None:
+    def wait(self, deadline: Deadline, *, insist: bool = False) -> None:
         """Wait for a turn. Raises VaultError, and takes none, where it would come after the deadline."""
         with self._lock:
             now = self._clock.monotonic()
@@ -59,6 +62,9 @@ class Pace:
             turn = max(now, self._turns[0] + self._window) if full else now
             pause = turn - now
             if pause >= deadline.remaining() and pause > 0:
+                if insist:
+                    self._turns.append(now)
+                    return
                 message = "this process has used up what Key Vault accepts in new versions for the moment"
                 raise VaultError(message, cause=Cause.VAULT_THROTTLED, transient=True, retry_after=pause)
             self._turns.append(turn)

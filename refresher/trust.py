@@ -13,13 +13,13 @@ import certifi
 
 
 def tls_context(*variables: str) -> ssl.SSLContext:
-    """A client's context that trusts the file or directory named by the first of these variables that is set."""
+    """A client's context that trusts the file or directories named by the first of these variables that is set."""
     named = (os.environ[variable] for variable in variables if os.environ.get(variable))
     return _trusting(next(named, certifi.where()))
 
 
 @functools.cache
 def _trusting(place: str) -> ssl.SSLContext:
-    if Path(place).is_dir():
+    if any(Path(each).is_dir() for each in place.split(os.pathsep)):
         return ssl.create_default_context(capath=place)
     return ssl.create_default_context(cafile=place)

@@ -61,9 +61,11 @@ class Vault:
         expires_on: datetime | None,
         stored: StoredSecret | None,
         deadline: Deadline,
+        irreplaceable: bool = False,
     ) -> str:
         """Write a secret and return its version. A value equal to `stored` makes no new version: tags change.
 
+        An irreplaceable value is sent even where the vault should be left alone for longer than there is time.
         Raises VaultError. What was there before is untouched by a write that fails.
         """
         if stored is not None and stored.value == value:
@@ -79,7 +81,8 @@ class Vault:
             if arrived is not None:
                 return arrived
             uncertain = False
-            self._pace.wait(deadline)
+            self._pace.wait(deadline, insist=irreplaceable)
+            self._gate.wait(deadline, insist=irreplaceable)
             try:
                 written = self._call(
                     "set",
@@ -101,7 +104,7 @@ class Vault:
                     self._recover(name, deadline)
                 raise
 
-        return self._retrying(put, deadline)
+        return self._retrying(put, deadline, insist=irreplaceable)
 
     def describe(
         self,
@@ -190,10 +193,10 @@ class Vault:
             "recover", name, deadline, lambda **limits: self._client.begin_recover_deleted_secret(name, **limits)
         )
 
-    def _retrying(self, operation: Callable[[], _T], deadline: Deadline) -> _T:
+    def _retrying(self, operation: Callable[[], _T], deadline: Deadline, *, insist: bool = False) -> _T:
         for attempt in retrying(self._clock, deadline, attempts=_ATTEMPTS):
             with attempt:
-                self._gate.wait(deadline)
+                self._gate.wait(deadline, insist=insist)
                 return operation()
         raise AssertionError  # pragma: no cover - tenacity returns or raises
 

@@ -15,7 +15,7 @@ from refresher.clock import Deadline
 from refresher.errors import Cause, TokenEndpointError
 from refresher.oauth import LARGEST_BODY
 
-ANSWER_TAKES = 2.0
+ANSWER_TAKES = 5.0
 """Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 12.0

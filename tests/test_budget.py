@@ -7,6 +7,7 @@ import pytest
 
 from refresher.clock import Budget
 from refresher.settings import Settings
+from refresher.wire import ANSWER_TAKES
 from sandbox import SandboxClock
 from sandbox.host import product_clock
 
@@ -38,8 +39,8 @@ def play(runs: int, share_used: float) -> tuple[float, list[float]]:
 @pytest.mark.parametrize("runs", [1, 64, 65, 100, 500, 1000])
 def test_runs_that_all_take_what_they_may_end_within_the_tick(runs: int) -> None:
     ends, allowed = play(runs, 1.0)
-    assert ends <= SETTINGS.tick_deadline.total_seconds() + 5
-    assert all(5 <= each <= SETTINGS.run_deadline.total_seconds() for each in allowed)
+    assert ends <= SETTINGS.tick_deadline.total_seconds() + 8
+    assert all(8 <= each <= SETTINGS.run_deadline.total_seconds() for each in allowed)
 
 
 def test_a_few_connections_have_all_the_time_of_a_run() -> None:
@@ -51,3 +52,8 @@ def test_runs_that_go_well_leave_their_time_to_those_that_do_not() -> None:
     _, allowed = play(1000, 0.1)
     assert allowed[0] == pytest.approx(240 / (1000 / AT_ONCE))
     assert allowed[-1] == 45.0
+
+
+def test_the_least_share_is_enough_to_hear_the_answer() -> None:
+    """Of more connections than a tick can serve, those that begin still have time to read the vault, and to wait."""
+    assert min(play(5000, 1.0)[1]) >= ANSWER_TAKES + 3

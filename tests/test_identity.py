@@ -65,3 +65,14 @@ def test_a_silent_identity_endpoint_costs_its_time_out_once_however_many_request
         credential.get_token_info("scope", options={})
     assert Silent.calls == 2, "what is over is asked for anew"
     credential.close()
+
+
+def test_settings_that_the_credential_refuses_are_not_taken_for_an_answer_of_the_vault(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, app: App
+) -> None:
+    """The SDK refuses them with a ValueError that quotes them."""
+    sandbox.add_connection("servicenow")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "CANARY-nonsense")
+    report = tick(app)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.IDENTITY_UNAVAILABLE)
+    assert "CANARY" not in str(report)

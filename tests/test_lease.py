@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -377,6 +378,31 @@ class TestBlobLease:
         transport.refuse = {"metadata": 503}
         with lease.acquire("servicenow"):
             assert held(lease).message == "another refresh of servicenow is under way"
+
+    def test_a_surprise_while_it_is_written_neither_fails_the_run_nor_keeps_the_lease(
+        self, lease: BlobLease, transport: Recorder
+    ) -> None:
+        """The run has its token by then."""
+
+        def fail() -> None:
+            message = "canary: unforeseen"
+            raise RuntimeError(message)
+
+        transport.before["metadata"] = fail
+        with lease.acquire("servicenow"):
+            pass
+        assert transport.asked[-1] == "release"
+
+    def test_an_executor_that_takes_nothing_more_leaves_no_lease_behind(
+        self, container: str, transport: Recorder
+    ) -> None:
+        """As in a process that is about to end."""
+        executor = ThreadPoolExecutor(1)
+        executor.shutdown()
+        lease = BlobLease(container, StubCredential(), CLOCK, executor, transport=transport)
+        with pytest.raises(RuntimeError), lease.acquire("servicenow"):
+            pass
+        assert transport.asked[-1] == "release"
 
     def test_each_request_has_short_limits(self, lease: BlobLease, transport: Recorder) -> None:
         with lease.acquire("servicenow"):

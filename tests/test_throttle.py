@@ -1,5 +1,6 @@
 """A pause that the vault asked for is kept by all, and new versions keep to what the vault accepts."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,11 @@ import pytest
 from refresher.clock import Clock, Deadline
 from refresher.errors import Cause, VaultError
 from refresher.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
-from sandbox import SandboxClock
+from refresher.tokens import Secret
+from refresher.vault import Vault
+from sandbox import Fault, SandboxClock
+from sandbox.direct import DirectSandbox, Process
+from sandbox.faults import Throttle
 from sandbox.host import product_clock
 from sandbox.vault import Throttling
 
@@ -49,6 +54,15 @@ class TestGate:
         assert (caught.value.cause, caught.value.retry_after) == (Cause.VAULT_THROTTLED, 60.0)
         assert clock.monotonic() == 0
 
+    def test_what_cannot_be_had_again_does_not_give_up_for_a_pause(self, clock: Clock) -> None:
+        """It is refused by the vault itself, if at all."""
+        gate = Gate(clock)
+        gate.close(60.0)
+        gate.wait(Deadline(clock, MINUTE), insist=True)
+        assert clock.monotonic() == 0
+        gate.wait(Deadline(clock, 2 * MINUTE), insist=True)
+        assert clock.monotonic() == 60.0
+
 
 class TestPace:
     """So many in a window, in the order in which they came."""
@@ -87,7 +101,46 @@ class TestPace:
         pace.wait(Deadline(clock, MINUTE))
         assert clock.monotonic() == 10.0
 
+    def test_what_cannot_be_had_again_goes_ahead_and_is_counted(self, clock: Clock) -> None:
+        pace = Pace(clock, 1, 10.0)
+        pace.wait(Deadline(clock, MINUTE))
+        clock.sleep(4.0)
+        pace.wait(Deadline(clock, timedelta(seconds=5)), insist=True)
+        assert clock.monotonic() == 4.0
+        pace.wait(Deadline(clock, MINUTE))
+        assert clock.monotonic() == 14.0
+
     def test_it_keeps_within_the_documented_limit_and_wastes_little_of_it(self) -> None:
         limit = Throttling()
         assert limit.creations >= CREATIONS
         assert 0.9 < CREATIONS / CREATION_WINDOW / (limit.creations / limit.per_seconds) < 0.99
+
+
+def test_who_waits_for_a_turn_keeps_a_pause_that_the_vault_asks_for_meanwhile() -> None:
+    sandbox, clock = DirectSandbox(), product_clock(SandboxClock())
+    url = sandbox.environ()["KEY_VAULT_URL"]
+
+    def write() -> None:
+        vault.write(
+            "any",
+            Secret("CANARY-value"),
+            content_type="",
+            tags={},
+            expires_on=None,
+            stored=None,
+            deadline=Deadline(clock, MINUTE),
+        )
+
+    def sleep(seconds: float) -> None:
+        """While one waits, another's request is refused."""
+        with pytest.raises(VaultError):
+            vault.read("other", Deadline(clock, timedelta(seconds=1)))
+        clock.sleep(seconds)
+
+    vault = Vault(url, Process(sandbox).make_secret_client(url), replace(clock, sleep=sleep))
+    for _ in range(CREATIONS):
+        write()
+    began = clock.monotonic()
+    sandbox.faults.add(Fault(service="vault", method="GET", action=Throttle(20)))
+    write()
+    assert clock.monotonic() - began >= 20.0

@@ -1,5 +1,6 @@
 """Certificates are verified on every connection, by what the environment trusts; proxies come from there as well."""
 
+import os
 import ssl
 from pathlib import Path
 
@@ -58,9 +59,15 @@ def test_a_lease_container_with_a_certificate_that_is_not_trusted_gets_no_reques
 
 
 def test_a_directory_of_certificates_will_do_and_is_verified_by_as_strictly(tmp_path: Path) -> None:
-    with environment({"SSL_CERT_DIR": str(tmp_path)}):
+    with environment({"SSL_CERT_FILE": "", "SSL_CERT_DIR": str(tmp_path)}):
         context = tls_context("SSL_CERT_FILE", "SSL_CERT_DIR")
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+def test_several_directories_will_do_as_well_one_of_them_missing(tmp_path: Path) -> None:
+    """OpenSSL takes such a list, and so does httpx."""
+    with environment({"SSL_CERT_DIR": os.pathsep.join((str(tmp_path / "missing"), str(tmp_path)))}):
+        assert tls_context("SSL_CERT_DIR").verify_mode is ssl.CERT_REQUIRED
 
 
 def test_the_bundle_is_read_once_for_a_process(stranger: str) -> None:
