@@ -6,7 +6,7 @@ to the next; that is what makes a warm tick one round of reads.
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from pathlib import Path
@@ -119,12 +119,13 @@ class App:
 
     def due(self) -> tuple[str, ...]:
         """Names of the connections that a tick would do something for; one round of reads each."""
-        refresher = self._make_refresher()
+        refresher, connections = self._make_refresher(), self.settings.connections
+        budget = self._budget(connections)
 
         def name_if_due(connection: Connection) -> str | None:
-            return connection.name if refresher.is_due(connection) else None
+            return connection.name if refresher.is_due(connection, budget.share()) else None
 
-        return tuple(name for name in self._side_by_side(name_if_due, self.settings.connections) if name is not None)
+        return tuple(name for name in self._side_by_side(name_if_due, connections) if name is not None)
 
     def connection(self, name: str) -> Connection:
         """A configured connection. Raises UnknownConnectionError."""
@@ -142,7 +143,8 @@ class App:
         reader = StatusReader(
             settings, self.clock, Gatherer(self.open_vault, settings.vault_url, self._request_pool())
         )
-        return self._side_by_side(reader.read, connections)
+        budget = self._budget(connections)
+        return self._side_by_side(lambda connection: reader.read(connection, budget.share()), connections)
 
     def history(self, name: str) -> "History":
         """What was published when, from the versions. Raises UnknownConnectionError and VaultError."""
@@ -169,20 +171,23 @@ class App:
         ).examine()
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
-        refresher, settings = self._make_refresher(), self.settings
-        ordered = tuple(connections)
-        budget = Budget(
-            self.clock,
-            settings.tick_deadline,
-            runs=len(ordered),
-            at_once=_CONNECTIONS_AT_ONCE,
-            longest=settings.run_deadline,
-        )
+        refresher, ordered = self._make_refresher(), tuple(connections)
+        budget = self._budget(ordered)
         reports: dict[str, RunReport] = {}
         # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
         for report in self._as_they_end(lambda each: refresher.run(each, request, budget.share()), ordered):
             reports[report.connection] = self._emitted(report)
         return tuple(reports[connection.name] for connection in ordered)
+
+    def _budget(self, connections: Sequence[Connection]) -> Budget:
+        """The time of a tick, for that many connections."""
+        return Budget(
+            self.clock,
+            self.settings.tick_deadline,
+            runs=len(connections),
+            at_once=_CONNECTIONS_AT_ONCE,
+            longest=self.settings.run_deadline,
+        )
 
     def _emitted(self, report: RunReport) -> RunReport:
         emit(report, self.clock.now())

@@ -106,9 +106,9 @@ class Refresher:
         with self._servicenow.session(connection, deadline) as session:
             return session.probe(side.access_token.value)
 
-    def is_due(self, connection: Connection) -> bool:
-        """Whether a run would do anything now; what cannot be read is due, so that a run reports it."""
-        deadline = Deadline(self._clock, self._settings.run_deadline)
+    def is_due(self, connection: Connection, allowed: timedelta) -> bool:
+        """Whether a run would do anything now; what cannot be read in that time is due: a run reports it."""
+        deadline = Deadline(self._clock, allowed)
         try:
             side = self._gatherer.consumer_side(connection, deadline)
         except VaultError:

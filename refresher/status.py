@@ -1,5 +1,7 @@
 """Reads how a connection stands: one parallel round of reads, judged by `health`."""
 
+from datetime import timedelta
+
 from refresher.clock import Clock, Deadline
 from refresher.connection import Connection
 from refresher.errors import VaultError
@@ -13,14 +15,13 @@ class StatusReader:
     """Reads the status of connections. Safe to share between threads."""
 
     def __init__(self, settings: Settings, clock: Clock, gatherer: Gatherer) -> None:
-        self._settings = settings
         self._clock = clock
         self._gatherer = gatherer
         self._timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
 
-    def read(self, connection: Connection) -> ConnectionStatus:
-        """How one connection stands; a vault that cannot be read is a state of its own."""
-        deadline = Deadline(self._clock, self._settings.run_deadline)
+    def read(self, connection: Connection, allowed: timedelta) -> ConnectionStatus:
+        """How one connection stands; a vault that cannot be read in the time allowed is a state of its own."""
+        deadline = Deadline(self._clock, allowed)
         try:
             side, refresh_token, ready = self._gatherer.overview(connection, self._clock.now(), deadline)
         except VaultError as error:

@@ -11,11 +11,25 @@ from pathlib import Path
 
 import certifi
 
+from refresher.errors import SettingsError
+
 
 def tls_context(*variables: str) -> ssl.SSLContext:
-    """A client's context that trusts the file or directories named by the first of these variables that is set."""
-    named = (os.environ[variable] for variable in variables if os.environ.get(variable))
-    return _trusting(next(named, certifi.where()))
+    """A client's context that trusts the file or directories named by the first of these variables that is set.
+
+    Raises SettingsError where that cannot be read.
+    """
+    variable = next((each for each in variables if os.environ.get(each)), None)
+    if variable is None:
+        return _trusting(certifi.where())
+    place = os.environ[variable]
+    try:
+        return _trusting(place)
+    except OSError:
+        problem = (
+            f"{variable} names {place}, where no certificates can be read; expected a file or folder of PEM files"
+        )
+    raise SettingsError((problem,))
 
 
 @functools.cache

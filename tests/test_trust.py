@@ -87,3 +87,15 @@ def test_a_proxy_that_the_environment_names_is_used_for_the_vault(
         report = tick(make_app())
     assert report.outcome is outcome
     assert (sandbox.log.count(service="vault") > 0) == (outcome is Outcome.REFRESHED)
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_a_bundle_that_is_not_there_is_named_with_its_variable(
+    sandbox: Sandbox, make_app: MakeApp, tmp_path: Path, variable: str
+) -> None:
+    sandbox.add_connection()
+    with environment({variable: str(tmp_path / "absent.pem")}):
+        report = tick(make_app())
+    assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.SETTINGS_INVALID)
+    assert report.message.startswith(f"{variable} names {tmp_path}")
+    assert sandbox.vault.get("servicenow-oauth-token") is None
