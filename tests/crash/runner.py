@@ -1,8 +1,8 @@
 """Forks a prepared process for each run that is to be killed, so that a crash point costs no imports.
 
 Reads one JSON command a line: the environment, the connection, the time. The run prints its process id once it is
-ready, waits for a line, and does what a tick does; the runner prints how it ended. The runs are the product's own:
-its composition root, its transports, its time-outs.
+ready, waits for a line, and does what a tick or a person's `authorize` does; the runner prints how it ended. The runs
+are the product's own: its composition root, its transports, its time-outs.
 """
 
 import json
@@ -20,9 +20,12 @@ import requests  # noqa: F401
 
 from refresher.app import App
 from refresher.clock import system_clock
+from refresher.connection import Connection
+from refresher.oauth import build_token_request
 from refresher.outcome import RunRequest
+from refresher.refresh import Authorization
 from refresher.report import quiet_third_parties
-from refresher.tokens import Trigger
+from refresher.tokens import Grant, PasswordCredentials, Secret, Trigger
 
 
 def main() -> None:
@@ -50,8 +53,23 @@ def run(command: Mapping[str, Any]) -> None:
         app.status([name])
     print("ready", os.getpid(), flush=True)  # noqa: T201 - the protocol
     sys.stdin.readline()
-    app.refresh([name], RunRequest(trigger=Trigger.TIMER))
+    if command["job"] == "tick":
+        app.tick(RunRequest(trigger=Trigger.TIMER))
+    else:
+        keep = command["job"] == "authorize --store"
+        authorization = password_authorization(app.connection(name), *command["password"], keep=keep)
+        app.authorize(name, RunRequest(trigger=Trigger.CLI), authorization)
     os._exit(0)
+
+
+def password_authorization(connection: Connection, username: str, password: str, *, keep: bool) -> Authorization:
+    """What `authorize --grant password` makes of what a person typed."""
+    given = PasswordCredentials(username=Secret(username), password=Secret(password))
+    return Authorization(
+        grant=Grant.PASSWORD,
+        build=lambda client: build_token_request(connection, Grant.PASSWORD, client, password=given),
+        keep=given if keep else None,
+    )
 
 
 if __name__ == "__main__":

@@ -6,93 +6,41 @@ process ticks. There must be an access token that the instance accepts, in the v
 token that the instance accepts. A point is named after its request; it is a subtest.
 """
 
-import itertools
-import json
-import os
-import queue
+import re
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from refresher.app import App
 from refresher.errors import Cause
-from refresher.outcome import Outcome, RunReport, RunRequest
-from refresher.tokens import Trigger
+from refresher.outcome import Outcome, RunReport
 from sandbox import Personality, Sandbox, SandboxClock
-from sandbox.faults import Hold
-from sandbox.host import environment, product_clock
+from sandbox.host import environment
+from tests.crash.theatre import COPY, TICK, Point, Runner, Scenario, Theatre
 
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """A situation in which a run does something."""
-
-    personality: Personality
-    what: str = "aging"
-    fallback: bool = True
-    blob_lease: bool = False
-    cold: bool = False
-
-
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")
+ROTATING, SAME_TOKEN = Personality(rotates=True), Personality(same_token=True)
 SCENARIOS = {
-    "refresh": Scenario(personality=Personality()),
-    "refresh-cold-process": Scenario(personality=Personality(), cold=True),
-    "refresh-blob-lease": Scenario(personality=Personality(), blob_lease=True),
-    "refresh-rotating": Scenario(personality=Personality(rotates=True)),
-    "refresh-rotating-without-fallback": Scenario(personality=Personality(rotates=True), fallback=False),
-    "refresh-same-token": Scenario(personality=Personality(same_token=True)),
-    "fallback": Scenario(personality=Personality(), what="refresh_token_dead"),
-    "fallback-rotating": Scenario(personality=Personality(rotates=True), what="refresh_token_dead"),
-    "fallback-same-token": Scenario(personality=Personality(same_token=True), what="refresh_token_dead"),
-    "first-run": Scenario(personality=Personality(), what="first"),
+    "refresh": Scenario(),
+    "refresh, cold process": Scenario(cold=True),
+    "refresh, blob lease": Scenario(blob_lease=True),
+    "refresh, same token": Scenario(personality=SAME_TOKEN),
+    "refresh, rotating": Scenario(personality=ROTATING),
+    "refresh, rotating, fallback": Scenario(personality=ROTATING, fallback=True),
+    "first run": Scenario(tokens="none"),
+    "fallback": Scenario(tokens="dead", fallback=True),
+    "fallback, rotating": Scenario(personality=ROTATING, tokens="dead", fallback=True),
+    "fallback, same token": Scenario(personality=SAME_TOKEN, tokens="dead", fallback=True),
+    "authorize": Scenario(job="authorize"),
+    "authorize, storing the password": Scenario(job="authorize --store"),
+    "authorize, refresh token dead": Scenario(job="authorize", tokens="dead"),
 }
+LOST = {"after POST oauth_token.do", "before PUT refresh-token"}
+"""Where a rotating refresh token is gone: ServiceNow has replaced it, and nobody has stored what it sent."""
 
-
-class Runner:
-    """The process that forks the runs."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.crash.runner"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def send(self, line: str) -> None:
-        """Send a line: a command, or the sign to start."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def hear(self, timeout: float = 30) -> int | None:
-        """The number in the next line: the process id of a run that is ready, or how it ended."""
-        try:
-            return int(self._lines.get(timeout=timeout).split()[1])
-        except queue.Empty:
-            return None
-
-    def close(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._reader.join(5)
-        self._process.stdout.close()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
+WRITES = [f"PUT vault:main /secrets/servicenow-{kind}" for kind in ("refresh-token", "oauth-token")]
 
 
 @pytest.fixture(scope="module")
@@ -102,81 +50,6 @@ def runner() -> Iterator[Runner]:
     made.close()
 
 
-class Theatre:
-    """One sandbox in which a run is repeated, with a new connection each time."""
-
-    def __init__(self, sandbox: Sandbox, scenario: Scenario, runner: Runner) -> None:
-        self.sandbox = sandbox
-        self.scenario = scenario
-        self._runner = runner
-        self._numbers = itertools.count(1)
-        self._app: App | None = None
-
-    def prepare(self) -> str:
-        """Add a connection in the scenario's situation."""
-        scenario, sandbox = self.scenario, self.sandbox
-        name = f"c{next(self._numbers)}"
-        secrets = sandbox.add_connection(name, username=scenario.fallback)
-        if scenario.what != "first":
-            assert self.tick(name).outcome is Outcome.REFRESHED
-            sandbox.clock.advance(timedelta(minutes=50))
-        if scenario.what == "refresh_token_dead":
-            token = sandbox.vault.get(f"{name}-refresh-token")
-            assert token is not None
-            sandbox.instance.kill_refresh_token(token.value)
-            sandbox.clock.advance(timedelta(minutes=5))
-        assert secrets.user_name
-        return name
-
-    def tick(self, name: str) -> RunReport:
-        """Tick in this process, with an app that never saw the other run."""
-        app = App({**os.environ, **self.settings(name)}, product_clock(self.sandbox.clock))
-        try:
-            return app.refresh([name], RunRequest(trigger=Trigger.TIMER))[0]
-        finally:
-            app.close()
-
-    def settings(self, name: str) -> dict[str, str]:
-        """Settings of one connection, whatever its name."""
-        connection = {"instance_url": self.sandbox.instance.url}
-        if self.scenario.fallback:
-            connection["fallback_grant"] = "password"
-        settings = {"SERVICENOW_CONNECTIONS": json.dumps({name: connection}), "SERVICENOW_INSTANCE_URL": ""}
-        if self.scenario.blob_lease:
-            settings["LEASE_CONTAINER_URL"] = self.sandbox.leases.url
-        return settings
-
-    def kill_at(self, name: str, n: int, *, before: bool, how: signal.Signals = signal.SIGKILL) -> str | None:
-        """Run in a process of its own, killed at the n-th request; returns that request, None where there is none."""
-        sandbox = self.sandbox
-        command = {
-            "environ": {**sandbox.environ(), **self.settings(name)},
-            "connection": name,
-            "now": sandbox.clock.now().isoformat(),
-            "warm": not self.scenario.cold,
-        }
-        self._runner.send(json.dumps(command))
-        process_id = self._runner.hear()
-        assert process_id is not None
-        hold = sandbox.faults.hold_nth(n, before=before)
-        self._runner.send("go")
-        reached = self._wait(hold)
-        if reached:
-            os.kill(process_id, how)
-            assert self._runner.hear() == -how
-            hold.abandon()
-        sandbox.faults.clear()
-        return hold.met.replace(name, "NAME") if reached else None
-
-    def _wait(self, hold: Hold) -> bool:
-        while not hold.reached.wait(0.002):
-            code = self._runner.hear(0.001)
-            if code is not None:
-                assert code == 0
-                return False
-        return True
-
-
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     clock = SandboxClock(datetime.now(UTC), flowing=False)
@@ -184,52 +57,68 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def points() -> Iterator[tuple[int, bool]]:
-    """Requests from the first on, each before its effect, then after it."""
-    for n in itertools.count(1):
-        yield n, True
-        yield n, False
+@pytest.fixture
+def theatre(sandbox: Sandbox, runner: Runner, scenario: str) -> Iterator[Theatre]:
+    made = Theatre(sandbox, SCENARIOS[scenario], runner)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_crash_heals(sandbox: Sandbox, runner: Runner, scenario: str, subtests: pytest.Subtests) -> None:
+def test_every_crash_heals(theatre: Theatre, scenario: str, subtests: pytest.Subtests) -> None:
     """A run that is killed at any request leaves nothing that the next tick does not mend."""
-    theatre = Theatre(sandbox, SCENARIOS[scenario], runner)
-    sandbox.instance.personality = SCENARIOS[scenario].personality
-    met = 0
-    changes = True
-    for n, before in points():
-        if not before and not changes:
-            continue
-        name = theatre.prepare()
-        point = theatre.kill_at(name, n, before=before)
-        if point is None:
-            break
-        met += 1
-        changes = not point.startswith(("GET", "HEAD"))
-        with subtests.test(msg=f"{n:02} {'before' if before else 'after'} {point}"):
-            sandbox.clock.advance(timedelta(minutes=5))
-            report = theatre.tick(name)
-            check(theatre, name, report)
-    assert met >= 12, "a run makes more requests than that"
+    points = theatre.rehearse()
+    lost: set[str] = set()
+    for number, point in enumerate(points, 1):
+        with subtests.test(msg=f"{number:02} {point}"):
+            theatre.prepare()
+            # Requests that read side by side need not be as many each time.
+            assert theatre.kill_at(point) or point.before
+            report = come_back(theatre)
+            if report.outcome is Outcome.AUTHORIZATION_REQUIRED:
+                assert report.cause is Cause.ROTATED_TOKEN_LOST
+                lost.add(str(point))
+            else:
+                check_vault(theatre)
+                assert report.working
+    assert lost == (LOST if scenario == "refresh, rotating" else set())
+    changes = {point.brief for point in points if not point.before}
+    assert documented(scenario) == changes, f"docs/availability.md names other changes of {scenario!r}"
 
 
-def check(theatre: Theatre, name: str, report: RunReport) -> None:
-    """Check what the next tick left."""
-    sandbox = theatre.sandbox
-    if report.outcome is Outcome.AUTHORIZATION_REQUIRED:
-        # The one case that nothing can mend: rotated, killed before the new token was stored, no other grant.
-        assert theatre.scenario.personality.rotates
-        assert not theatre.scenario.fallback
-        assert report.cause is Cause.ROTATED_TOKEN_LOST
-        return
-    refresh_token = sandbox.vault.get(f"{name}-refresh-token")
-    access_token = sandbox.vault.get(f"{name}-oauth-token")
-    copy = sandbox.vault.get(f"{name}--action--global--oauth-token")
-    assert refresh_token is not None
-    assert access_token is not None
-    assert copy is not None
-    assert sandbox.instance.is_living_refresh_token(refresh_token.value)
-    assert sandbox.instance.is_living_access_token(access_token.value)
-    assert copy.value == access_token.value
-    assert report.working
+def come_back(theatre: Theatre) -> RunReport:
+    """What happens next: a tick, or the person whose command was cut short starts it again."""
+    scenario = theatre.scenario
+    if scenario.blob_lease:
+        # Nobody waits for a lease that its holder cannot give back: it ends by itself.
+        assert theatre.tick().outcome in {Outcome.BUSY, Outcome.REFRESHED, Outcome.NOT_DUE}
+    theatre.sandbox.clock.advance(TICK)
+    if scenario.job != "tick" and scenario.tokens == "dead":
+        return theatre.authorize()
+    return theatre.tick()
+
+
+def check_vault(theatre: Theatre) -> None:
+    """Check that ServiceNow accepts what is stored, and that the copy is the same."""
+    instance = theatre.sandbox.instance
+    assert instance.is_living_refresh_token(theatre.value("refresh-token"))
+    assert instance.is_living_access_token(theatre.value("oauth-token"))
+    assert theatre.value(COPY) == theatre.value("oauth-token")
+
+
+def documented(scenario: str) -> set[str]:
+    """What a scenario's run changes, as docs/availability.md lists it."""
+    row = re.search(rf"^\| {re.escape(scenario)} \| (.+) \|$", DOCUMENT, re.MULTILINE)
+    return set(re.findall(r"`(.+?)`", row[1])) if row else set()
+
+
+@pytest.mark.parametrize("scenario", ["refresh, rotating, fallback"])
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("request_", ["POST instance /oauth_token.do", *WRITES])
+def test_a_worker_that_is_asked_to_end_heals_as_well(theatre: Theatre, request_: str, before: bool) -> None:
+    """SIGTERM ends it at once, as it ends any program that does not catch it: no handler delays the platform."""
+    theatre.prepare()
+    assert theatre.kill_at(Point(request=request_, occurrence=0, before=before), signal.SIGTERM)
+    theatre.sandbox.clock.advance(TICK)
+    assert theatre.tick().working
+    check_vault(theatre)

@@ -1,0 +1,223 @@
+"""The promise, tried on random histories: whatever happens, in whatever order, nothing is ever made worse.
+
+Hypothesis makes up histories of ticks, forced runs, clock jumps, faults of every service, kills, overlapping runs and
+operators who change secrets by hand. After each step the invariants below must hold; at the end all faults end, what
+operators broke is mended, and two ticks later the connection is fresh. A history that breaks the promise is printed as
+a short program, made as small as possible.
+
+MODEL_SEQUENCES=5000 tries as many histories, other ones each time (docs/availability.md).
+"""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import timedelta
+
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from refresher.errors import Cause
+from refresher.outcome import Outcome
+from refresher.report import outcome_event
+from sandbox import CANARY_PREFIX
+from sandbox.personality import Personality
+from tests.simulation.trouble import MINUTE, NAMES, PERSONALITIES, TROUBLE, Trouble
+from tests.simulation.watched import MAIN, Run
+from tests.simulation.world import World
+
+LONG = "MODEL_SEQUENCES" in os.environ
+SECOND, TICK, DAY = timedelta(seconds=1), timedelta(minutes=5), timedelta(days=1)
+WAITS = st.sampled_from([5, 50, 55, 60, 65]).map(lambda minutes: minutes * MINUTE)
+
+
+class Promise(RuleBasedStateMachine):
+    """Whoever reads the vault gets a token that ServiceNow accepts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world: World
+
+    @initialize(personality=PERSONALITIES, fallback=st.booleans(), ticks=st.integers(0, 2))
+    def a_connection_is_set_up(self, personality: Personality, fallback: bool, ticks: int) -> None:
+        self.world = World(personality, fallback=fallback)
+        for _ in range(ticks):
+            self.world.tick()
+            self.world.wait(50 * MINUTE)
+
+    # Time, and runs.
+
+    @rule(wait=WAITS, more=st.sampled_from([0, 0, 4]))
+    def ticks(self, wait: timedelta, more: int) -> None:
+        self.world.wait(wait)
+        self.world.tick()
+        for _ in range(more):
+            self.the_promise_holds()
+            self.world.wait(TICK)
+            self.world.tick()
+
+    @rule(wait=WAITS, trouble=TROUBLE)
+    def a_tick_in_trouble(self, wait: timedelta, trouble: list[Trouble]) -> None:
+        self.world.wait(wait)
+        self.world.meet(trouble)
+        self.world.tick()
+
+    @rule()
+    def a_forced_run(self) -> None:
+        self.world.force()
+
+    @rule(trouble=TROUBLE)
+    def a_forced_run_in_trouble(self, trouble: list[Trouble]) -> None:
+        self.world.meet(trouble)
+        self.world.force()
+
+    @rule(span=st.sampled_from([70 * MINUTE, DAY, 95 * DAY]))
+    def no_tick_for_a_while(self, span: timedelta) -> None:
+        self.world.wait(span)
+
+    @rule(seconds=st.integers(1, 120))
+    def the_clock_is_put_back(self, seconds: int) -> None:
+        self.world.wait(-seconds * SECOND)
+
+    # Servers.
+
+    @rule()
+    def all_faults_end(self) -> None:
+        self.world.faults_end()
+
+    @rule(personality=PERSONALITIES)
+    def servicenow_changes_its_habits(self, personality: Personality) -> None:
+        self.world.instance.personality = personality
+
+    # Operators.
+
+    @rule(name=NAMES, value=st.sampled_from(["CANARY-wrong", "CANARY wrong", "", " \n"]))
+    def an_operator_stores_something_wrong(self, name: str, value: str) -> None:
+        self.world.put(name, value)
+
+    @rule(name=NAMES, how=st.sampled_from(["deleted", "purged", "stripped of its tags", "disabled"]))
+    def a_secret_is_spoiled(self, name: str, how: str) -> None:
+        self.world.spoil(name, how)
+
+    @rule(what=st.sampled_from(["client secret", "password", "refresh token"]))
+    def something_is_changed_at_servicenow(self, what: str) -> None:
+        self.world.change_at_servicenow(what)
+
+    @rule()
+    def an_operator_authorizes_again(self) -> None:
+        self.world.authorize_again()
+
+    @rule()
+    def operators_mend_what_is_wrong(self) -> None:
+        self.world.put_right()
+
+    # What holds after every step.
+
+    @invariant()
+    def the_promise_holds(self) -> None:
+        run = self.world.last
+        if run is None:
+            return
+        self.the_access_token_never_gets_an_earlier_end(run)
+        self.no_refresh_token_is_dropped_for_a_worse_one(run)
+        self.token_requests_never_overlap(run)
+        self.passwords_are_tried_a_few_times_only()
+        self.nothing_happens_that_nobody_foresaw(run)
+        self.no_secret_leaves_the_process(run)
+
+    def the_access_token_never_gets_an_earlier_end(self, run: Run) -> None:
+        """Unless ServiceNow refuses the longer one by now or cannot be asked about it, or its dates cannot be trusted.
+
+        A copy follows the main secret, and may lose a token that the main secret does not hold.
+        """
+        main = run.before[MAIN]
+        if main is None or not main.dated or run.without_probe:
+            return
+        for place, before in run.before.items():
+            after, accepted_until = run.after[place], run.still_accepted.get(place)
+            if before is None or before.value != main.value or accepted_until is None:
+                continue
+            assert after is not None, f"{place}: taken away"
+            assert after.ends_at is not None, f"{place}: replaced by one that ServiceNow refuses"
+            assert after.ends_at >= accepted_until - SECOND, f"{place}: ends earlier"
+
+    def no_refresh_token_is_dropped_for_a_worse_one(self, run: Run) -> None:
+        """What is stored was stored before, or received in this run; and no dead one while a living one was received.
+
+        A received one is lost only where the vault fails to store it, or the program is killed before.
+        """
+        stored = run.refresh_token_after
+        assert stored in {run.refresh_token_before, run.deleted_refresh_token, *run.received}
+        if run.received and not run.killed and not run.not_stored:
+            assert stored in run.received
+            assert run.refresh_token_lives or not run.living_received
+
+    def token_requests_never_overlap(self, run: Run) -> None:
+        """Unless the lease service is away and the token about to end: an overlap is better than an outage."""
+        assert run.without_leases or run.most_token_requests_at_once <= 1
+
+    def passwords_are_tried_a_few_times_only(self) -> None:
+        """Three refusals in a row of what is stored, and one more for each run that an engineer forces."""
+        assert self.world.sandbox.passwords_refused <= self.world.password_tries
+
+    def nothing_happens_that_nobody_foresaw(self, run: Run) -> None:
+        """Every failure has a cause of the closed list."""
+        assert all(report.cause is not Cause.UNEXPECTED for report in run.reports)
+
+    def no_secret_leaves_the_process(self, run: Run) -> None:
+        """Neither in a report nor in the log."""
+        for report in run.reports:
+            assert CANARY_PREFIX not in repr(report)
+            assert CANARY_PREFIX not in json.dumps(outcome_event(report, self.world.clock.now()), default=str)
+        assert not any(CANARY_PREFIX in line for line in self.world.log.lines)
+        self.world.log.lines.clear()
+
+    # How it ends.
+
+    def teardown(self) -> None:
+        """The faults end, what operators broke is mended: two ticks later the token is fresh.
+
+        That a forced run failed is remembered until the next refresh, which leaves nothing of it.
+        """
+        if not hasattr(self, "world"):
+            return
+        try:
+            self.world.faults_end()
+            self.world.put_right()
+            self.two_ticks_bring_it_back(self.world.is_served)
+            self.world.wait(45 * MINUTE)
+            self.two_ticks_bring_it_back(self.world.is_fresh)
+        finally:
+            self.world.close()
+
+    def two_ticks_bring_it_back(self, is_back: Callable[[], bool]) -> None:
+        """Or else the refresh token is dead, no fallback was configured, and the product asks for a person by name."""
+        self.two_ticks()
+        if is_back():
+            return
+        assert self.world.last is not None
+        (report,) = self.world.last.reports
+        assert report.outcome is Outcome.AUTHORIZATION_REQUIRED, report
+        assert not self.world.fallback
+        assert not self.world.refresh_token_lives()
+        assert report.cause in {Cause.REFRESH_TOKEN_MISSING, Cause.REFRESH_TOKEN_REFUSED, Cause.ROTATED_TOKEN_LOST}
+        assert report.cause is Cause.ROTATED_TOKEN_LOST or not self.world.lost_by_rotation
+        self.world.authorize_again()
+        self.two_ticks()
+        assert self.world.is_fresh()
+
+    def two_ticks(self) -> None:
+        for _ in range(2):
+            self.world.wait(TICK)
+            self.world.tick()
+            self.the_promise_holds()
+
+
+TestPromise = Promise.TestCase
+TestPromise.settings = settings(
+    max_examples=int(os.environ.get("MODEL_SEQUENCES", "30")),
+    stateful_step_count=30,
+    derandomize=not LONG,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
