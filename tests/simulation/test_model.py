@@ -214,7 +214,7 @@ class Promise(RuleBasedStateMachine):
 
 TestPromise = Promise.TestCase
 TestPromise.settings = settings(
-    max_examples=int(os.environ.get("MODEL_SEQUENCES", "30")),
+    max_examples=int(os.environ.get("MODEL_SEQUENCES", "20")),
     stateful_step_count=30,
     derandomize=not LONG,
     deadline=None,
