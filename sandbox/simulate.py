@@ -24,7 +24,6 @@ from azure.core.exceptions import AzureError
 
 from benchmarks.straight_line import refresh as straight_line_refresh
 from refresher.outcome import Outcome, RunRequest
-from refresher.report import LOGGER
 from refresher.tokens import Trigger
 from sandbox.clock import START
 from sandbox.direct import DirectSandbox, Killed, Process
@@ -274,11 +273,14 @@ class Job:
 
 def run_job(job: Job) -> tuple[Result, Result]:
     """Simulate both refreshers."""
-    LOGGER.setLevel(logging.CRITICAL)
-    logging.disable(logging.CRITICAL)
     trace = draw_trace(job.days, job.seed, job.harshness)
     scenario = SCENARIOS[job.scenario]
     return simulate_product(trace, scenario), simulate_straight_line(trace, scenario)
+
+
+def _log_nothing() -> None:
+    """In a process that only simulates, a million events would be formatted for nobody."""
+    logging.disable(logging.CRITICAL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -291,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in (names if options.traces == 1 else [names[number % len(names)]])
     ]
     began = time.perf_counter()
-    with ProcessPoolExecutor(options.processes) as pool:
+    with ProcessPoolExecutor(options.processes, initializer=_log_nothing) as pool:
         results = [result for pair in pool.map(run_job, jobs) for result in pair]
     if options.picture:
         trace = draw_trace(jobs[0].days, jobs[0].seed, jobs[0].harshness)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import logging
 import math
 import re
 from collections import Counter
@@ -15,7 +14,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, strategies as st
 
-from refresher.report import LOGGER
 from sandbox import simulate
 from sandbox.picture import draw_picture
 from sandbox.trace import HAZARDS, Hazard, draw_trace, length, union, without
@@ -82,15 +80,6 @@ class TestTrace:
         ]
 
 
-@pytest.fixture(autouse=True)
-def loggers() -> Iterator[None]:
-    """A simulation, which has a process of its own, logs nothing; the tests after these do."""
-    level = LOGGER.level
-    yield
-    logging.disable(logging.NOTSET)
-    LOGGER.setLevel(level)
-
-
 @pytest.fixture(scope="module")
 def results() -> list[simulate.Result]:
     """Two harsh days, in which the refresh token ends once."""
@@ -140,7 +129,7 @@ class TestCommand:
         counted: Counter[str] = Counter()
 
         class Here:
-            def __init__(self, _: object) -> None: ...
+            def __init__(self, *_: object, **__: object) -> None: ...
 
             def __enter__(self) -> Self:
                 return self
