@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -14,6 +15,10 @@ from sandbox import CANARY_PREFIX, Personality, Sandbox
 from sandbox.direct import DirectSandbox, Process
 from sandbox.host import direct_app, environment, product_clock
 from tests.azurite import Azurite, run_azurite
+
+# A suite that was started in the background ignores Ctrl-C, and so would every process that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, however slow the machine is. `make mutate` has brought a profile of its own.
 if hypothesis_settings.get_current_profile_name() == "default":
