@@ -27,7 +27,17 @@ from tests.simulation.world import World
 
 LONG = "MODEL_SEQUENCES" in os.environ
 SECOND, TICK, DAY = timedelta(seconds=1), timedelta(minutes=5), timedelta(days=1)
-WAITS = st.sampled_from([5, 50, 55, 60, 65]).map(lambda minutes: minutes * MINUTE)
+WAITS = st.sampled_from([45 * MINUTE, 50 * MINUTE, 0 * MINUTE, 120 * MINUTE, 95 * DAY])
+TICKS = st.sampled_from([1, 0, 2, 5])
+CREDENTIALS = st.sampled_from(
+    [
+        ("refresh token",),
+        ("refresh token", "password"),
+        ("refresh token", "password"),
+        ("password",),
+        ("client secret",),
+    ]
+)
 
 
 class Promise(RuleBasedStateMachine):
@@ -37,78 +47,74 @@ class Promise(RuleBasedStateMachine):
         super().__init__()
         self.world: World
 
-    @initialize(personality=PERSONALITIES, fallback=st.booleans(), ticks=st.integers(0, 2))
+    @initialize(personality=PERSONALITIES, fallback=st.booleans(), ticks=TICKS)
     def a_connection_is_set_up(self, personality: Personality, fallback: bool, ticks: int) -> None:
         self.world = World(personality, fallback=fallback)
-        for _ in range(ticks):
-            self.world.tick()
-            self.world.wait(50 * MINUTE)
+        self.ticks(ticks)
 
-    # Time, and runs.
-
-    @rule(wait=WAITS, more=st.sampled_from([0, 0, 4]))
-    def ticks(self, wait: timedelta, more: int) -> None:
-        self.world.wait(wait)
-        self.world.tick()
-        for _ in range(more):
-            self.the_promise_holds()
+    def ticks(self, number: int) -> None:
+        """Let so many ticks pass."""
+        for _ in range(number):
             self.world.wait(TICK)
             self.world.tick()
+            self.the_promise_holds()
 
-    @rule(wait=WAITS, trouble=TROUBLE)
-    def a_tick_in_trouble(self, wait: timedelta, trouble: list[Trouble]) -> None:
+    # Time, runs, and trouble.
+
+    @rule(wait=WAITS, ticks=TICKS)
+    def time_passes(self, wait: timedelta, ticks: int) -> None:
+        self.world.wait(wait)
+        self.ticks(ticks)
+
+    @rule(wait=WAITS, trouble=TROUBLE, ticks=TICKS)
+    def trouble_comes(self, wait: timedelta, trouble: list[Trouble], ticks: int) -> None:
         self.world.wait(wait)
         self.world.meet(trouble)
-        self.world.tick()
-
-    @rule()
-    def a_forced_run(self) -> None:
-        self.world.force()
+        self.ticks(ticks)
 
     @rule(trouble=TROUBLE)
-    def a_forced_run_in_trouble(self, trouble: list[Trouble]) -> None:
+    def a_run_is_forced(self, trouble: list[Trouble]) -> None:
         self.world.meet(trouble)
         self.world.force()
 
-    @rule(span=st.sampled_from([70 * MINUTE, DAY, 95 * DAY]))
-    def no_tick_for_a_while(self, span: timedelta) -> None:
-        self.world.wait(span)
-
-    @rule(seconds=st.integers(1, 120))
-    def the_clock_is_put_back(self, seconds: int) -> None:
-        self.world.wait(-seconds * SECOND)
-
-    # Servers.
-
-    @rule()
-    def all_faults_end(self) -> None:
+    @rule(ticks=TICKS)
+    def all_trouble_ends(self, ticks: int) -> None:
         self.world.faults_end()
+        self.ticks(ticks)
 
-    @rule(personality=PERSONALITIES)
-    def servicenow_changes_its_habits(self, personality: Personality) -> None:
+    @rule(seconds=st.integers(1, 120), ticks=TICKS)
+    def the_clock_is_put_back(self, seconds: int, ticks: int) -> None:
+        self.world.wait(-seconds * SECOND)
+        self.ticks(ticks)
+
+    # ServiceNow, and operators.
+
+    @rule(personality=PERSONALITIES, ticks=TICKS)
+    def servicenow_changes_its_habits(self, personality: Personality, ticks: int) -> None:
         self.world.instance.personality = personality
+        self.ticks(ticks)
 
-    # Operators.
+    @rule(credentials=CREDENTIALS, ticks=TICKS)
+    def credentials_change_at_servicenow(self, credentials: tuple[str, ...], ticks: int) -> None:
+        for credential in credentials:
+            self.world.change_at_servicenow(credential)
+        self.ticks(ticks)
 
-    @rule(name=NAMES, value=st.sampled_from(["CANARY-wrong", "CANARY wrong", "", " \n"]))
-    def an_operator_stores_something_wrong(self, name: str, value: str) -> None:
+    @rule(name=NAMES, value=st.sampled_from(["CANARY-wrong", "CANARY wrong", "", " \n"]), ticks=TICKS)
+    def an_operator_stores_something_wrong(self, name: str, value: str, ticks: int) -> None:
         self.world.put(name, value)
+        self.ticks(ticks)
 
-    @rule(name=NAMES, how=st.sampled_from(["deleted", "purged", "stripped of its tags", "disabled"]))
-    def a_secret_is_spoiled(self, name: str, how: str) -> None:
+    @rule(name=NAMES, how=st.sampled_from(["deleted", "purged", "stripped of its tags", "disabled"]), ticks=TICKS)
+    def a_secret_is_spoiled(self, name: str, how: str, ticks: int) -> None:
         self.world.spoil(name, how)
+        self.ticks(ticks)
 
-    @rule(what=st.sampled_from(["client secret", "password", "refresh token"]))
-    def something_is_changed_at_servicenow(self, what: str) -> None:
-        self.world.change_at_servicenow(what)
-
-    @rule()
-    def an_operator_authorizes_again(self) -> None:
-        self.world.authorize_again()
-
-    @rule()
-    def operators_mend_what_is_wrong(self) -> None:
+    @rule(authorize=st.booleans())
+    def operators_mend_what_is_wrong(self, authorize: bool) -> None:
         self.world.put_right()
+        if authorize:
+            self.world.authorize_again()
 
     # What holds after every step.
 
@@ -191,7 +197,7 @@ class Promise(RuleBasedStateMachine):
 
     def two_ticks_bring_it_back(self, is_back: Callable[[], bool]) -> None:
         """Or else the refresh token is dead, no fallback was configured, and the product asks for a person by name."""
-        self.two_ticks()
+        self.ticks(2)
         if is_back():
             return
         assert self.world.last is not None
@@ -202,20 +208,14 @@ class Promise(RuleBasedStateMachine):
         assert report.cause in {Cause.REFRESH_TOKEN_MISSING, Cause.REFRESH_TOKEN_REFUSED, Cause.ROTATED_TOKEN_LOST}
         assert report.cause is Cause.ROTATED_TOKEN_LOST or not self.world.lost_by_rotation
         self.world.authorize_again()
-        self.two_ticks()
+        self.ticks(2)
         assert self.world.is_fresh()
-
-    def two_ticks(self) -> None:
-        for _ in range(2):
-            self.world.wait(TICK)
-            self.world.tick()
-            self.the_promise_holds()
 
 
 TestPromise = Promise.TestCase
 TestPromise.settings = settings(
     max_examples=int(os.environ.get("MODEL_SEQUENCES", "20")),
-    stateful_step_count=30,
+    stateful_step_count=20,
     derandomize=not LONG,
     deadline=None,
     print_blob=True,

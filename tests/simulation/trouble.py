@@ -17,35 +17,30 @@ CLIENT_SECRET: Final = "servicenow-client-secret"
 PASSWORD: Final = "servicenow-password"
 
 
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The program is killed, before or after the request has its effect."""
+
+    before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another machine's refresher runs in the middle of the request."""
+
+    force: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failing:
-    """Requests of this kind fail: after so many, so many times."""
+class Trouble:
+    """Something happens to requests of this kind: after so many, so many times."""
 
     what: tuple[str, str]
     """The service, and how the path begins."""
     method: str | None
-    action: Action
     after: int
     times: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kill:
-    """The program is killed at a request, before or after its effect."""
-
-    at: int
-    before: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rival:
-    """Another machine's refresher runs in the middle of a run, at a request."""
-
-    at: int
-    force: bool
-
-
-Trouble = Failing | Kill | Rival
+    happens: Action | Kill | Rival
 
 
 MINUTE = timedelta(minutes=1)
@@ -84,23 +79,27 @@ ANSWERS = st.sampled_from(
     ]
 )
 SILENCES = st.sampled_from([Drop(), DropAfter(), Refuse(), Stall(), Stall(effect=True), Truncate()])
-OURS = st.sampled_from([TOKEN, COPY, RECORD, REFRESH_TOKEN])
-NAMES = OURS | st.sampled_from([CLIENT_SECRET, PASSWORD])
-REQUESTS = st.integers(0, 24)
-FAULTS = st.builds(
-    Failing,
-    what=st.sampled_from(
-        [("instance", "/oauth_token.do"), ("instance", "/"), ("instance", "/api/now"), ("leases", "/")]
-    )
-    | st.sampled_from([("vault", "/"), ("vault:main", "/"), ("vault:chat", "/")])
-    | OURS.map(lambda name: ("vault:main", f"/secrets/{name}")),
-    method=st.sampled_from([None, None, "PUT", "PATCH"]),
-    action=ANSWERS | SILENCES,
-    after=st.integers(0, 3),
-    times=st.sampled_from([1, 2, 5, None]),
+NAMES = st.sampled_from([TOKEN, COPY, RECORD, REFRESH_TOKEN, CLIENT_SECRET, PASSWORD])
+WHERE = st.sampled_from(
+    [
+        ("", "/"),
+        ("instance", "/oauth_token.do"),
+        ("instance", "/oauth_token.do"),
+        ("instance", "/api/now"),
+        ("leases", "/"),
+        ("vault", "/"),
+        ("vault:chat", "/"),
+        *(("vault:main", f"/secrets/{name}") for name in (TOKEN, COPY, RECORD, REFRESH_TOKEN)),
+    ]
 )
 TROUBLE = st.lists(
-    FAULTS | st.builds(Kill, at=REQUESTS, before=st.booleans()) | st.builds(Rival, at=REQUESTS, force=st.booleans()),
-    min_size=1,
+    st.builds(
+        Trouble,
+        what=WHERE,
+        method=st.sampled_from([None, None, "PUT", "PATCH"]),
+        after=st.integers(0, 3) | st.integers(0, 24),
+        times=st.sampled_from([1, 2, 5, None]),
+        happens=ANSWERS | SILENCES | st.builds(Kill, st.booleans()) | st.builds(Rival, st.booleans()),
+    ),
     max_size=3,
 )

@@ -12,7 +12,7 @@ from refresher.policy import PASSWORD_TRIES
 from refresher.tokens import Trigger
 from sandbox.clock import SandboxClock
 from sandbox.direct import Killed, Process
-from sandbox.faults import Fault, Interrupt
+from sandbox.faults import Action, Fault, Interrupt
 from sandbox.host import direct_app
 from sandbox.personality import Personality
 from tests.conftest import CapturedLog
@@ -22,7 +22,6 @@ from tests.simulation.trouble import (
     PASSWORD,
     RECORD,
     REFRESH_TOKEN,
-    Failing,
     Kill,
     Rival,
     Trouble,
@@ -84,21 +83,24 @@ class World:
             self.sandbox.faults.add(self._fault(each))
 
     def _fault(self, trouble: Trouble) -> Fault:
-        match trouble:
-            case Failing():
-                service, path = trouble.what
-                return Fault(
-                    service=service,
-                    path=path,
-                    method=trouble.method,
-                    action=trouble.action,
-                    after=trouble.after,
-                    times=trouble.times,
-                )
-            case Kill():
-                return Fault(action=Interrupt(self._kill, before=trouble.before), after=trouble.at)
-            case Rival():
-                return Fault(action=Interrupt(partial(self._rival_runs, force=trouble.force)), after=trouble.at)
+        service, path = trouble.what
+        action: Action
+        match trouble.happens:
+            case Kill(before):
+                action = Interrupt(self._kill, before=before)
+            case Rival(force):
+                action = Interrupt(partial(self._rival_runs, force=force))
+            case _ as happens:
+                action = happens
+        once = isinstance(action, Interrupt)
+        return Fault(
+            service=service,
+            path=path,
+            method=trouble.method,
+            action=action,
+            after=trouble.after,
+            times=1 if once else trouble.times,
+        )
 
     def _kill(self) -> None:
         self._process.kill()
