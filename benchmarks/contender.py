@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+
+from benchmarks.companion import Companion
 
 PRODUCT = "product"
 STRAIGHT_LINE = "straight line"
@@ -30,34 +30,15 @@ class Took:
     failed: int
 
 
-class Contender:
-    """A warm process; a context manager."""
+class Contender(Companion):
+    """A warm process."""
 
     def __init__(self, python: str, who: str, environ: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            _command(python, who),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=_environment(environ),
-        )
+        super().__init__(_command(python, who), environ=_environment(environ), quiet=True)
 
     def refresh(self, names: Sequence[str]) -> Took:
         """Refresh these connections (the product: all that are due, which are these)."""
-        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-        self._process.stdin.write(json.dumps(list(names)) + "\n")
-        self._process.stdin.flush()
-        return Took(**json.loads(self._process.stdout.readline()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.communicate()
+        return Took(**self.ask(json.dumps(list(names))))
 
 
 def refresh_cold(python: str, who: str, environ: Mapping[str, str], names: Sequence[str]) -> Took:

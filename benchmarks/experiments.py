@@ -13,12 +13,12 @@ from statistics import median
 
 from benchmarks.contender import PRODUCT, STRAIGHT_LINE, Contender, Took, refresh_cold
 from benchmarks.stage import Stage, names_of
+from sandbox.vault import Throttling
 
 HOPS = (0, 30, 100)
 """Milliseconds that each request takes on its way."""
 SCALES = (1, 10, 100, 1000)
-_CREATIONS, _WINDOW = 300, 10.0
-"""What Key Vault accepts in new versions, in so many seconds."""
+_LIMIT = Throttling()
 Row = dict[str, object]
 
 
@@ -118,7 +118,7 @@ def _spaced(stage: Stage, product: Contender, many: int, turns: int) -> Iterator
     stage.requests()
     for turn in range(turns):
         if turn or many < SCALES[-1]:
-            time.sleep(_WINDOW)
+            time.sleep(_LIMIT.per_seconds)
         stage.age()
         yield product.refresh([])
 
@@ -131,7 +131,7 @@ def throttled(bench: Bench) -> Iterator[Row]:
             took = product.refresh([])
         requests = stage.requests()
     # So many may be written at once, and as many more each time that these have left the window.
-    least = (requests["created"] - 1) // _CREATIONS * _WINDOW
+    least = (requests["created"] - 1) // _LIMIT.creations * _LIMIT.per_seconds
     yield {
         "connections": many,
         "seconds": round(took.seconds, 1),

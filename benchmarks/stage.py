@@ -7,59 +7,37 @@ answers each with a line of JSON. `Stage` is the other end of that conversation.
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import certifi
 
+from benchmarks.companion import Companion
 from sandbox import Sandbox, SandboxClock
 from sandbox.vault import Throttling
 
 AGE = timedelta(minutes=50)
 
 
-class Stage:
-    """A running sandbox with so many connections; a context manager."""
+class Stage(Companion):
+    """A running sandbox with so many connections."""
 
     def __init__(self, connections: int, *, latency: float = 0.0, throttled: bool = False) -> None:
         command = [sys.executable, "-m", "benchmarks.stage", str(connections), "--latency", str(latency)]
-        if throttled:
-            command.append("--throttled")
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.environ: Mapping[str, str] = self._hear()
+        super().__init__([*command, *(["--throttled"] if throttled else [])], quiet=False)
+        self.environ: Mapping[str, str] = self.hear()
 
     def age(self) -> None:
         """Make every token fifty minutes older."""
-        self._ask("age")
+        self.ask("age")
 
     def requests(self) -> Mapping[str, int]:
         """Requests since this was asked last: all, by service, secrets created, and refused with 429."""
-        counted: Mapping[str, int] = self._ask("requests")
+        counted: Mapping[str, int] = self.ask("requests")
         return counted
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.communicate()
-
-    def _ask(self, command: str) -> Any:  # noqa: ANN401 - JSON
-        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        return self._hear()
-
-    def _hear(self) -> Any:  # noqa: ANN401 - JSON
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-        return json.loads(self._process.stdout.readline())
 
 
 def names_of(connections: int, letter: str) -> list[str]:

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
-from refresher.azure_clients import SharedCredential, make_secret_client as default_secret_client, make_transport
+from refresher.azure_clients import (
+    REQUESTS_AT_ONCE,
+    SharedCredential,
+    make_secret_client as default_secret_client,
+    make_transport,
+)
 from refresher.clock import Budget, Clock, Deadline, system_clock
 from refresher.connection import Connection
 from refresher.errors import Cause, RefresherError
@@ -39,7 +44,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _CONNECTIONS_AT_ONCE = 64
-_REQUESTS_AT_ONCE = 64
 _LISTING_TAKES = timedelta(minutes=2)
 """A year of refreshes is some 400 pages of versions."""
 
@@ -252,9 +256,10 @@ class App:
         return BlobLease(url, self.credential(), self.clock, self._request_pool(), transport=make_transport(url))
 
     def _request_pool(self) -> Executor:
-        if self._requests is None:
-            self._requests = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="vault")
-        return self._requests
+        with self._lock:
+            if self._requests is None:
+                self._requests = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="vault")
+            return self._requests
 
     def close(self) -> None:
         """Close what was opened. A worker does not need it: the process ends with its connections."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
 
 _T = TypeVar("_T")
-_CONNECTIONS_KEPT = 64
+REQUESTS_AT_ONCE = 64
+"""Of a process: so many threads, and as many connections kept to each service."""
 
 
 def default_credential() -> "DefaultAzureCredential":
@@ -122,7 +123,7 @@ def make_transport(url: str) -> "RequestsTransport":
     from refresher.trusting_adapter import TrustingAdapter  # noqa: PLC0415 - loads requests
 
     session = requests.Session()
-    session.mount("https://", TrustingAdapter(tls_context("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), _CONNECTIONS_KEPT))
+    session.mount("https://", TrustingAdapter(tls_context("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), REQUESTS_AT_ONCE))
     session.trust_env = False
     session.proxies.update(requests.utils.get_environ_proxies(url))
     return RequestsTransport(session=session, session_owner=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from refresher.cli_parser import build_parser
-from refresher.diagnosis import diagnose
+from refresher.diagnosis import diagnose, next_step
 from refresher.errors import Cause, RefresherError, SettingsError
 from refresher.outcome import ExitCode, Outcome, RunReport, RunRequest, gravest, refresh_exit_code, tick_exit_code
 from refresher.tokens import Trigger
@@ -73,8 +73,7 @@ def _explain(error: RefresherError, options: argparse.Namespace) -> int:
             print(f"settings: {problem}", file=sys.stderr)
         print(error.hint, file=sys.stderr)
         return ExitCode.USAGE
-    hint = error.hint or diagnose(error.cause, getattr(options, "name", None) or "NAME").next_step
-    print(f"{error.message}. {hint}", file=sys.stderr)
+    print(f"{error.message}. {next_step(error, getattr(options, 'name', None) or 'NAME')}", file=sys.stderr)
     return ExitCode.USAGE if error.cause is Cause.BAD_REQUEST else ExitCode.FAILED
 
 

@@ -16,7 +16,7 @@ from refresher.coverage import REMEMBERED, cells
 from refresher.health import ConnectionStatus, State
 from refresher.history import History
 from refresher.outlook import ENDING
-from refresher.render import commands_in, holds, span_text
+from refresher.render import holds, span_text, steps_in
 
 _CELLS = 72
 _GAP = "GAP"
@@ -164,12 +164,10 @@ def show_what_to_check(checks: Iterable[str]) -> None:
 
 def show_step(text: str, label: str = "next: ") -> None:
     """What to do next: each command that comes after words on a line of its own, to be copied."""
-    pieces = [(piece.strip(" .;,"), is_command) for piece, is_command in commands_in(text)]
     lead = f"  {label}"
-    for piece, is_command in pieces:
-        if piece:
-            print(f"{lead or '      '}{piece}" if is_command else _wrapped(lead or "    ", piece))
-            lead = ""
+    for piece, is_command in steps_in(text):
+        print(f"{lead or '      '}{piece}" if is_command else _wrapped(lead or "    ", piece))
+        lead = ""
 
 
 def _wrapped(lead: str, words: str) -> str:

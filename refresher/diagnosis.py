@@ -6,7 +6,7 @@ log. An operator gets the likely causes in the order in which they are worth che
 
 from dataclasses import dataclass
 
-from refresher.errors import Cause
+from refresher.errors import Cause, RefresherError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,3 +238,8 @@ def diagnose(cause: Cause, connection: str) -> Diagnosis:
         checks=tuple(check.format(connection=connection) for check in diagnosis.checks),
         next_step=diagnosis.next_step.format(connection=connection),
     )
+
+
+def next_step(error: RefresherError, connection: str) -> str:
+    """What to do about an error: its own hint, which knows the circumstances, or else what its cause calls for."""
+    return error.hint or diagnose(error.cause, connection).next_step

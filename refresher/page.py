@@ -12,7 +12,7 @@ from html import escape
 from refresher.coverage import REMEMBERED, Life, gaps, union
 from refresher.health import ConnectionStatus, State
 from refresher.outlook import ENDING
-from refresher.render import commands_in, holds, span_text
+from refresher.render import commands_in, holds, span_text, steps_in
 
 _AHEAD = timedelta(hours=2)
 _TOLD = 3
@@ -111,12 +111,8 @@ def _card(status: ConnectionStatus, now: datetime) -> str:
 
 def _step(text: str) -> str:
     """Words and commands, each on a line of its own."""
-    pieces = [(piece.strip(" .;,"), is_command) for piece, is_command in commands_in(text)]
-    return "".join(
-        f"<{tag}>{escape(piece)}</{tag}>"
-        for piece, is_command in pieces
-        if piece and (tag := "code" if is_command else "div")
-    )
+    tagged = [("code" if is_command else "div", escape(piece)) for piece, is_command in steps_in(text)]
+    return "".join(f"<{tag}>{piece}</{tag}>" for tag, piece in tagged)
 
 
 def _with_commands(text: str) -> str:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from refresher.clock import Clock, Deadline
 from refresher.connection import Connection
-from refresher.diagnosis import diagnose
+from refresher.diagnosis import next_step
 from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, RefresherError, VaultError, unforeseen
 from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
@@ -304,11 +304,10 @@ class Refresher:
         """A refresh token that gives way is what a fallback grant is for; one that does not work itself is news."""
         for grant, error in effort.failures:
             if grant is not Grant.REFRESH_TOKEN:
-                hint = error.hint or diagnose(error.cause, run.connection.name).next_step
                 run.warn(
                     WarningCode.GRANT_FAILED,
                     f"the grant {grant} failed, and {effort.grant} served instead: {error.message}",
-                    hint,
+                    next_step(error, run.connection.name),
                 )
 
     def _ends_within_the_run(self, run: Run, side: ConsumerSide, obtained: Obtained) -> bool:

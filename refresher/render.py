@@ -146,6 +146,12 @@ def commands_in(text: str) -> list[tuple[str, bool]]:
     return [piece for piece in (*pieces, (text[at:], False)) if piece[0]]
 
 
+def steps_in(text: str) -> list[tuple[str, bool]]:
+    """The same for a list in which each piece stands alone: without the signs that joined it to its neighbours."""
+    pieces = ((piece.strip(" .;,"), is_command) for piece, is_command in commands_in(text))
+    return [piece for piece in pieces if piece[0]]
+
+
 def _warning_body(warning: Warning_) -> dict[str, str]:
     return {"code": warning.code.value, "message": warning.message, "hint": warning.hint}
 

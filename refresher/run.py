@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from refresher.clock import Clock, Deadline
 from refresher.connection import Connection
-from refresher.diagnosis import diagnose
+from refresher.diagnosis import next_step
 from refresher.errors import RefresherError, VaultError
 from refresher.obtain import Effort
 from refresher.outcome import Outcome, RunReport, RunRequest
@@ -81,9 +81,7 @@ class Run:
             expires_at, life = self.published[1], self.published
         if refresh_at is None and life is not None:
             refresh_at = refresh_time(connection.name, *life, self.timing)
-        hint = None
-        if error is not None:
-            hint = error.hint or diagnose(error.cause, connection.name).next_step
+        hint = next_step(error, connection.name) if error is not None else None
         return RunReport(
             connection=connection.name,
             run_id=self.run_id,

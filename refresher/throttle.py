@@ -18,6 +18,8 @@ Source: Azure Key Vault service limits, secret transactions."""
 CREATION_WINDOW = 10.2
 """Seconds: those ten, and a margin for requests that take longer on their way than those behind them."""
 
+_LONGEST_PAUSE = 120.0
+
 
 class Gate:
     """Holds back every request to a vault that asked for a pause, whichever connection it was made for."""
@@ -28,9 +30,9 @@ class Gate:
         self._lock = threading.Lock()
 
     def close(self, seconds: float) -> None:
-        """Let nobody through for that long."""
+        """Let nobody through for that long, or until the next tick asks again, whatever something on the way said."""
         with self._lock:
-            self._opens_at = max(self._opens_at, self._clock.monotonic() + seconds)
+            self._opens_at = max(self._opens_at, self._clock.monotonic() + min(seconds, _LONGEST_PAUSE))
 
     def wait(self, deadline: Deadline, *, insist: bool = False) -> None:
         """Wait until the vault may be asked again. Raises VaultError where that is after the deadline."""

@@ -9,7 +9,7 @@ Permission needed: secrets get, set (which includes changing tags) and recover.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from json import JSONDecodeError
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from azure.core.exceptions import (
     AzureError,
@@ -33,8 +33,6 @@ _T = TypeVar("_T")
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 _ATTEMPTS = 5
-_LONGEST_PAUSE = 120.0
-"""Seconds. The next tick asks again, whatever something on the way demanded."""
 
 
 class Vault:
@@ -117,31 +115,11 @@ class Vault:
         deadline: Deadline,
     ) -> None:
         """Change tags and attributes of a version in place. Raises VaultError."""
-
-        def patch() -> None:
-            self._call(
-                "set",
-                name,
-                deadline,
-                lambda **limits: self._client.update_secret_properties(
-                    name, version, content_type=content_type, tags=dict(tags), expires_on=expires_on, **limits
-                ),
-            )
-
-        self._retrying(patch, deadline)
+        self._patch(name, version, deadline, content_type=content_type, tags=dict(tags), expires_on=expires_on)
 
     def touch(self, name: str, version: str, deadline: Deadline) -> None:
         """Ask for a change of nothing: it fails where changing the secret is not permitted. Raises VaultError."""
-
-        def patch() -> None:
-            self._call(
-                "set",
-                name,
-                deadline,
-                lambda **limits: self._client.update_secret_properties(name, version, **limits),
-            )
-
-        self._retrying(patch, deadline)
+        self._patch(name, version, deadline)
 
     def versions(self, name: str, deadline: Deadline) -> tuple[StoredSecret, ...]:
         """All versions of a secret, in no order that means anything, without their values. Raises VaultError.
@@ -180,6 +158,17 @@ class Vault:
                 return None
             raise
 
+    def _patch(self, name: str, version: str, deadline: Deadline, **changes: Any) -> None:  # noqa: ANN401 - the SDK's
+        def patch() -> None:
+            self._call(
+                "set",
+                name,
+                deadline,
+                lambda **limits: self._client.update_secret_properties(name, version, **changes, **limits),
+            )
+
+        self._retrying(patch, deadline)
+
     def _find_lost_write(self, name: str, value: Secret, tags: Mapping[str, str], deadline: Deadline) -> str | None:
         """The version of a write whose answer was lost, where it arrived all the same."""
         stored = self._read_once(name, deadline)
@@ -216,7 +205,7 @@ class Vault:
         except HttpResponseError as error:
             failure = translate(operation, name, self.url, error, self._clock.now())
             if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
-                self._gate.close(min(failure.retry_after, _LONGEST_PAUSE))
+                self._gate.close(failure.retry_after)
         except (ServiceRequestError, ServiceResponseError) as error:
             failure = VaultError(
                 f"{self.url} did not answer ({operation} of secret {name})",

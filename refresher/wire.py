@@ -6,6 +6,8 @@ bodies are read up to a limit. No URL with a query is logged or put into an erro
 
 import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -56,33 +58,28 @@ class Wire:
         params: dict[str, str] | None = None,
     ) -> Answer:
         """Send a request and read its answer, when it is its turn. Raises TokenEndpointError where none came."""
+        failure: TokenEndpointError
+        with self._turn():
+            try:
+                return self._send_untranslated(method, url, headers, content, params)
+            except httpx.TimeoutException as error:
+                failure = _no_answer(Cause.INSTANCE_TIMEOUT, sent=not isinstance(error, httpx.ConnectTimeout))
+            except httpx.ConnectError as error:
+                failure = _certificate_refused() if _is_certificate_error(error) else _no_answer(sent=False)
+            except httpx.HTTPError:
+                failure = _no_answer()
+            except httpx.InvalidURL:
+                failure = _no_answer(sent=False)
+        raise failure
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
         if not self._turns.acquire(timeout=max(0.0, self._deadline.remaining() - ANSWER_TAKES)):
             raise _no_answer(Cause.INSTANCE_TIMEOUT, sent=False)
         try:
-            return self._send_in_turn(method, url, headers, content, params)
+            yield
         finally:
             self._turns.release()
-
-    def _send_in_turn(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str] | None,
-        content: bytes | None,
-        params: dict[str, str] | None,
-    ) -> Answer:
-        failure: TokenEndpointError
-        try:
-            return self._send_untranslated(method, url, headers, content, params)
-        except httpx.TimeoutException as error:
-            failure = _no_answer(Cause.INSTANCE_TIMEOUT, sent=not isinstance(error, httpx.ConnectTimeout))
-        except httpx.ConnectError as error:
-            failure = _certificate_refused() if _is_certificate_error(error) else _no_answer(sent=False)
-        except httpx.HTTPError:
-            failure = _no_answer()
-        except httpx.InvalidURL:
-            failure = _no_answer(sent=False)
-        raise failure
 
     def _send_untranslated(
         self,

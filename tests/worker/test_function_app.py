@@ -3,61 +3,13 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sandbox import Fault, Sandbox, SandboxClock
+from sandbox import Fault, Sandbox
 from sandbox.faults import Hold
-from sandbox.host import environment
-from tests.worker.harness import Result, WorkerHarness
-
-ROOT = Path(__file__).parents[2]
-OURS = ("KEY_VAULT_URL", "SERVICENOW_INSTANCE_URL", "REFRESH_QUEUE", "SERVICENOW_CONNECTIONS")
-SCHEDULE = {"REFRESH_SCHEDULE": "0 */5 * * * *"}
-QUEUE = {"REFRESH_QUEUE": "refreshes", **SCHEDULE}
-
-Host = Callable[..., WorkerHarness]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """In real time, as the worker asks the machine for it; with one connection."""
-    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as running, environment(running.environ()):
-        running.add_connection()
-        yield running
-
-
-@pytest.fixture
-def host(sandbox: Sandbox) -> Iterator[Host]:  # noqa: ARG001 - its environment
-    """A worker with the product in it, and the settings of a test."""
-    running: list[WorkerHarness] = []
-
-    def start(without: tuple[str, ...] = (), **settings: str) -> WorkerHarness:
-        running.append(WorkerHarness(ROOT, {**SCHEDULE, **settings}, without=without).__enter__())
-        return running[-1]
-
-    yield start
-    for harness in running:
-        harness.__exit__(None, None, None)
-
-
-def events(result: Result) -> list[dict[str, Any]]:
-    """The product's events of an invocation."""
-    return [
-        json.loads(record.getMessage())
-        for record in result.logs
-        if record.name == "refresher" and record.getMessage().startswith("{")
-    ]
-
-
-def outcomes(result: Result) -> list[tuple[str, str]]:
-    """Connection and outcome of each event that has one."""
-    ended = [event for event in events(result) if event["event"] == "refresh_outcome"]
-    return sorted((event["connection"], event["outcome"]) for event in ended)
+from tests.worker.harness import Result
+from tests.worker.product import OURS, QUEUE, Host, events, outcomes
 
 
 class TestIndexing:

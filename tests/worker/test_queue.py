@@ -15,7 +15,7 @@ from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
 from tests.azurite import Azurite, StubCredential
 from tests.worker.harness import WorkerHarness
-from tests.worker.test_function_app import QUEUE, Host, events, host, outcomes, sandbox  # noqa: F401 - fixtures
+from tests.worker.product import QUEUE, Host, events, outcomes
 
 NAMES = ("assets", "incidents", "people")
 MOST_DELIVERIES = 5
@@ -44,7 +44,7 @@ def queues(azurite: Azurite) -> Iterator[tuple[QueueClient, QueueClient]]:
 
 
 @pytest.fixture
-def worker(sandbox: Sandbox, host: Host) -> WorkerHarness:  # noqa: F811 - fixtures
+def worker(sandbox: Sandbox, host: Host) -> WorkerHarness:
     for name in NAMES:
         sandbox.add_connection(name)
     each = {"instance_url": sandbox.instance.url}
@@ -88,7 +88,7 @@ def test_a_tick_becomes_messages_and_each_refreshes_its_connection(
 def test_messages_of_a_second_tick_that_came_before_the_first_were_read_do_no_harm(
     worker: WorkerHarness,
     queues: tuple[QueueClient, QueueClient],
-    sandbox: Sandbox,  # noqa: F811 - a fixture
+    sandbox: Sandbox,
 ) -> None:
     queue, poison = queues
     assert tick(worker, queue) + tick(worker, queue) == 6
@@ -100,7 +100,7 @@ def test_messages_of_a_second_tick_that_came_before_the_first_were_read_do_no_ha
 def test_a_refresh_that_fails_is_an_event_and_no_poison_the_next_tick_sends_it_again(
     worker: WorkerHarness,
     queues: tuple[QueueClient, QueueClient],
-    sandbox: Sandbox,  # noqa: F811 - a fixture
+    sandbox: Sandbox,
 ) -> None:
     queue, poison = queues
     sandbox.faults.add(Fault(path="/oauth_token.do", times=None, action=Respond(400)))
