@@ -106,6 +106,11 @@ class TokenEndpointError(RefresherError):
         return self.cause in _REFUSALS
 
     @property
+    def grant_refused(self) -> bool:
+        """Whether it said no to the grant and what was sent with it; a wrong client is refused whatever the grant."""
+        return self.refused and self.cause is not Cause.INVALID_CLIENT
+
+    @property
     def ambiguous(self) -> bool:
         """Whether it was the generic 401, which also stands for passing faults."""
         return self.cause is Cause.ACCESS_DENIED

@@ -1,28 +1,19 @@
-"""Obtains a token from ServiceNow by the grants of a plan, and keeps account of the refusals.
-
-Before a request that could do harm if nobody remembered it, the record is written: a password counts as refused
-until the answer says otherwise (so that crashes cannot lock the user out), and a refresh token that rotates is
-marked as spent (so that its loss is recognized, and a vault that cannot be written never costs it).
-"""
+"""Obtains a token from ServiceNow by the grants of a plan; `account` keeps account of the refusals."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from refresher.account import Account, Conditions, Effort
 from refresher.clock import Clock
 from refresher.connection import Connection, JwtClaims
 from refresher.diagnosis import diagnose
 from refresher.errors import Cause, RefresherError, TokenEndpointError, TokenRejectedError
 from refresher.oauth import TokenRequest, build_token_request
-from refresher.policy import (
-    PASSWORD_TRIES,
-    GrantPlan,
-    Urgency,
-    may_fall_back,
-    needs_person,
-)
-from refresher.probing import Attempts, Probe, Verdict
+from refresher.policy import GrantPlan, Urgency
+from refresher.probing import Probe, Verdict
 from refresher.record import RefreshRecord, StoredRefreshToken
 from refresher.retry import Wait
 from refresher.state import Credentials
@@ -32,22 +23,7 @@ from refresher.vault_errors import missing
 if TYPE_CHECKING:
     from refresher.session import Session
 
-_TRIES_AFTER_REFUSAL = 2
 _GUEST = "guest"
-
-
-@dataclass(slots=True, kw_only=True)
-class Effort:
-    """What has been done so far, for the report of a run that may fail at any step."""
-
-    attempts: Attempts = field(default_factory=Attempts)
-    grant: Grant | None = None
-    grants_tried: tuple[Grant, ...] = ()
-    record: RefreshRecord
-    asked: bool = False
-    """Whether ServiceNow was asked for a token."""
-    failures: tuple[tuple[Grant, RefresherError], ...] = ()
-    """Grants that failed before another one was tried, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +41,6 @@ class CredentialError(RefresherError):
 
 class AuthorizationRequiredError(RefresherError):
     """Only a person can help: there is nothing left that this program may try."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """The circumstances of a run that the fallback depends on."""
-
-    urgency: Urgency
-    force: bool
-    on_progress: Callable[[str], None]
 
 
 class Obtainer:
@@ -99,6 +66,11 @@ class Obtainer:
         self._save_record = save_record
         self._keep_refresh_token = keep_refresh_token
         self._vault_url = vault_url
+        self._account = Account(
+            effort,
+            refresh_token_version=credentials.refresh_token.version if credentials.refresh_token else None,
+            password_version=credentials.password_version,
+        )
 
     def obtain(self, plan: GrantPlan, conditions: Conditions) -> Obtained:
         """Try the plan's grants in order until one yields a token that may be published.
@@ -106,15 +78,15 @@ class Obtainer:
         Raises AuthorizationRequiredError, or the error of the last grant tried.
         """
         if plan.blocked is not None:
-            message = f"connection {self._connection.name} has no grant left that may be tried"
-            raise AuthorizationRequiredError(message, cause=plan.blocked)
+            raise _blocked(self._connection.name, plan.blocked, plan.until)
         failure: RefresherError
         for grant, following in zip_longest(plan.grants, plan.grants[1:]):
             try:
                 return self._obtain_by(grant, conditions)
             except TokenEndpointError as error:
-                failure = self._account(grant, error) or error
-                goes_on = self._goes_on(error, grant, following, conditions)
+                cause = self._account.refused(grant, error)
+                failure = _authorization_required(error, cause) if cause is not None else error
+                goes_on = self._account.goes_on(error, grant, following, conditions)
             except CredentialError as error:
                 failure, goes_on = error, True
             except TokenRejectedError as error:
@@ -135,19 +107,23 @@ class Obtainer:
             effort.asked = True
             return request
 
-        effort.attempts.answer_lost = grant is Grant.REFRESH_TOKEN and effort.record.may_be_spent(self._version())
-        self._prepare(grant)
+        effort.attempts.answer_lost = self._account.may_be_spent(grant)
+        record = self._account.to_remember(grant, self._clock.now())
+        if record is not None:
+            self._save_record(record)
+            effort.record = record
         conditions.on_progress(f"asking {self._connection.instance_url} for a token (grant {grant})")
         response = self._session.request_token(
             build,
-            refusals_tolerated=self._refusals_tolerated(grant),
+            refusals_tolerated=self._account.refusals_tolerated(grant),
             attempts=effort.attempts,
             repeat_lost_answers=grant is not Grant.PASSWORD,
             on_wait=lambda wait: conditions.on_progress(_describe(wait)),
         )
-        effort.record = self._forgiven(grant)
+        self._account.accepted(grant)
         kept = self._keep_refresh_token(response, grant)
         self._credentials = replace(self._credentials, refresh_token=kept)
+        self._account.refresh_token_version = kept.version if kept is not None else None
         conditions.on_progress("trying the new token")
         return Obtained(response=response, grant=grant, probe=check_token(self._connection, self._session, response))
 
@@ -199,88 +175,6 @@ class Obtainer:
             )
         raise unusable
 
-    def _prepare(self, grant: Grant) -> None:
-        record = self._effort.record
-        version = self._credentials.password_version
-        if grant is Grant.PASSWORD and version is not None:
-            tries = record.password_refusals_of(version) + 1
-            record = record.before_attempt(self._clock.now()).with_password_refusals(version, tries)
-        elif grant is Grant.REFRESH_TOKEN and record.rotates:
-            record = record.before_attempt(self._clock.now()).with_spent_refresh_token(self._version())
-        else:
-            return
-        self._save_record(record)
-        self._effort.record = record
-
-    def _version(self) -> str | None:
-        token = self._credentials.refresh_token
-        return token.version if token is not None else None
-
-    def _refusals_tolerated(self, grant: Grant) -> int:
-        if grant is Grant.PASSWORD:
-            return 0
-        token = self._credentials.refresh_token
-        known = grant is Grant.REFRESH_TOKEN and token is not None
-        if known and self._effort.record.refresh_token_refusals_of(token.version if token else None):
-            return 0
-        return _TRIES_AFTER_REFUSAL
-
-    def _account(self, grant: Grant, error: TokenEndpointError) -> AuthorizationRequiredError | None:
-        """Note the refusal in the record; the error to raise instead where a person must act."""
-        record, token = self._effort.record, self._credentials.refresh_token
-        refusals = 0
-        if grant is Grant.REFRESH_TOKEN and token is not None and error.refused:
-            refusals = record.refresh_token_refusals_of(token.version)
-            if error.cause is not Cause.INVALID_CLIENT:
-                refusals += 1
-                self._effort.record = record.with_refresh_token_refusals(token.version, refusals)
-        if grant is Grant.PASSWORD:
-            self._account_password(error)
-            if self._effort.record.password_refusals_of(self._credentials.password_version) >= PASSWORD_TRIES:
-                return _authorization_required(error, Cause.PASSWORD_REFUSED)
-        lost = self._effort.attempts.answer_lost and record.rotates and grant is Grant.REFRESH_TOKEN
-        if grant is Grant.REFRESH_TOKEN:
-            spent = self._version() if lost else None
-            self._effort.record = self._effort.record.with_spent_refresh_token(spent)
-        if error.refused and error.cause is not Cause.INVALID_CLIENT and lost:
-            return _authorization_required(error, Cause.ROTATED_TOKEN_LOST)
-        if not needs_person(error, refresh_token_refusals=refusals, grants_tried=self._effort.grants_tried):
-            return None
-        return _authorization_required(error, Cause.REFRESH_TOKEN_REFUSED)
-
-    def _account_password(self, error: TokenEndpointError) -> None:
-        record, version = self._effort.record, self._credentials.password_version
-        if version is None:
-            return
-        tries = record.password_refusals_of(version)
-        if error.cause is Cause.INVALID_GRANT:
-            tries = PASSWORD_TRIES
-        elif not error.refused or error.cause is Cause.INVALID_CLIENT:
-            tries -= 1
-        self._effort.record = record.with_password_refusals(version, max(0, tries))
-
-    def _goes_on(
-        self, error: TokenEndpointError, grant: Grant, following: Grant | None, conditions: Conditions
-    ) -> bool:
-        token = self._credentials.refresh_token
-        refusals = self._effort.record.refresh_token_refusals_of(token.version if token else None)
-        return may_fall_back(
-            error,
-            refusals_before=max(0, refusals - 1) if grant is Grant.REFRESH_TOKEN else 0,
-            urgency=conditions.urgency,
-            force=conditions.force,
-            answer_lost=self._effort.attempts.answer_lost and self._effort.record.rotates,
-            next_is_sound=following is Grant.REFRESH_TOKEN and refusals == 0,
-        )
-
-    def _forgiven(self, grant: Grant) -> RefreshRecord:
-        record, version = self._effort.record, self._credentials.password_version
-        if grant is Grant.PASSWORD and version is not None:
-            record = record.with_password_refusals(version, 0)
-        if grant is Grant.REFRESH_TOKEN:
-            record = record.with_refresh_token_refusals("", 0).with_spent_refresh_token(None)
-        return record
-
 
 def check_token(connection: Connection, session: "Session", response: TokenResponse) -> Probe | None:
     """Try a new token before it is published; None where no probe is configured. Raises TokenRejectedError."""
@@ -303,6 +197,13 @@ def check_token(connection: Connection, session: "Session", response: TokenRespo
 
 def _credential_error(error: RefresherError) -> CredentialError:
     return CredentialError(error.message, cause=error.cause, hint=error.hint, retry_after=error.retry_after)
+
+
+def _blocked(name: str, cause: Cause, until: datetime | None) -> RefresherError:
+    if until is None:
+        return AuthorizationRequiredError(f"connection {name} has no grant left that may be tried", cause=cause)
+    message = f"ServiceNow refused the password twice; it is sent once more from {until:%H:%M:%S} UTC on"
+    return CredentialError(message, cause=cause)
 
 
 def _authorization_required(error: TokenEndpointError, cause: Cause) -> AuthorizationRequiredError:

@@ -16,11 +16,10 @@ from enum import StrEnum
 
 from refresher.connection import Connection, PublishTarget
 from refresher.errors import Cause, TokenEndpointError
+from refresher.password_gate import TRIES, Gate, gate_of, paused_until
 from refresher.record import RefreshRecord, StoredAccessToken, StoredRefreshToken
 from refresher.tokens import AccessToken, Grant
 
-PASSWORD_TRIES = 3
-"""Refusals in a row after which a password is not sent again until it changes or an operator forces it."""
 REFUSALS_THAT_CONDEMN = 2
 """Runs in which the generic 401 met a refresh token before it is taken at its word."""
 _RENEW_AT_LEAST = timedelta(hours=1)
@@ -172,10 +171,14 @@ def _decide_publishing(access_token: StoredAccessToken, targets: tuple[TargetSta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantPlan:
-    """Grants to try, in this order; empty where a person must act, `blocked` then says why."""
+    """Grants to try, in this order; where there are none, `blocked` says why.
+
+    A person must act then, unless there is a moment `until` which it is blocked.
+    """
 
     grants: tuple[Grant, ...]
     blocked: Cause | None = None
+    until: datetime | None = None
 
 
 def plan_grants(
@@ -188,7 +191,7 @@ def plan_grants(
     force: bool = False,
 ) -> GrantPlan:
     """Choose the grants of a run: the connection's own, its fallback, and a stored refresh token as a last resort."""
-    gate_shut = record.password_refusals_of(password_version) >= PASSWORD_TRIES and not force
+    gate = Gate.OPEN if force else gate_of(record, password_version, now)
     configured = [connection.grant, connection.fallback_grant]
     grants = [grant for grant in configured if grant is not None]
     if refresh_token is None:
@@ -197,17 +200,20 @@ def plan_grants(
         grants.append(Grant.REFRESH_TOKEN)
     elif refresh_token_gives_way(connection, refresh_token, record, now):
         grants.sort(key=lambda grant: grant is Grant.REFRESH_TOKEN)
-    open_grants = tuple(grant for grant in grants if not (grant is Grant.PASSWORD and gate_shut))
+    open_grants = tuple(grant for grant in grants if grant is not Grant.PASSWORD or gate is Gate.OPEN)
     if open_grants:
         return GrantPlan(grants=open_grants)
-    return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED if grants else Cause.REFRESH_TOKEN_MISSING)
+    if not grants:
+        return GrantPlan(grants=(), blocked=Cause.REFRESH_TOKEN_MISSING)
+    until = paused_until(record) if gate is Gate.PAUSED else None
+    return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED, until=until)
 
 
 def is_ready(grant: Grant | None, *, password_version: str | None, has_key: bool, record: RefreshRecord) -> bool:
     """Whether a fallback grant could start a new life today: its credentials are there, and not refused for good."""
     match grant:
         case Grant.PASSWORD:
-            return password_version is not None and record.password_refusals_of(password_version) < PASSWORD_TRIES
+            return password_version is not None and record.password_refusals_of(password_version) < TRIES
         case Grant.JWT_BEARER:
             return has_key
         case _:
@@ -249,7 +255,7 @@ def may_fall_back(
     the next grant is a refresh token that was never refused (`next_is_sound`). A fault of the instance (no answer,
     429, 5xx) meets the next grant as well.
     """
-    if error.cause is Cause.INVALID_CLIENT or not error.refused:
+    if not error.grant_refused:
         return False
     if not error.ambiguous or next_is_sound:
         return True
@@ -259,7 +265,7 @@ def may_fall_back(
 
 def needs_person(error: TokenEndpointError, *, refresh_token_refusals: int, grants_tried: tuple[Grant, ...]) -> bool:
     """Whether, all grants having failed, only a new authorization can help; it brings a refresh token."""
-    if error.cause is Cause.INVALID_CLIENT or not error.refused or Grant.REFRESH_TOKEN not in grants_tried:
+    if not error.grant_refused or Grant.REFRESH_TOKEN not in grants_tried:
         return False
     return error.cause is Cause.INVALID_GRANT or refresh_token_refusals >= REFUSALS_THAT_CONDEMN
 

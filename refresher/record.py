@@ -89,6 +89,9 @@ class RefreshRecord:
     consecutive_failures: int = 0
     refused_password_version: str | None = None
     password_refusals: int = 0
+    password_refusals_in_doubt: int = 0
+    """How many of them came in runs in which the refresh token was refused as well."""
+    password_tried_at: datetime | None = None
     refused_refresh_token_version: str | None = None
     refresh_token_refusals: int = 0
     spent_refresh_token_version: str | None = None
@@ -111,6 +114,8 @@ class RefreshRecord:
         return (
             self.refused_password_version,
             self.password_refusals,
+            self.password_refusals_in_doubt,
+            self.password_tried_at,
             self.refused_refresh_token_version,
             self.refresh_token_refusals,
             self.spent_refresh_token_version,
@@ -135,9 +140,17 @@ class RefreshRecord:
         """The record before a request that may cost the refresh token or count against a password."""
         return replace(self, last_attempt_at=now, last_outcome=ATTEMPT_STARTED)
 
-    def with_password_refusals(self, version: str, count: int) -> "RefreshRecord":
-        """The record with `count` refusals of that version of the password."""
-        return replace(self, refused_password_version=version if count else None, password_refusals=count)
+    def with_password_refusals(
+        self, version: str, count: int, *, in_doubt: int = 0, tried_at: datetime | None = None
+    ) -> "RefreshRecord":
+        """The record with `count` refusals of that version of the password, so many in doubt, the last one then."""
+        return replace(
+            self,
+            refused_password_version=version if count else None,
+            password_refusals=count,
+            password_refusals_in_doubt=min(in_doubt, count),
+            password_tried_at=tried_at if count else None,
+        )
 
     def with_refresh_token_refusals(self, version: str, count: int) -> "RefreshRecord":
         """The record with `count` refusals of that version of the refresh token."""
@@ -266,6 +279,8 @@ def parse_record(secret: StoredSecret | None) -> RefreshRecord:
         consecutive_failures=_parse_count(tags.get("consecutive-failures")),
         refused_password_version=tags.get("refused-password-version"),
         password_refusals=_parse_count(tags.get("password-refusals")),
+        password_refusals_in_doubt=_parse_count(tags.get("password-refusals-in-doubt")),
+        password_tried_at=_parse_instant(tags.get("password-tried-at")),
         refused_refresh_token_version=tags.get("refused-refresh-token-version"),
         refresh_token_refusals=_parse_count(tags.get("refresh-token-refusals")),
         spent_refresh_token_version=tags.get("spent-refresh-token-version"),
@@ -277,14 +292,16 @@ def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
     """Tags of the record, those that say nothing left out."""
     tags = {
         "connection": connection,
-        "last-attempt-at": format_instant(record.last_attempt_at) if record.last_attempt_at else None,
+        "last-attempt-at": _format_if_known(record.last_attempt_at),
         "last-outcome": record.last_outcome,
         "last-cause": record.last_cause,
         "consecutive-failures": str(record.consecutive_failures),
         "refused-password-version": record.refused_password_version,
-        "password-refusals": str(record.password_refusals) if record.password_refusals else None,
+        "password-refusals": _format_count(record.password_refusals),
+        "password-refusals-in-doubt": _format_count(record.password_refusals_in_doubt),
+        "password-tried-at": _format_if_known(record.password_tried_at),
         "refused-refresh-token-version": record.refused_refresh_token_version,
-        "refresh-token-refusals": str(record.refresh_token_refusals) if record.refresh_token_refusals else None,
+        "refresh-token-refusals": _format_count(record.refresh_token_refusals),
         "spent-refresh-token-version": record.spent_refresh_token_version,
         "rotates": "true" if record.rotates else None,
     }
@@ -294,6 +311,14 @@ def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
 def format_instant(instant: datetime) -> str:
     """ISO 8601 in UTC, as in the tags and in JSON."""
     return instant.astimezone(UTC).isoformat()
+
+
+def _format_if_known(instant: datetime | None) -> str | None:
+    return format_instant(instant) if instant is not None else None
+
+
+def _format_count(count: int) -> str | None:
+    return str(count) if count else None
 
 
 def _parse_instant(text: str | None) -> datetime | None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+from refresher.account import Conditions, Effort
 from refresher.clock import Clock, Deadline
 from refresher.connection import Connection
 from refresher.diagnosis import next_step
@@ -17,7 +18,7 @@ from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, Refre
 from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
 from refresher.oauth import TokenRequest
-from refresher.obtain import AuthorizationRequiredError, Conditions, Effort, Obtained, Obtainer, check_token
+from refresher.obtain import AuthorizationRequiredError, Obtained, Obtainer, check_token
 from refresher.outcome import Outcome, RunReport, RunRequest
 from refresher.outlook import WarningCode
 from refresher.policy import (

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from refresher.account import Effort
 from refresher.clock import Clock, Deadline
 from refresher.connection import Connection
 from refresher.diagnosis import next_step
 from refresher.errors import RefresherError, VaultError
-from refresher.obtain import Effort
 from refresher.outcome import Outcome, RunReport, RunRequest
 from refresher.outlook import Warning_, WarningCode, foresee
 from refresher.policy import Reason, Timing, Urgency, is_ready, refresh_time

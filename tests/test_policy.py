@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from refresher.errors import Cause, TokenEndpointError
+from refresher.password_gate import PAUSE, TRIES
 from refresher.policy import (
-    PASSWORD_TRIES,
     Choice,
     NotDue,
     Reason,
@@ -242,7 +242,7 @@ class TestManyConnections:
 PASSWORD = {"SERVICENOW_FALLBACK_GRANT": "password"}
 REFUSED_ONCE = RefreshRecord().with_refresh_token_refusals("r1", 1)
 REFUSED_TWICE = RefreshRecord().with_refresh_token_refusals("r1", 2)
-PASSWORD_SPENT = RefreshRecord().with_password_refusals("p1", PASSWORD_TRIES)
+PASSWORD_SPENT = RefreshRecord().with_password_refusals("p1", TRIES)
 JWT = {"SERVICENOW_JWT": '{"sub": "u"}'}
 NEAR_THE_END = NOON + timedelta(days=93)
 
@@ -334,6 +334,16 @@ class TestPlan:
         record = RefreshRecord().with_password_refusals("p1", refusals)
         plan = plan_grants(connection(**PASSWORD), None, version, record, NOON, force=force)
         assert (Grant.PASSWORD in plan.grants) is admitted
+
+    def test_a_paused_password_stands_aside_for_the_other_grants_and_says_until_when(self) -> None:
+        paused = RefreshRecord().with_password_refusals("p1", 2, tried_at=NOON)
+        only, beside = connection(SERVICENOW_GRANT="password"), connection(**PASSWORD)
+        assert plan_grants(beside, refresh_token(), "p1", paused, NOON).grants == (Grant.REFRESH_TOKEN,)
+        blocked = plan_grants(only, None, "p1", paused, NOON)
+        assert (blocked.grants, blocked.blocked, blocked.until) == ((), Cause.PASSWORD_REFUSED, NOON + PAUSE)
+        assert plan_grants(only, None, "p1", paused, NOON + PAUSE).grants == (Grant.PASSWORD,)
+        assert plan_grants(only, None, "p1", paused, NOON, force=True).grants == (Grant.PASSWORD,)
+        assert plan_grants(only, None, "p1", PASSWORD_SPENT, NOON).until is None
 
     def test_refusals_of_another_refresh_token_do_not_count(self) -> None:
         """A new version starts with a clean record."""

@@ -184,7 +184,9 @@ FULL = RefreshRecord(
     last_cause="access_denied",
     consecutive_failures=2,
     refused_password_version="p1",
-    password_refusals=1,
+    password_refusals=2,
+    password_refusals_in_doubt=1,
+    password_tried_at=NOON,
     refused_refresh_token_version="r1",
     refresh_token_refusals=2,
     spent_refresh_token_version="r3",
@@ -203,7 +205,9 @@ class TestRecord:
             "last-cause": "access_denied",
             "consecutive-failures": "2",
             "refused-password-version": "p1",
-            "password-refusals": "1",
+            "password-refusals": "2",
+            "password-refusals-in-doubt": "1",
+            "password-tried-at": "2026-03-01T12:00:00+00:00",
             "refused-refresh-token-version": "r1",
             "refresh-token-refusals": "2",
             "spent-refresh-token-version": "r3",
@@ -215,6 +219,9 @@ class TestRecord:
         assert record_tags("c", RefreshRecord()) == {"connection": "c", "consecutive-failures": "0"}
         assert parse_record(None) == RefreshRecord()
         assert parse_record(secret()) == RefreshRecord(exists=True)
+
+    def test_it_has_no_more_tags_than_key_vault_holds(self) -> None:
+        assert len(record_tags("c", FULL)) <= 15
 
     def test_a_tag_holds_256_characters(self) -> None:
         assert record_tags("c", replace(FULL, last_cause="x" * 300))["last-cause"] == "x" * 256
@@ -256,7 +263,9 @@ class TestRecord:
         record = RefreshRecord().with_password_refusals("p1", 2).with_refresh_token_refusals("r1", 1)
         assert [record.password_refusals_of(version) for version in ("p1", "p2", None)] == [2, 0, 0]
         assert [record.refresh_token_refusals_of(version) for version in ("r1", "r2", None)] == [1, 0, 0]
-        assert [FULL.with_password_refusals("p1", 0).refused_password_version] == [None]
+        forgiven = FULL.with_password_refusals("p1", 0, in_doubt=1, tried_at=NOON)
+        assert (forgiven.refused_password_version, forgiven.password_tried_at) == (None, None)
+        assert forgiven.password_refusals_in_doubt == 0
         assert [FULL.with_refresh_token_refusals("r1", 0).refused_refresh_token_version] == [None]
         assert replace(RefreshRecord(), password_refusals=3).password_refusals_of(None) == 0
         assert replace(RefreshRecord(), refresh_token_refusals=3).refresh_token_refusals_of(None) == 0
@@ -281,6 +290,16 @@ class TestRecord:
             (RefreshRecord(), RefreshRecord().with_password_refusals("p1", 1), False),
             (RefreshRecord().with_password_refusals("p1", 1), RefreshRecord().with_password_refusals("p1", 2), False),
             (RefreshRecord().with_password_refusals("p1", 1), RefreshRecord().with_password_refusals("p2", 1), False),
+            (
+                RefreshRecord().with_password_refusals("p1", 1),
+                RefreshRecord().with_password_refusals("p1", 1, in_doubt=1),
+                False,
+            ),
+            (
+                RefreshRecord().with_password_refusals("p1", 1, tried_at=NOON),
+                RefreshRecord().with_password_refusals("p1", 1),
+                False,
+            ),
             (RefreshRecord().with_refresh_token_refusals("r1", 1), RefreshRecord(), False),
             (
                 RefreshRecord().with_refresh_token_refusals("r1", 1),
