@@ -7,10 +7,10 @@ to the next; that is what makes a warm tick one round of reads.
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
@@ -27,11 +27,13 @@ from refresher.errors import Cause, RefresherError
 from refresher.gather import Gatherer
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.outcome import RunReport, RunRequest
+from refresher.patience import is_worth_waiting, wait_until_back
 from refresher.probing import Probe
 from refresher.refresh import Authorization, Refresher
 from refresher.report import emit
 from refresher.servicenow import ServiceNow
 from refresher.settings import Settings, load_settings
+from refresher.side_by_side import CONNECTIONS_AT_ONCE, as_they_end, in_order
 from refresher.tokens import Secret
 from refresher.vault import Vault
 
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from refresher.health import ConnectionStatus
     from refresher.history import History
 
-_T = TypeVar("_T")
-_CONNECTIONS_AT_ONCE = 64
 _LISTING_TAKES = timedelta(minutes=2)
 """A year of refreshes is some 400 pages of versions."""
 
@@ -79,7 +79,7 @@ class App:
         self.clock = clock or system_clock()
         self._environ = environ
         self._make_secret_client = make_secret_client or default_secret_client
-        self._instance_transport = instance_transport
+        self._servicenow = ServiceNow(self.clock, transport=instance_transport)
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._credential = credential
@@ -115,7 +115,7 @@ class App:
     def probe(self, names: Iterable[str]) -> tuple[Probe | None, ...]:
         """Try the stored access tokens; None where there is none. Raises UnknownConnectionError and VaultError."""
         refresher = self._make_refresher()
-        return self._side_by_side(refresher.probe, tuple(self.connection(name) for name in names))
+        return in_order(refresher.probe, tuple(self.connection(name) for name in names))
 
     def client_id(self, name: str) -> Secret:
         """The OAuth application's client id. Raises UnknownConnectionError and VaultError."""
@@ -129,7 +129,7 @@ class App:
         def name_if_due(connection: Connection) -> str | None:
             return connection.name if refresher.is_due(connection, budget.share()) else None
 
-        return tuple(name for name in self._side_by_side(name_if_due, connections) if name is not None)
+        return tuple(name for name in in_order(name_if_due, connections) if name is not None)
 
     def connection(self, name: str) -> Connection:
         """A configured connection. Raises UnknownConnectionError."""
@@ -148,7 +148,7 @@ class App:
             settings, self.clock, Gatherer(self.open_vault, settings.vault_url, self._request_pool())
         )
         budget = self._budget(connections)
-        return self._side_by_side(lambda connection: reader.read(connection, budget.share()), connections)
+        return in_order(lambda connection: reader.read(connection, budget.share()), connections)
 
     def history(self, name: str) -> "History":
         """What was published when, from the versions. Raises UnknownConnectionError and VaultError."""
@@ -169,51 +169,51 @@ class App:
             self.clock,
             open_vault=self.open_vault,
             credential=self.credential,
-            servicenow=self._make_servicenow(),
+            servicenow=self._servicenow,
             lease=self._make_lease(settings),
             executor=self._request_pool(),
         ).examine()
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         refresher, ordered = self._make_refresher(), tuple(connections)
-        budget = self._budget(ordered)
+        left = Deadline(self.clock, self.settings.tick_deadline)
         reports: dict[str, RunReport] = {}
-        # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
-        for report in self._as_they_end(lambda each: refresher.run(each, request, budget.share()), ordered):
-            reports[report.connection] = self._emitted(report)
+        runs = ordered
+        while runs:
+            # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
+            for report in self._run_side_by_side(refresher, runs, request, left):
+                reports[report.connection] = self._emitted(report)
+            runs = self._back_again([each for each in ordered if self._is_awaited(reports[each.name])], left)
         return tuple(reports[connection.name] for connection in ordered)
 
-    def _budget(self, connections: Sequence[Connection]) -> Budget:
-        """The time of a tick, for that many connections."""
+    def _run_side_by_side(
+        self, refresher: Refresher, connections: tuple[Connection, ...], request: RunRequest, left: Deadline
+    ) -> Iterator[RunReport]:
+        budget = self._budget(connections, timedelta(seconds=left.remaining()))
+        return as_they_end(lambda each: refresher.run(each, request, budget.share()), connections)
+
+    def _is_awaited(self, report: RunReport) -> bool:
+        return is_worth_waiting(report, self.clock.now())
+
+    def _back_again(self, connections: Sequence[Connection], left: Deadline) -> tuple[Connection, ...]:
+        def are_back(asked: Sequence[Connection], deadline: Deadline) -> tuple[bool, ...]:
+            return in_order(lambda each: self._servicenow.is_back(each, deadline), asked)
+
+        return wait_until_back(connections, left, self.clock, are_back)
+
+    def _budget(self, connections: Sequence[Connection], allowed: timedelta | None = None) -> Budget:
+        """The time of a tick, or what is left of it, for that many connections."""
         return Budget(
             self.clock,
-            self.settings.tick_deadline,
+            allowed or self.settings.tick_deadline,
             runs=len(connections),
-            at_once=_CONNECTIONS_AT_ONCE,
+            at_once=CONNECTIONS_AT_ONCE,
             longest=self.settings.run_deadline,
         )
 
     def _emitted(self, report: RunReport) -> RunReport:
         emit(report, self.clock.now())
         return report
-
-    def _as_they_end(self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]) -> Iterator[_T]:
-        if len(connections) == 1:
-            yield job(connections[0])
-            return
-        with ThreadPoolExecutor(_CONNECTIONS_AT_ONCE, thread_name_prefix="connection") as pool:
-            try:
-                for ended in as_completed([pool.submit(job, connection) for connection in connections]):
-                    yield ended.result()
-            finally:
-                # Interrupted: what has begun ends in order, and nothing else begins.
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def _side_by_side(self, job: Callable[[Connection], _T], connections: tuple[Connection, ...]) -> tuple[_T, ...]:
-        if len(connections) == 1:
-            return (job(connections[0]),)
-        with ThreadPoolExecutor(_CONNECTIONS_AT_ONCE, thread_name_prefix="connection") as pool:
-            return tuple(pool.map(job, connections))
 
     def open_vault(self, url: str) -> Vault:
         """The vault at that address; one client each, kept."""
@@ -238,14 +238,11 @@ class App:
                     settings,
                     self.clock,
                     open_vault=self.open_vault,
-                    servicenow=self._make_servicenow(),
+                    servicenow=self._servicenow,
                     lease=self._make_lease(settings),
                     executor=self._request_pool(),
                 )
             return self._refresher
-
-    def _make_servicenow(self) -> ServiceNow:
-        return ServiceNow(self.clock, transport=self._instance_transport)
 
     def _make_lease(self, settings: Settings) -> Lease:
         if self._lease is not None:

@@ -53,6 +53,12 @@ class Cause(StrEnum):
     UNEXPECTED = "unexpected"
 
 
+AWAY = frozenset(
+    {Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.INSTANCE_HIBERNATING}
+)
+"""What is said of an instance that serves nobody for a time; one that throttles or refuses is there."""
+
+
 class RefresherError(Exception):
     """Base of all. `retry_after` is in seconds; `transient` says that the same request may succeed later."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from refresher.clock import Clock, Deadline
 from refresher.connection import Connection
+from refresher.errors import AWAY, TokenEndpointError
 from refresher.trust import tls_context
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ class ServiceNow:
         from refresher.session import Session  # noqa: PLC0415 - as above
 
         return Session(connection, self._clock, deadline, self.prepare(), self._transport, self.turns(connection))
+
+    def is_back(self, connection: Connection, deadline: Deadline) -> bool:
+        """Whether the instance of a connection answers as one that is there, asked without credentials."""
+        with self.session(connection, deadline) as session:
+            try:
+                greeting = session.greet()
+            except TokenEndpointError:
+                return False
+            return greeting.cause not in AWAY
 
     def turns(self, connection: Connection) -> threading.Semaphore:
         """The turns at a connection's instance, which it shares with the other connections of that instance."""

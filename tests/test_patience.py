@@ -1,0 +1,212 @@
+"""An instance that is away: a tick waits for it while its time lasts, and runs again as soon as it is back."""
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from refresher.app import App
+from refresher.errors import Cause
+from refresher.outcome import Outcome, RunReport, RunRequest
+from refresher.patience import is_worth_waiting
+from refresher.tokens import Trigger
+from sandbox import Fault, Sandbox
+from sandbox.direct import DirectSandbox
+from sandbox.faults import Action, Refuse, Respond, Stall, Throttle
+from sandbox.http import Request
+from sandbox.personality import HIBERNATING
+from tests.conftest import MakeApp, direct, tick
+from tests.factories import HOUR, MINUTE, NOON, SECOND
+
+TOKEN = "servicenow-oauth-token"
+GENERIC = b'{"error_description": "access_denied", "error": "server_error"}'
+FAILED = RunReport(
+    connection="servicenow",
+    run_id="1",
+    trigger=Trigger.TIMER,
+    outcome=Outcome.FAILED,
+    cause=Cause.INSTANCE_UNREACHABLE,
+    message="for the test",
+    access_token_expires_at=NOON,
+)
+
+
+class TestWhoWaits:
+    """A run of the schedule whose instance is away and whose token does not reach the next tick."""
+
+    @pytest.mark.parametrize(
+        "cause",
+        [Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.INSTANCE_HIBERNATING],
+    )
+    @pytest.mark.parametrize("trigger", [Trigger.TIMER, Trigger.QUEUE])
+    def test_one_that_would_succeed_later(self, cause: Cause, trigger: Trigger) -> None:
+        assert is_worth_waiting(replace(FAILED, cause=cause, trigger=trigger), NOON)
+
+    @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI])
+    def test_not_one_whose_answer_somebody_waits_for(self, trigger: Trigger) -> None:
+        assert not is_worth_waiting(replace(FAILED, trigger=trigger), NOON)
+
+    @pytest.mark.parametrize(
+        "outcome", [each for each in Outcome if each is not Outcome.FAILED], ids=lambda each: each.value
+    )
+    def test_not_one_that_can_wait_or_needs_somebody(self, outcome: Outcome) -> None:
+        assert not is_worth_waiting(replace(FAILED, outcome=outcome), NOON)
+
+    @pytest.mark.parametrize(
+        "cause", [Cause.ACCESS_DENIED, Cause.INSTANCE_THROTTLED, Cause.VAULT_UNAVAILABLE, Cause.NOT_A_TOKEN, None]
+    )
+    def test_not_where_the_instance_is_there(self, cause: Cause | None) -> None:
+        assert not is_worth_waiting(replace(FAILED, cause=cause), NOON)
+
+    @pytest.mark.parametrize(
+        ("expires_at", "waits"),
+        [
+            (None, False),
+            (NOON + 5 * MINUTE, True),
+            (NOON - 6 * HOUR + SECOND, True),
+            (NOON - 6 * HOUR, False),
+        ],
+    )
+    def test_not_where_there_never_was_a_token_nor_beyond_six_hours(
+        self, expires_at: datetime | None, waits: bool
+    ) -> None:
+        assert is_worth_waiting(replace(FAILED, access_token_expires_at=expires_at), NOON) is waits
+
+
+class Away:
+    """Weather: the instance behaves so for a while, then otherwise, or as ever."""
+
+    def __init__(
+        self, sandbox: DirectSandbox, action: Action, lasts: timedelta, afterwards: Action | None = None
+    ) -> None:
+        self.clock, self.action, self.ends = sandbox.clock, action, sandbox.clock.now() + lasts
+        self.afterwards = afterwards
+        sandbox.weather = self
+
+    def find(self, service: str, _: Request) -> Action | None:
+        """What happens to a request."""
+        if service != "instance":
+            return None
+        return self.action if self.clock.now() < self.ends else self.afterwards
+
+
+def with_ended_token(**settings: str) -> tuple[DirectSandbox, App]:
+    """A connection whose token has just ended."""
+    sandbox, app = direct(settings)
+    assert tick(app).outcome is Outcome.REFRESHED
+    sandbox.clock.advance(HOUR)
+    sandbox.log.clear()
+    return sandbox, app
+
+
+class TestWaiting:
+    """Over the wire, with the whole product."""
+
+    @pytest.mark.parametrize(
+        "action", [Refuse(), Stall(), Respond(503), Respond(200, {"Content-Type": "text/html"}, HIBERNATING)]
+    )
+    @pytest.mark.parametrize("lasts", [timedelta(seconds=50), timedelta(seconds=100), timedelta(seconds=170)])
+    def test_the_token_is_there_within_half_a_minute_of_the_end(self, action: Action, lasts: timedelta) -> None:
+        sandbox, app = with_ended_token()
+        away = Away(sandbox, action, lasts)
+        report = tick(app)
+        assert report.outcome is Outcome.REFRESHED
+        secret = sandbox.vault.get(TOKEN)
+        assert secret is not None
+        assert sandbox.instance.is_living_access_token(secret.value)
+        assert sandbox.clock.now() - away.ends < timedelta(seconds=35)
+
+    def test_a_longer_outage_is_left_to_the_next_tick_in_time(self) -> None:
+        sandbox, app = with_ended_token()
+        Away(sandbox, Stall(), HOUR)
+        began = sandbox.clock.now()
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.INSTANCE_TIMEOUT)
+        assert sandbox.clock.now() - began < app.settings.tick_deadline
+
+    def test_what_it_asks_with_are_no_credentials(self) -> None:
+        """A refresh token that rotates, or a password, would be at risk with each of these requests."""
+        sandbox, app = with_ended_token()
+        Away(sandbox, Respond(503), HOUR)
+        tick(app)
+        asked = [each.form_keys for each in sandbox.log.select(path="/oauth_token.do")]
+        with_credentials = [keys for keys in asked if keys != ("grant_type",)]
+        assert len(with_credentials) == 4, "the tries of the run itself"
+        assert 8 <= len(asked) - 4 <= 24
+
+    def test_it_waits_for_no_instance_that_refuses(self) -> None:
+        sandbox, app = with_ended_token()
+        Away(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC), HOUR)
+        began = sandbox.clock.now()
+        assert tick(app).cause is Cause.ACCESS_DENIED
+        assert sandbox.clock.now() - began < MINUTE
+
+    def test_what_comes_back_throttled_is_left_alone(self) -> None:
+        sandbox, app = with_ended_token()
+        Away(sandbox, Respond(503), 70 * SECOND, afterwards=Throttle(5.0))
+        assert tick(app).cause is Cause.INSTANCE_THROTTLED
+
+    def test_who_asks_by_hand_gets_the_answer_at_once(self) -> None:
+        sandbox, app = with_ended_token()
+        Away(sandbox, Respond(503), HOUR)
+        began = sandbox.clock.now()
+        (report,) = app.tick(RunRequest(trigger=Trigger.HTTP))
+        assert report.outcome is Outcome.FAILED
+        assert sandbox.clock.now() - began < MINUTE
+
+
+class TestSeveral:
+    """Many connections: nobody waits for another's instance, and each instance is asked once."""
+
+    def test_only_those_whose_instance_is_back_run_again(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """One instance of two does not listen at all; the other comes back while the tick waits."""
+        nowhere = "https://localhost:9"
+        where = {"a": sandbox.instance.url, "b": sandbox.instance.url, "gone": nowhere}
+        for name in where:
+            sandbox.add_connection(name)
+        app = make_app(
+            SERVICENOW_CONNECTIONS=json.dumps({name: {"instance_url": url} for name, url in where.items()}),
+            SERVICENOW_INSTANCE_URL="",
+        )
+        app.refresh(["a", "b"], RunRequest(trigger=Trigger.CLI))
+        copy_token(sandbox, "a-oauth-token", "gone-oauth-token")
+        sandbox.clock.advance(timedelta(minutes=56))
+        sandbox.log.clear()
+        sandbox.faults.add(Fault(service="instance", times=10, action=Respond(503)))
+        reports = app.tick(RunRequest(trigger=Trigger.TIMER))
+        assert [(each.connection, each.outcome) for each in reports] == [
+            ("a", Outcome.REFRESHED),
+            ("b", Outcome.REFRESHED),
+            ("gone", Outcome.FAILED),
+        ]
+        asked = [each.form_keys for each in sandbox.log.select(path="/oauth_token.do")]
+        assert asked.count(("grant_type",)) == 3, "for both connections together: two refused, one answered"
+
+    def test_the_others_are_refreshed_before_anybody_waits(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        where = {"gone": "https://localhost:9", "there": sandbox.instance.url}
+        for name in where:
+            sandbox.add_connection(name)
+        app = make_app(
+            SERVICENOW_CONNECTIONS=json.dumps({name: {"instance_url": url} for name, url in where.items()}),
+            SERVICENOW_INSTANCE_URL="",
+        )
+        app.refresh(["there"], RunRequest(trigger=Trigger.CLI))
+        copy_token(sandbox, "there-oauth-token", "gone-oauth-token")
+        sandbox.clock.advance(timedelta(minutes=56))
+        began = sandbox.clock.now()
+        app.tick(RunRequest(trigger=Trigger.TIMER))
+        assert sandbox.clock.now() - began > timedelta(minutes=3), "it did wait"
+        token = sandbox.vault.get("there-oauth-token")
+        assert token is not None
+        assert token.created_on - began < MINUTE
+
+
+def copy_token(sandbox: Sandbox, source: str, copy: str) -> None:
+    """Give a connection the token of another."""
+    secret = sandbox.vault.get(source)
+    assert secret is not None
+    sandbox.vault.put(copy, secret.value)
+    copied = sandbox.vault.get(copy)
+    assert copied is not None
+    copied.tags, copied.expires_on = dict(secret.tags), secret.expires_on
