@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, strategies as st
 
-from sandbox import simulate
+from sandbox import simulate, simulation
 from sandbox.picture import draw_picture
 from sandbox.trace import HAZARDS, Hazard, draw_trace, length, union, without
 
@@ -80,17 +80,40 @@ class TestTrace:
         ]
 
 
+class TestSchedule:
+    """When the timer fires: on its grid, and once for all that it missed when the host is there again."""
+
+    @pytest.mark.parametrize(
+        ("silent", "fired"),
+        [
+            ([], [0, 5, 10, 15, 20, 25]),
+            ([(6, 9)], [0, 5, 10, 15, 20, 25]),
+            ([(4, 7)], [0, 7.25, 10, 15, 20, 25]),
+            ([(5, 10)], [0, 10.25, 10, 15, 20, 25]),
+            ([(4, 17)], [0, 17.25, 20, 25]),
+            ([(4, 7), (9, 12)], [0, 7.25, 12.25, 15, 20, 25]),
+            ([(12, 40)], [0, 5, 10]),
+        ],
+    )
+    def test_a_missed_tick_is_made_up_for(self, silent: list[tuple[float, float]], fired: list[float]) -> None:
+        assert list(simulation.firings(silent, 30, every_five_minutes=True)) == fired
+
+    def test_the_straight_line_has_the_same_host(self) -> None:
+        assert list(simulation.firings([(45, 53)], 120, every_five_minutes=False)) == [0, 53.25, 60, 110]
+        assert list(simulation.firings([(51, 58)], 120, every_five_minutes=False)) == [0, 50, 60, 110]
+
+
 @pytest.fixture(scope="module")
-def results() -> list[simulate.Result]:
+def results() -> list[simulation.Result]:
     """Two harsh days, in which the refresh token ends once."""
-    return list(simulate.run_job(simulate.Job(days=2, seed=3, harshness=2.0, scenario="24h")))
+    return list(simulation.run_job(simulation.Job(days=2, seed=3, harshness=2.0, scenario="24h")))
 
 
 class TestResults:
     """What both lived through."""
 
     def test_the_product_serves_where_the_straight_line_dies_with_its_refresh_token(
-        self, results: list[simulate.Result]
+        self, results: list[simulation.Result]
     ) -> None:
         product, straight_line = results
         assert product.refresher == "product"
@@ -99,7 +122,7 @@ class TestResults:
         assert straight_line.availability < 0.7
         assert not straight_line.healthy_at_the_end
 
-    def test_both_ran_and_met_faults(self, results: list[simulate.Result]) -> None:
+    def test_both_ran_and_met_faults(self, results: list[simulation.Result]) -> None:
         product, straight_line = results
         assert product.runs > 5 * straight_line.runs > 400
         assert product.outcomes["refreshed"] > 50
@@ -108,12 +131,12 @@ class TestResults:
         assert straight_line.outcomes["failed"] > 0
         assert product.down == straight_line.down
 
-    def test_a_gap_is_neither_in_the_downtime_nor_beyond_the_trace(self, results: list[simulate.Result]) -> None:
+    def test_a_gap_is_neither_in_the_downtime_nor_beyond_the_trace(self, results: list[simulation.Result]) -> None:
         for result in results:
             assert without(result.gaps, result.down) == result.gaps
             assert all(0 <= begins < ends <= 2 * 24 * 60 for begins, ends in result.gaps)
 
-    def test_the_picture_shows_each_timeline_with_its_figure(self, results: list[simulate.Result]) -> None:
+    def test_the_picture_shows_each_timeline_with_its_figure(self, results: list[simulation.Result]) -> None:
         picture = ET.fromstring(draw_picture(draw_trace(2, 3, 2.0), *results))  # noqa: S314 - drawn a moment ago
         words = {each.text for each in picture.iter() if each.text}
         assert {"this product", "straight line", "refresh token: 24h"} <= words
@@ -136,7 +159,7 @@ class TestCommand:
 
             def __exit__(self, *_: object) -> None: ...
 
-            def map(self, work: object, jobs: list[simulate.Job]) -> Iterator[object]:
+            def map(self, work: object, jobs: list[simulation.Job]) -> Iterator[object]:
                 counted.update(job.scenario for job in jobs)
                 return map(work, jobs)  # type: ignore[call-overload, no-any-return]
 
@@ -159,7 +182,7 @@ class TestCommand:
     def test_it_fails_where_the_promise_was_broken(
         self, made: Counter[str], monkeypatch: pytest.MonkeyPatch, gap: float, code: int
     ) -> None:
-        result = simulate.Result(
+        result = simulation.Result(
             refresher="product",
             scenario="100d",
             seed=1,
