@@ -21,7 +21,7 @@ EXPERIMENTS: Mapping[str, Callable[[Bench], Iterator[Row]]] = {
     "c": experiments.nothing_due,
     "d": experiments.scaling,
     "e": experiments.throttled,
-    "g": experiments.imports,
+    "g": experiments.anatomy,
 }
 
 

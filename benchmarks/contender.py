@@ -34,7 +34,7 @@ class Contender(Companion):
     """A warm process."""
 
     def __init__(self, python: str, who: str, environ: Mapping[str, str]) -> None:
-        super().__init__(_command(python, who), environ=_environment(environ), quiet=True)
+        super().__init__(_command(python, who), environ=environment(environ), quiet=True)
 
     def refresh(self, names: Sequence[str]) -> Took:
         """Refresh these connections (the product: all that are due, which are these)."""
@@ -43,16 +43,22 @@ class Contender(Companion):
 
 def refresh_cold(python: str, who: str, environ: Mapping[str, str], names: Sequence[str]) -> Took:
     """Refresh in a new process; the interpreter's own start is not counted, it is the same for both."""
-    command = [*_command(python, who), "--cold", *names]
-    done = subprocess.run(command, env=_environment(environ), capture_output=True, text=True, check=True)
+    command = cold_command(python, who, names)
+    done = subprocess.run(command, env=environment(environ), capture_output=True, text=True, check=True)
     return Took(**json.loads(done.stdout))
+
+
+def cold_command(python: str, who: str, names: Sequence[str]) -> list[str]:
+    """The command that refreshes these connections in a new process."""
+    return [*_command(python, who), "--cold", *names]
 
 
 def _command(python: str, who: str) -> list[str]:
     return [python, "-m", "benchmarks.contender", who]
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a contender."""
     # As in a deployed app, where modules are compiled once.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, **environ}
@@ -63,13 +69,17 @@ def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("who", choices=(PRODUCT, STRAIGHT_LINE))
     options.add_argument("--cold", nargs="+", metavar="NAME")
+    options.add_argument("--modules", action="store_true", help="name the modules that a cold refresh loaded")
     given = options.parse_args()
     import azure.functions  # noqa: F401, PLC0415 - the worker has loaded it before the app of either
 
+    before = set(sys.modules)
     began, cpu = time.perf_counter(), time.process_time()
     refresh = _product() if given.who == PRODUCT else _straight_line()
     if given.cold:
-        print(json.dumps(_measured(refresh, given.cold, began, cpu)))
+        measured = _measured(refresh, given.cold, began, cpu)
+        loaded = {"modules": [name for name in sys.modules if name not in before]} if given.modules else {}
+        print(json.dumps({**measured, **loaded}))
         return 0
     for line in sys.stdin:
         print(json.dumps(_measured(refresh, json.loads(line), time.perf_counter(), time.process_time())), flush=True)

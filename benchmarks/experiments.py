@@ -5,12 +5,12 @@ request (the "hop") and the same other load of the machine. The product runs wit
 has no lease at all; what the blob lease adds is measured beside it.
 """
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.anatomy import dissect
 from benchmarks.contender import PRODUCT, STRAIGHT_LINE, Contender, Took, refresh_cold
 from benchmarks.stage import Stage, names_of
 from sandbox.vault import Throttling
@@ -144,22 +144,17 @@ def throttled(bench: Bench) -> Iterator[Row]:
     }
 
 
-def imports(bench: Bench) -> Iterator[Row]:
-    """(g) What each loads until its first refresh, azure.functions aside, which the worker has loaded before."""
-    product = "import function_app, azure.identity, requests"
-    straight_line = "import benchmarks.straight_line"
-    for name, statement in (("product", product), ("straight line", straight_line)):
-        program = (
-            "import sys, time, azure.functions; before = set(sys.modules); began = time.process_time(); "
-            f"{statement}; print(time.process_time() - began, len(set(sys.modules) - before), "
-            "sum(name.startswith(('refresher', 'function_app')) for name in sys.modules))"
-        )
-        ran = [
-            subprocess.run([bench.python, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-            for _ in range(bench.turns)
-        ]
-        cpu = median(float(each[0]) for each in ran)
-        yield {"who": name, "own_cpu_ms": round(cpu * 1000), "modules": int(ran[0][1]), "own_modules": int(ran[0][2])}
+def anatomy(bench: Bench) -> Iterator[Row]:
+    """(g) Where the CPU of a cold refresh goes; azure.functions aside, which the worker has loaded before."""
+    with Stage(1) as stage:
+        environ = {**stage.environ, "LEASE_CONTAINER_URL": ""}
+        for who, letter in ((PRODUCT, "p"), (STRAIGHT_LINE, "s")):
+            names = names_of(1, letter)
+            refresh_cold(bench.python, who, environ, names)
+            yield {
+                "who": who,
+                **dissect(bench.python, who, environ, names, turns=bench.turns, before_each=stage.age),
+            }
 
 
 def _compare(stage: Stage, turns: int, product: Callable[[], Took], straight_line: Callable[[], Took]) -> Row:

@@ -15,7 +15,6 @@ _HEADINGS = {
     "ratio": "ratio",
     "cpu_ms": "product, CPU ms",
     "straight_line_cpu_ms": "straight line, CPU ms",
-    "own_cpu_ms": "CPU ms",
     "cpu_ms_each": "CPU ms each",
     "requests": "requests",
     "straight_line_requests": "straight line, requests",
@@ -27,8 +26,13 @@ _HEADINGS = {
     "refused_429": "answers 429",
     "failed": "failed",
     "who": "who",
+    "packages": "packages' modules, CPU ms",
+    "own": "own modules, CPU ms",
+    "dataclasses": "own dataclasses, CPU ms",
+    "refresh": "refresh itself, CPU ms",
     "modules": "modules",
     "own_modules": "of its own",
+    "own_dataclasses": "own dataclasses",
 }
 
 

@@ -17,6 +17,8 @@ from refresher.record import RefreshRecord
 from refresher.tokens import Grant
 
 _TRIES_AFTER_REFUSAL = 2
+_RUNS_OF_A_PASSING_FAULT = 6
+"""Half an hour of ticks."""
 _DOUBTED_TOGETHER = frozenset({Grant.REFRESH_TOKEN, Grant.PASSWORD})
 
 
@@ -67,9 +69,14 @@ class Account:
         """Whether an earlier request may have used up what this grant sends."""
         return grant is Grant.REFRESH_TOKEN and self._effort.record.may_be_spent(self.refresh_token_version)
 
-    def refusals_tolerated(self, grant: Grant) -> int:
-        """How often the generic 401 is met with another try in the same run."""
-        if grant is Grant.PASSWORD or (grant is Grant.REFRESH_TOKEN and self._refusals()):
+    def refusals_tolerated(self, grant: Grant, urgency: Urgency) -> int:
+        """How often the generic 401 is met with another try in the same run.
+
+        A refresh token that was refused before is tried once, unless consumers are about to be without a token, and
+        for as long as a passing fault may last.
+        """
+        hopeful_runs = _RUNS_OF_A_PASSING_FAULT if urgency is Urgency.MANDATORY else 0
+        if grant is Grant.PASSWORD or (grant is Grant.REFRESH_TOKEN and self._refusals() > hopeful_runs):
             return 0
         return _TRIES_AFTER_REFUSAL
 

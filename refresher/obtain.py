@@ -115,7 +115,7 @@ class Obtainer:
         conditions.on_progress(f"asking {self._connection.instance_url} for a token (grant {grant})")
         response = self._session.request_token(
             build,
-            refusals_tolerated=self._account.refusals_tolerated(grant),
+            refusals_tolerated=self._account.refusals_tolerated(grant, conditions.urgency),
             attempts=effort.attempts,
             repeat_lost_answers=grant is not Grant.PASSWORD,
             on_wait=lambda wait: conditions.on_progress(_describe(wait)),

@@ -14,8 +14,8 @@ from refresher.outcome import Outcome, RunReport
 from refresher.tokens import Trigger
 
 _PATIENT = frozenset({Trigger.TIMER, Trigger.QUEUE})
-_LONGEST_OUTAGE = timedelta(hours=6)
-"""Since the end of the token; after that, waiting costs more than the minutes that it may save."""
+_LONGEST_OUTAGE = timedelta(days=1)
+"""Since the end of the token; an instance that is away for longer was given up, and the platform bills the waiting."""
 _BETWEEN = timedelta(seconds=20)
 _ANSWER_TAKES = timedelta(seconds=15)
 _RUN_TAKES = timedelta(seconds=20)

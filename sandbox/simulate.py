@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from refresher.outcome import Outcome
@@ -30,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in (names if options.traces == 1 else [names[number % len(names)]])
     ]
     began = time.perf_counter()
-    with ProcessPoolExecutor(options.processes, initializer=_log_nothing) as pool:
+    # A process for each, so that a trace comes out the same whatever ran before it: the SDK remembers vaults.
+    with ProcessPoolExecutor(
+        options.processes, get_context("spawn"), initializer=_log_nothing, max_tasks_per_child=1
+    ) as pool:
         results = [result for pair in pool.map(run_job, jobs) for result in pair]
     if options.picture:
         trace = draw_trace(jobs[0].days, jobs[0].seed, jobs[0].harshness)

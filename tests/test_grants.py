@@ -205,9 +205,25 @@ class TestRefusals:
         sandbox.clock.advance(timedelta(minutes=5))
         second = tick(app)
         assert (second.outcome, second.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.REFRESH_TOKEN_REFUSED)
-        assert second.attempts == 1
         assert second.transaction_id
         assert "authorize servicenow" in (second.hint or "")
+
+    @pytest.mark.parametrize(("hours", "tries"), [(2, [3] + [1] * 14), (1, [3] * 7 + [1] * 8)])
+    def test_a_refresh_token_that_stays_refused_is_soon_tried_once_a_run(
+        self, sandbox: Sandbox, make_app: MakeApp, hours: int, tries: list[int]
+    ) -> None:
+        """At once where the old token works for long; where it ends, for as long as a fault may last."""
+        added = sandbox.add_connection("servicenow")
+        sandbox.instance.personality = Personality(access_token_lifetime=timedelta(hours=hours))
+        app = make_app()
+        tick(app)
+        sandbox.instance.kill_refresh_token(added.refresh_token or "")
+        attempts = []
+        for _ in range(24):
+            sandbox.clock.advance(timedelta(minutes=5))
+            report = tick(app)
+            attempts += [report.attempts] if report.outcome is not Outcome.NOT_DUE else []
+        assert attempts == tries
 
     def test_a_dead_refresh_token_is_replaced_by_the_fallback_grant(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         added = sandbox.add_connection(username=True)

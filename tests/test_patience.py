@@ -64,11 +64,11 @@ class TestWhoWaits:
         [
             (None, False),
             (NOON + 5 * MINUTE, True),
-            (NOON - 6 * HOUR + SECOND, True),
-            (NOON - 6 * HOUR, False),
+            (NOON - 24 * HOUR + SECOND, True),
+            (NOON - 24 * HOUR, False),
         ],
     )
-    def test_not_where_there_never_was_a_token_nor_beyond_six_hours(
+    def test_not_where_there_never_was_a_token_nor_beyond_a_day(
         self, expires_at: datetime | None, waits: bool
     ) -> None:
         assert is_worth_waiting(replace(FAILED, access_token_expires_at=expires_at), NOON) is waits
