@@ -27,7 +27,7 @@ from refresher.errors import Cause, RefresherError
 from refresher.gather import Gatherer
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.outcome import RunReport, RunRequest
-from refresher.patience import is_worth_waiting, wait_until_back
+from refresher.patience import wait
 from refresher.probing import Probe
 from refresher.refresh import Authorization, Refresher
 from refresher.report import emit
@@ -183,7 +183,7 @@ class App:
             # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
             for report in self._run_side_by_side(refresher, runs, request, left):
                 reports[report.connection] = self._emitted(report)
-            runs = self._back_again([each for each in ordered if self._is_awaited(reports[each.name])], left)
+            runs = wait([(each, reports[each.name]) for each in ordered], left, self.clock, self._are_back)
         return tuple(reports[connection.name] for connection in ordered)
 
     def _run_side_by_side(
@@ -192,14 +192,8 @@ class App:
         budget = self._budget(connections, timedelta(seconds=left.remaining()))
         return as_they_end(lambda each: refresher.run(each, request, budget.share()), connections)
 
-    def _is_awaited(self, report: RunReport) -> bool:
-        return is_worth_waiting(report, self.clock.now())
-
-    def _back_again(self, connections: Sequence[Connection], left: Deadline) -> tuple[Connection, ...]:
-        def are_back(asked: Sequence[Connection], deadline: Deadline) -> tuple[bool, ...]:
-            return in_order(lambda each: self._servicenow.is_back(each, deadline), asked)
-
-        return wait_until_back(connections, left, self.clock, are_back)
+    def _are_back(self, connections: Sequence[Connection], deadline: Deadline) -> tuple[bool, ...]:
+        return in_order(lambda each: self._servicenow.is_back(each, deadline), connections)
 
     def _budget(self, connections: Sequence[Connection], allowed: timedelta | None = None) -> Budget:
         """The time of a tick, or what is left of it, for that many connections."""

@@ -293,12 +293,6 @@ class Refresher:
             )
             obtained = obtainer.obtain(plan, conditions)
             self._warn_of_failed_grants(run, effort)
-            if self._ends_within_the_run(run, side, obtained):
-                # ServiceNow returns the same token until it ends; asked right after that, it gives a new one.
-                wait = (obtained.response.access_token.expires_at - self._clock.now()).total_seconds() + 1.0
-                run.request.on_progress(f"the same token came back; asking again when it has ended, in {wait:.0f} s")
-                self._clock.sleep(wait)
-                obtained = obtainer.obtain(plan, conditions)
             return self._store.publish(run, side, obtained, session)
 
     def _warn_of_failed_grants(self, run: Run, effort: Effort) -> None:
@@ -310,12 +304,6 @@ class Refresher:
                     f"the grant {grant} failed, and {effort.grant} served instead: {error.message}",
                     next_step(error, run.connection.name),
                 )
-
-    def _ends_within_the_run(self, run: Run, side: ConsumerSide, obtained: Obtained) -> bool:
-        new, stored = obtained.response.access_token, side.access_token
-        same = stored is not None and stored.value == new.value
-        remaining = (new.expires_at - self._clock.now()).total_seconds()
-        return same and remaining + 1.0 < run.deadline.remaining() / 2
 
     def _failure(self, run: Run, error: RefresherError) -> RunReport:
         """Classify a failure, record it if ServiceNow was asked, and report it."""

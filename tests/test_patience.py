@@ -15,7 +15,7 @@ from sandbox import Fault, Sandbox
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Action, Refuse, Respond, Stall, Throttle
 from sandbox.http import Request
-from sandbox.personality import HIBERNATING
+from sandbox.personality import HIBERNATING, Personality
 from tests.conftest import MakeApp, direct, tick
 from tests.factories import HOUR, MINUTE, NOON, SECOND
 
@@ -156,21 +156,75 @@ class TestWaiting:
         assert sandbox.clock.now() - began < MINUTE
 
 
+class TestSameToken:
+    """ServiceNow returns the stored token until it ends, and a new one only then."""
+
+    @pytest.mark.parametrize("before_its_end", [timedelta(seconds=3), MINUTE, 3 * MINUTE])
+    def test_the_tick_is_there_when_it_ends(self, before_its_end: timedelta) -> None:
+        sandbox, app = direct(personality=Personality(same_token=True))
+        first = tick(app)
+        assert first.access_token_expires_at is not None
+        sandbox.clock.advance(first.access_token_expires_at - before_its_end - sandbox.clock.now())
+        assert tick(app).outcome is Outcome.REFRESHED
+        secret = sandbox.vault.get(TOKEN)
+        assert secret is not None
+        assert sandbox.instance.is_living_access_token(secret.value)
+        assert secret.created_on - first.access_token_expires_at < 3 * SECOND
+
+    def test_the_end_that_is_too_far_away_is_the_next_ticks(self) -> None:
+        sandbox, app = direct(personality=Personality(same_token=True))
+        tick(app)
+        sandbox.clock.advance(55 * MINUTE)
+        began = sandbox.clock.now()
+        assert tick(app).outcome is Outcome.UNCHANGED
+        assert sandbox.clock.now() - began < 5 * SECOND
+
+    def test_a_person_is_not_kept_waiting(self) -> None:
+        sandbox, app = direct(personality=Personality(same_token=True))
+        tick(app)
+        sandbox.clock.advance(59 * MINUTE)
+        began = sandbox.clock.now()
+        (report,) = app.tick(RunRequest(trigger=Trigger.CLI, force=True))
+        assert report.outcome is Outcome.UNCHANGED
+        assert sandbox.clock.now() - began < 5 * SECOND
+
+    def test_whoever_waits_for_an_end_also_waits_for_an_instance(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """Two connections whose tokens end one after the other, and one whose instance never comes back."""
+        sandbox.instance.personality = Personality(same_token=True)
+        app, began = three(sandbox, make_app)
+        sandbox.clock.advance(58 * MINUTE - (sandbox.clock.now() - began))
+        reports = app.tick(RunRequest(trigger=Trigger.TIMER))
+        assert [each.outcome for each in reports] == [Outcome.REFRESHED, Outcome.REFRESHED, Outcome.FAILED]
+        for name in ("a", "b"):
+            issued = [version.created_on for version in sandbox.vault.versions(f"{name}-oauth-token")]
+            assert issued[1] - issued[0] < HOUR + 5 * SECOND
+        # The last one's tick lasted as long as a tick may.
+        assert 3 * MINUTE < sandbox.clock.now() - began - 58 * MINUTE < 4 * MINUTE
+
+
+def three(sandbox: Sandbox, make_app: MakeApp) -> tuple[App, datetime]:
+    """Connections a and b, refreshed half a minute apart, and one whose instance does not listen at all."""
+    where = {"a": sandbox.instance.url, "b": sandbox.instance.url, "gone": "https://localhost:9"}
+    for name in where:
+        sandbox.add_connection(name)
+    app = make_app(
+        SERVICENOW_CONNECTIONS=json.dumps({name: {"instance_url": url} for name, url in where.items()}),
+        SERVICENOW_INSTANCE_URL="",
+    )
+    began = sandbox.clock.now()
+    app.refresh(["a"], RunRequest(trigger=Trigger.CLI))
+    sandbox.clock.advance(30 * SECOND)
+    app.refresh(["b"], RunRequest(trigger=Trigger.CLI))
+    copy_token(sandbox, "a-oauth-token", "gone-oauth-token")
+    return app, began
+
+
 class TestSeveral:
     """Many connections: nobody waits for another's instance, and each instance is asked once."""
 
     def test_only_those_whose_instance_is_back_run_again(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         """One instance of two does not listen at all; the other comes back while the tick waits."""
-        nowhere = "https://localhost:9"
-        where = {"a": sandbox.instance.url, "b": sandbox.instance.url, "gone": nowhere}
-        for name in where:
-            sandbox.add_connection(name)
-        app = make_app(
-            SERVICENOW_CONNECTIONS=json.dumps({name: {"instance_url": url} for name, url in where.items()}),
-            SERVICENOW_INSTANCE_URL="",
-        )
-        app.refresh(["a", "b"], RunRequest(trigger=Trigger.CLI))
-        copy_token(sandbox, "a-oauth-token", "gone-oauth-token")
+        app, _ = three(sandbox, make_app)
         sandbox.clock.advance(timedelta(minutes=56))
         sandbox.log.clear()
         sandbox.faults.add(Fault(service="instance", times=10, action=Respond(503)))
@@ -184,20 +238,12 @@ class TestSeveral:
         assert asked.count(("grant_type",)) == 3, "for both connections together: two refused, one answered"
 
     def test_the_others_are_refreshed_before_anybody_waits(self, sandbox: Sandbox, make_app: MakeApp) -> None:
-        where = {"gone": "https://localhost:9", "there": sandbox.instance.url}
-        for name in where:
-            sandbox.add_connection(name)
-        app = make_app(
-            SERVICENOW_CONNECTIONS=json.dumps({name: {"instance_url": url} for name, url in where.items()}),
-            SERVICENOW_INSTANCE_URL="",
-        )
-        app.refresh(["there"], RunRequest(trigger=Trigger.CLI))
-        copy_token(sandbox, "there-oauth-token", "gone-oauth-token")
+        app, _ = three(sandbox, make_app)
         sandbox.clock.advance(timedelta(minutes=56))
         began = sandbox.clock.now()
         app.tick(RunRequest(trigger=Trigger.TIMER))
         assert sandbox.clock.now() - began > timedelta(minutes=3), "it did wait"
-        token = sandbox.vault.get("there-oauth-token")
+        token = sandbox.vault.get("a-oauth-token")
         assert token is not None
         assert token.created_on - began < MINUTE
 

@@ -184,7 +184,7 @@ class TestSameToken:
         assert asked <= 3
         assert len(sandbox.vault.versions(TOKEN)) == 1
 
-    def test_that_ends_within_the_run_is_waited_for(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+    def test_that_ends_within_the_tick_is_waited_for(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         sandbox.instance.personality = PERSONALITIES["same_token"]
         sandbox.add_connection("servicenow")
         app = make_app()
