@@ -81,7 +81,9 @@ class Session:
         def should_retry(error: RefresherError) -> bool:
             if isinstance(error, TokenEndpointError) and error.ambiguous:
                 return refusals <= refusals_tolerated
-            return error.transient and (repeat_lost_answers or not error.sent)
+            # A request over the limit is turned away before anybody looks at it.
+            unseen = not error.sent or error.cause is Cause.INSTANCE_THROTTLED
+            return error.transient and (repeat_lost_answers or unseen)
 
         if self._deadline.remaining() < ANSWER_TAKES:
             message = "the time of the run was over before the ServiceNow instance could be asked"

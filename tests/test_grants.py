@@ -9,7 +9,7 @@ from refresher.outcome import Outcome
 from refresher.record import format_instant
 from refresher.tokens import Grant
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
-from sandbox.faults import Respond
+from sandbox.faults import Action, Drop, Respond, Throttle
 from tests.conftest import MakeApp, tick
 
 TOKEN = "servicenow-oauth-token"
@@ -304,6 +304,18 @@ class TestRefusals:
             assert tick(app).cause is Cause.INSTANCE_ERROR
         sandbox.faults.clear()
         assert tick(app).outcome is Outcome.REFRESHED
+
+    @pytest.mark.parametrize(
+        ("action", "outcome", "attempts"),
+        [(Throttle(2.0), Outcome.REFRESHED, 2), (Drop(), Outcome.FAILED, 1), (Respond(503), Outcome.FAILED, 1)],
+    )
+    def test_a_password_is_sent_again_in_the_same_run_only_if_nobody_saw_it(
+        self, sandbox: Sandbox, make_app: MakeApp, action: Action, outcome: Outcome, attempts: int
+    ) -> None:
+        sandbox.add_connection(refresh_token=False, username=True)
+        sandbox.faults.add(Fault(path="/oauth_token.do", action=action))
+        report = tick(make_app(SERVICENOW_GRANT="password"))
+        assert (report.outcome, report.attempts) == (outcome, attempts)
 
     def test_where_the_record_cannot_be_written_no_password_is_sent(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         sandbox.add_connection(refresh_token=False, username=True)
