@@ -6,11 +6,11 @@ marked as spent (so that its loss is recognized, and a vault that cannot be writ
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from refresher import password_gate
 from refresher.errors import Cause, RefresherError, TokenEndpointError
+from refresher.password_gate import PasswordRefusals
 from refresher.policy import Urgency, may_fall_back, needs_person
 from refresher.probing import Attempts
 from refresher.record import RefreshRecord
@@ -52,15 +52,17 @@ class Account:
         self.refresh_token_version = refresh_token_version
         self._password_version = password_version
         self._effort = effort
-        self._untried = effort.record
+        self._untried = effort.record.password
         self._refused: frozenset[Grant] = frozenset()
 
     def to_remember(self, grant: Grant, now: datetime) -> RefreshRecord | None:
         """The record that must be written before that grant is sent; None where it need not."""
         record = self._effort.record
         if grant is Grant.PASSWORD and self._password_version is not None:
-            self._untried = record
-            return password_gate.before_try(record.before_attempt(now), self._password_version, now)
+            self._untried = record.password
+            return replace(
+                record.before_attempt(now), password=record.password.of(self._password_version).before_try(now)
+            )
         if grant is Grant.REFRESH_TOKEN and record.rotates:
             return record.before_attempt(now).with_spent_refresh_token(self.refresh_token_version)
         return None
@@ -87,13 +89,10 @@ class Account:
         if grant is Grant.REFRESH_TOKEN and token is not None and error.refused:
             refusals = self._refusals() + error.grant_refused
             effort.record = effort.record.with_refresh_token_refusals(token, refusals)
-        if grant is Grant.PASSWORD and self._password_version is not None:
-            effort.record = password_gate.after_error(effort.record, self._untried, self._password_version, error)
+        if grant is Grant.PASSWORD:
+            self._hold_against_password(effort.record.password.after_error(self._untried, error))
         self._doubt(grant, error)
-        if (
-            grant is Grant.PASSWORD
-            and effort.record.password_refusals_of(self._password_version) >= password_gate.TRIES
-        ):
+        if grant is Grant.PASSWORD and effort.record.password.of(self._password_version).shut:
             return Cause.PASSWORD_REFUSED
         lost = grant is Grant.REFRESH_TOKEN and effort.attempts.answer_lost and effort.record.rotates
         if grant is Grant.REFRESH_TOKEN:
@@ -107,9 +106,9 @@ class Account:
         """Note that a grant yielded a token: what was held against it is forgotten."""
         record = self._effort.record
         if grant is Grant.PASSWORD:
-            record = record.with_password_refusals("", 0)
+            record = replace(record, password=PasswordRefusals())
         if grant is Grant.REFRESH_TOKEN:
-            record = password_gate.after_refresh(record, self.refresh_token_version)
+            record = replace(record, password=record.password.after_refresh(was_refused=self._refusals() > 0))
             record = record.with_refresh_token_refusals("", 0).with_spent_refresh_token(None)
         self._effort.record = record
 
@@ -137,4 +136,7 @@ class Account:
             return
         self._refused |= {grant}
         if grant in _DOUBTED_TOGETHER and self._refused >= _DOUBTED_TOGETHER:
-            self._effort.record = password_gate.in_doubt(self._effort.record)
+            self._hold_against_password(self._effort.record.password.doubted())
+
+    def _hold_against_password(self, refusals: PasswordRefusals) -> None:
+        self._effort.record = replace(self._effort.record, password=refusals)

@@ -6,7 +6,7 @@ to the next; that is what makes a warm tick one round of reads.
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -27,13 +27,13 @@ from refresher.errors import Cause, RefresherError
 from refresher.gather import Gatherer
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.outcome import RunReport, RunRequest
-from refresher.patience import wait
 from refresher.probing import Probe
 from refresher.refresh import Authorization, Refresher
 from refresher.report import emit
 from refresher.servicenow import ServiceNow
 from refresher.settings import Settings, load_settings
-from refresher.side_by_side import CONNECTIONS_AT_ONCE, as_they_end, in_order
+from refresher.side_by_side import in_order
+from refresher.ticking import Tick, share_of
 from refresher.tokens import Secret
 from refresher.vault import Vault
 
@@ -175,35 +175,11 @@ class App:
         ).examine()
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
-        refresher, ordered = self._make_refresher(), tuple(connections)
-        left = Deadline(self.clock, self.settings.tick_deadline)
-        reports: dict[str, RunReport] = {}
-        runs = ordered
-        while runs:
-            # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
-            for report in self._run_side_by_side(refresher, runs, request, left):
-                reports[report.connection] = self._emitted(report)
-            runs = wait([(each, reports[each.name]) for each in ordered], left, self.clock, self._are_back)
-        return tuple(reports[connection.name] for connection in ordered)
+        tick = Tick(self._make_refresher(), self._servicenow, self.settings, self.clock)
+        return tick.run(tuple(connections), request)
 
-    def _run_side_by_side(
-        self, refresher: Refresher, connections: tuple[Connection, ...], request: RunRequest, left: Deadline
-    ) -> Iterator[RunReport]:
-        budget = self._budget(connections, timedelta(seconds=left.remaining()))
-        return as_they_end(lambda each: refresher.run(each, request, budget.share()), connections)
-
-    def _are_back(self, connections: Sequence[Connection], deadline: Deadline) -> tuple[bool, ...]:
-        return in_order(lambda each: self._servicenow.is_back(each, deadline), connections)
-
-    def _budget(self, connections: Sequence[Connection], allowed: timedelta | None = None) -> Budget:
-        """The time of a tick, or what is left of it, for that many connections."""
-        return Budget(
-            self.clock,
-            allowed or self.settings.tick_deadline,
-            runs=len(connections),
-            at_once=CONNECTIONS_AT_ONCE,
-            longest=self.settings.run_deadline,
-        )
+    def _budget(self, connections: Sequence[Connection]) -> Budget:
+        return share_of(self.clock, self.settings, self.settings.tick_deadline, len(connections))
 
     def _emitted(self, report: RunReport) -> RunReport:
         emit(report, self.clock.now())

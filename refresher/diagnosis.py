@@ -189,7 +189,7 @@ _DIAGNOSES: dict[Cause, Diagnosis] = {
         next_step=f"Authorize again: {_AUTHORIZE}",
     ),
     Cause.PASSWORD_REFUSED: Diagnosis(
-        meaning="The password was refused; it is not sent again, so that the user is not locked out.",
+        meaning="The password was refused; it is sent a few times only, so that the user is not locked out.",
         checks=("the user is active and not locked out", "{connection}-username and {connection}-password", _LOG),
         next_step=f"Store the right password, whose new version the next tick tries: {_SET % 'password'}",
     ),

@@ -39,6 +39,10 @@ class CredentialError(RefresherError):
     """What only one grant needs is missing, or cannot be read or used; another grant does without it."""
 
 
+class PasswordPausedError(CredentialError):
+    """The password is not sent for a while, and there is no other grant."""
+
+
 class AuthorizationRequiredError(RefresherError):
     """Only a person can help: there is nothing left that this program may try."""
 
@@ -202,8 +206,8 @@ def _credential_error(error: RefresherError) -> CredentialError:
 def _blocked(name: str, cause: Cause, until: datetime | None) -> RefresherError:
     if until is None:
         return AuthorizationRequiredError(f"connection {name} has no grant left that may be tried", cause=cause)
-    message = f"ServiceNow refused the password twice; it is sent once more from {until:%H:%M:%S} UTC on"
-    return CredentialError(message, cause=cause)
+    message = f"ServiceNow refused the password; it is sent again from {until:%H:%M:%S} UTC on"
+    return PasswordPausedError(message, cause=cause)
 
 
 def _authorization_required(error: TokenEndpointError, cause: Cause) -> AuthorizationRequiredError:

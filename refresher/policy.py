@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from refresher.connection import Connection, PublishTarget
 from refresher.errors import Cause, TokenEndpointError
-from refresher.password_gate import TRIES, Gate, gate_of, paused_until
+from refresher.password_gate import Gate
 from refresher.record import RefreshRecord, StoredAccessToken, StoredRefreshToken
 from refresher.tokens import AccessToken, Grant
 
@@ -191,7 +191,8 @@ def plan_grants(
     force: bool = False,
 ) -> GrantPlan:
     """Choose the grants of a run: the connection's own, its fallback, and a stored refresh token as a last resort."""
-    gate = Gate.OPEN if force else gate_of(record, password_version, now)
+    password = record.password.of(password_version)
+    gate = Gate.OPEN if force else password.gate(now)
     configured = [connection.grant, connection.fallback_grant]
     grants = [grant for grant in configured if grant is not None]
     if refresh_token is None:
@@ -205,7 +206,7 @@ def plan_grants(
         return GrantPlan(grants=open_grants)
     if not grants:
         return GrantPlan(grants=(), blocked=Cause.REFRESH_TOKEN_MISSING)
-    until = paused_until(record) if gate is Gate.PAUSED else None
+    until = password.paused_until if gate is Gate.PAUSED else None
     return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED, until=until)
 
 
@@ -213,7 +214,7 @@ def is_ready(grant: Grant | None, *, password_version: str | None, has_key: bool
     """Whether a fallback grant could start a new life today: its credentials are there, and not refused for good."""
     match grant:
         case Grant.PASSWORD:
-            return password_version is not None and record.password_refusals_of(password_version) < TRIES
+            return password_version is not None and not record.password.of(password_version).shut
         case Grant.JWT_BEARER:
             return has_key
         case _:

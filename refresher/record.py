@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from refresher.password_gate import PasswordRefusals
 from refresher.tokens import AccessToken, Grant, Secret, Trigger
 
 ACCESS_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.access-token"  # noqa: S105
@@ -87,11 +88,7 @@ class RefreshRecord:
     last_outcome: str | None = None
     last_cause: str | None = None
     consecutive_failures: int = 0
-    refused_password_version: str | None = None
-    password_refusals: int = 0
-    password_refusals_in_doubt: int = 0
-    """How many of them came in runs in which the refresh token was refused as well."""
-    password_tried_at: datetime | None = None
+    password: PasswordRefusals = field(default_factory=PasswordRefusals)
     refused_refresh_token_version: str | None = None
     refresh_token_refusals: int = 0
     spent_refresh_token_version: str | None = None
@@ -112,10 +109,7 @@ class RefreshRecord:
     def memory(self) -> tuple[object, ...]:
         """What outlives the success of a run."""
         return (
-            self.refused_password_version,
-            self.password_refusals,
-            self.password_refusals_in_doubt,
-            self.password_tried_at,
+            self.password,
             self.refused_refresh_token_version,
             self.refresh_token_refusals,
             self.spent_refresh_token_version,
@@ -140,18 +134,6 @@ class RefreshRecord:
         """The record before a request that may cost the refresh token or count against a password."""
         return replace(self, last_attempt_at=now, last_outcome=ATTEMPT_STARTED)
 
-    def with_password_refusals(
-        self, version: str, count: int, *, in_doubt: int = 0, tried_at: datetime | None = None
-    ) -> "RefreshRecord":
-        """The record with `count` refusals of that version of the password, so many in doubt, the last one then."""
-        return replace(
-            self,
-            refused_password_version=version if count else None,
-            password_refusals=count,
-            password_refusals_in_doubt=min(in_doubt, count),
-            password_tried_at=tried_at if count else None,
-        )
-
     def with_refresh_token_refusals(self, version: str, count: int) -> "RefreshRecord":
         """The record with `count` refusals of that version of the refresh token."""
         return replace(self, refused_refresh_token_version=version if count else None, refresh_token_refusals=count)
@@ -159,10 +141,6 @@ class RefreshRecord:
     def with_spent_refresh_token(self, version: str | None) -> "RefreshRecord":
         """The record with a refresh token that may be used up; None where none is."""
         return replace(self, spent_refresh_token_version=version)
-
-    def password_refusals_of(self, version: str | None) -> int:
-        """How often in a row that version of the password was refused (or may have been, before a crash)."""
-        return self.password_refusals if version is not None and version == self.refused_password_version else 0
 
     def refresh_token_refusals_of(self, version: str | None) -> int:
         """In how many runs in a row that version of the refresh token was refused."""
@@ -277,14 +255,24 @@ def parse_record(secret: StoredSecret | None) -> RefreshRecord:
         last_outcome=tags.get("last-outcome"),
         last_cause=tags.get("last-cause"),
         consecutive_failures=_parse_count(tags.get("consecutive-failures")),
-        refused_password_version=tags.get("refused-password-version"),
-        password_refusals=_parse_count(tags.get("password-refusals")),
-        password_refusals_in_doubt=_parse_count(tags.get("password-refusals-in-doubt")),
-        password_tried_at=_parse_instant(tags.get("password-tried-at")),
+        password=_parse_password_refusals(tags),
         refused_refresh_token_version=tags.get("refused-refresh-token-version"),
         refresh_token_refusals=_parse_count(tags.get("refresh-token-refusals")),
         spent_refresh_token_version=tags.get("spent-refresh-token-version"),
         rotates=tags.get("rotates") == "true",
+    )
+
+
+def _parse_password_refusals(tags: Mapping[str, str]) -> PasswordRefusals:
+    version, count = tags.get("refused-password-version"), _parse_count(tags.get("password-refusals"))
+    if version is None:
+        return PasswordRefusals()
+    return PasswordRefusals(
+        version=version,
+        count=count,
+        in_doubt=min(count, _parse_count(tags.get("password-refusals-in-doubt"))),
+        forgiven=_parse_count(tags.get("password-refusals-forgiven")),
+        tried_at=_parse_instant(tags.get("password-tried-at")),
     )
 
 
@@ -296,10 +284,11 @@ def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
         "last-outcome": record.last_outcome,
         "last-cause": record.last_cause,
         "consecutive-failures": str(record.consecutive_failures),
-        "refused-password-version": record.refused_password_version,
-        "password-refusals": _format_count(record.password_refusals),
-        "password-refusals-in-doubt": _format_count(record.password_refusals_in_doubt),
-        "password-tried-at": _format_if_known(record.password_tried_at),
+        "refused-password-version": record.password.version,
+        "password-refusals": _format_count(record.password.count),
+        "password-refusals-in-doubt": _format_count(record.password.in_doubt),
+        "password-refusals-forgiven": _format_count(record.password.forgiven),
+        "password-tried-at": _format_if_known(record.password.tried_at),
         "refused-refresh-token-version": record.refused_refresh_token_version,
         "refresh-token-refusals": _format_count(record.refresh_token_refusals),
         "spent-refresh-token-version": record.spent_refresh_token_version,

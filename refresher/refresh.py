@@ -18,7 +18,7 @@ from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError, Refre
 from refresher.gather import Gatherer, OpenVault
 from refresher.lease import Lease
 from refresher.oauth import TokenRequest
-from refresher.obtain import AuthorizationRequiredError, Obtained, Obtainer, check_token
+from refresher.obtain import AuthorizationRequiredError, Obtained, Obtainer, PasswordPausedError, check_token
 from refresher.outcome import Outcome, RunReport, RunRequest
 from refresher.outlook import WarningCode
 from refresher.policy import (
@@ -317,7 +317,7 @@ class Refresher:
             outcome = Outcome.FAILED
         failures = run.side.record.consecutive_failures if run.side is not None else 0
         noted = run.side is not None and run.effort is not None and run.effort.record != run.side.record
-        if run.effort is not None and (run.effort.asked or noted):
+        if run.effort is not None and (run.effort.asked or noted or isinstance(error, PasswordPausedError)):
             record = run.effort.record.after_failure(now, outcome, error.cause)
             failures = record.consecutive_failures
             self._store.try_to_save_record(run, record)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from refresher.clock import Clock, Deadline
 from refresher.connection import Connection
-from refresher.errors import AWAY, TokenEndpointError
+from refresher.errors import AWAY
 from refresher.trust import tls_context
 
 if TYPE_CHECKING:
@@ -43,10 +43,9 @@ class ServiceNow:
         """Whether the instance of a connection answers as one that is there, asked without credentials."""
         with self.session(connection, deadline) as session:
             try:
-                greeting = session.greet()
-            except TokenEndpointError:
+                return session.greet().cause not in AWAY
+            except Exception:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
                 return False
-            return greeting.cause not in AWAY
 
     def turns(self, connection: Connection) -> threading.Semaphore:
         """The turns at a connection's instance, which it shares with the other connections of that instance."""

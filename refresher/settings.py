@@ -54,6 +54,8 @@ from refresher.setting_values import (
 )
 from refresher.tokens import Grant
 
+_BEFORE_THE_NEXT_TICK = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -70,6 +72,11 @@ class Settings:
     tick_deadline: timedelta = timedelta(minutes=4)
     lease_container_url: str | None = None
     refresh_queue: str | None = None
+
+    @property
+    def patience(self) -> timedelta:
+        """How long a tick may wait for ServiceNow: not into the next one, which other connections need."""
+        return max(timedelta(), min(self.tick_deadline, self.tick - _BEFORE_THE_NEXT_TICK))
 
     def connection(self, name: str) -> Connection | None:
         """The connection of that name, or None."""

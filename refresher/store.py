@@ -16,6 +16,7 @@ from refresher.errors import Cause, VaultError
 from refresher.obtain import Obtained
 from refresher.outcome import Outcome, RunReport
 from refresher.outlook import WarningCode
+from refresher.password_gate import PasswordRefusals
 from refresher.policy import Choice, choose_token
 from refresher.probing import Verdict
 from refresher.publish import Published, Publisher
@@ -155,7 +156,7 @@ class TokenStore:
         if run.credentials is None or run.effort is None:
             return
         if run.credentials.password == password:
-            run.effort.record = run.effort.record.with_password_refusals("", 0)
+            run.effort.record = replace(run.effort.record, password=PasswordRefusals())
             return
         try:
             self._publisher.write_password(run.connection, password, run.writing_deadline())

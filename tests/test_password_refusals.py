@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from refresher.errors import Cause
 from refresher.outcome import Outcome
-from refresher.password_gate import PAUSE, TRIES
+from refresher.password_gate import PAUSE, TRIES, TRIES_IN_ALL
 from refresher.tokens import Grant
 from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
@@ -24,7 +24,9 @@ def record_tags(sandbox: Sandbox) -> dict[str, str]:
     return record.tags if record else {}
 
 
-def test_a_fault_that_refuses_all_for_half_an_hour_costs_no_fallback(sandbox: Sandbox, make_app: MakeApp) -> None:
+def test_a_fault_that_refuses_all_for_nearly_half_an_hour_costs_no_fallback(
+    sandbox: Sandbox, make_app: MakeApp
+) -> None:
     """And when the refresh token ends days later, the password begins a new life."""
     added = sandbox.add_connection(username=True)
     settings = {"SERVICENOW_FALLBACK_GRANT": "password"}
@@ -32,16 +34,18 @@ def test_a_fault_that_refuses_all_for_half_an_hour_costs_no_fallback(sandbox: Sa
     sandbox.clock.advance(timedelta(minutes=55))
     fault = Fault(path="/oauth_token.do", times=None, action=GENERIC)
     sandbox.faults.add(fault)
-    sent = [passwords_sent(sandbox, make_app, settings) for _ in range(6)]
-    assert sent == [1, 1, 0, 0, 0, 0], "the third try waits"
-    assert record_tags(sandbox)["password-refusals"] == "2"
-    assert record_tags(sandbox)["password-refusals-in-doubt"] == "2"
+    sent = [passwords_sent(sandbox, make_app, settings) for _ in range(5)]
+    assert sent == [1, 0, 0, 0, 0], "the second try waits"
+    assert record_tags(sandbox)["password-refusals"] == "1"
+    assert record_tags(sandbox)["password-refusals-in-doubt"] == "1"
     sandbox.faults.clear()
     assert tick(make_app(**settings)).grant is Grant.REFRESH_TOKEN
-    assert not [tag for tag in record_tags(sandbox) if tag.startswith("password")]
+    assert "password-refusals" not in record_tags(sandbox)
+    assert record_tags(sandbox)["password-refusals-forgiven"] == "1"
     sandbox.clock.advance(timedelta(days=3))
     sandbox.instance.kill_refresh_token(added.refresh_token or "")
     assert tick(make_app(**settings)).grant is Grant.PASSWORD
+    assert "password-refusals-forgiven" not in record_tags(sandbox)
 
 
 def passwords_sent(sandbox: Sandbox, make_app: MakeApp, settings: dict[str, str]) -> int:
@@ -72,6 +76,21 @@ def test_a_password_that_is_refused_while_the_refresh_token_works_is_not_forgive
     assert sandbox.instance.password_attempts(USER) == TRIES
 
 
+def test_a_wrong_password_is_not_forgiven_until_the_user_is_locked(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """Again and again a fault refuses the refresh token, and ServiceNow itself the password."""
+    added = sandbox.add_connection(username=True)
+    sandbox.vault.put(PASSWORD, "CANARY-wrong")
+    app = make_app(SERVICENOW_FALLBACK_GRANT="password")
+    for _ in range(8):
+        sandbox.clock.advance(timedelta(hours=2))
+        sandbox.faults.add(Fault(path="/oauth_token.do", times=3, action=GENERIC))
+        assert tick(app).outcome is not Outcome.REFRESHED
+        sandbox.clock.advance(timedelta(minutes=5))
+        assert tick(app).grant is Grant.REFRESH_TOKEN
+    assert sandbox.instance.password_attempts(USER) == TRIES_IN_ALL
+    assert not added.application.user.locked
+
+
 def test_a_pause_is_said_and_asks_for_nobody(sandbox: Sandbox, make_app: MakeApp) -> None:
     added = sandbox.add_connection(refresh_token=False, username=True)
     sandbox.vault.put(PASSWORD, "CANARY-wrong")
@@ -85,5 +104,7 @@ def test_a_pause_is_said_and_asks_for_nobody(sandbox: Sandbox, make_app: MakeApp
     assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.PASSWORD_REFUSED)
     assert f"from {opens_at:%H:%M}" in report.message
     assert "servicenow-password" in (report.hint or "")
+    assert report.consecutive_failures == 3, "the alert counts it"
+    assert record_tags(sandbox)["last-cause"] == "password_refused"
     sandbox.vault.put(PASSWORD, added.application.user.password)
     assert tick(app).outcome is Outcome.REFRESHED

@@ -1,23 +1,27 @@
 """An instance that is away: a tick waits for it while its time lasts, and runs again as soon as it is back."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from refresher.app import App
+from refresher.clock import Deadline
+from refresher.connection import Connection
 from refresher.errors import Cause
 from refresher.outcome import Outcome, RunReport, RunRequest
-from refresher.patience import is_worth_waiting
-from refresher.tokens import Trigger
-from sandbox import Fault, Sandbox
+from refresher.patience import is_worth_waiting, wait
+from refresher.tokens import Grant, Trigger
+from sandbox import Fault, Sandbox, SandboxClock
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Action, Refuse, Respond, Stall, Throttle
+from sandbox.host import product_clock
 from sandbox.http import Request
 from sandbox.personality import HIBERNATING, Personality
 from tests.conftest import MakeApp, direct, tick
-from tests.factories import HOUR, MINUTE, NOON, SECOND
+from tests.factories import HOUR, MINUTE, NOON, SECOND, connection
 
 TOKEN = "servicenow-oauth-token"
 GENERIC = b'{"error_description": "access_denied", "error": "server_error"}'
@@ -39,12 +43,15 @@ class TestWhoWaits:
         "cause",
         [Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.INSTANCE_HIBERNATING],
     )
-    @pytest.mark.parametrize("trigger", [Trigger.TIMER, Trigger.QUEUE])
-    def test_one_that_would_succeed_later(self, cause: Cause, trigger: Trigger) -> None:
-        assert is_worth_waiting(replace(FAILED, cause=cause, trigger=trigger), NOON)
+    def test_one_that_would_succeed_later(self, cause: Cause) -> None:
+        assert is_worth_waiting(replace(FAILED, cause=cause), NOON)
 
-    @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI])
-    def test_not_one_whose_answer_somebody_waits_for(self, trigger: Trigger) -> None:
+    @pytest.mark.parametrize(("cause", "waits"), [(Cause.INSTANCE_HIBERNATING, True), (Cause.INSTANCE_ERROR, False)])
+    def test_with_a_password_only_where_nobody_can_have_seen_it(self, cause: Cause, waits: bool) -> None:
+        assert is_worth_waiting(replace(FAILED, cause=cause, grant=Grant.PASSWORD), NOON) is waits
+
+    @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI, Trigger.QUEUE])
+    def test_not_one_for_which_a_person_or_other_messages_wait(self, trigger: Trigger) -> None:
         assert not is_worth_waiting(replace(FAILED, trigger=trigger), NOON)
 
     @pytest.mark.parametrize(
@@ -78,16 +85,26 @@ class Away:
     """Weather: the instance behaves so for a while, then otherwise, or as ever."""
 
     def __init__(
-        self, sandbox: DirectSandbox, action: Action, lasts: timedelta, afterwards: Action | None = None
+        self,
+        sandbox: DirectSandbox,
+        action: Action,
+        lasts: timedelta,
+        *,
+        afterwards: Action | None = None,
+        only: Callable[[Request], bool] = lambda _: True,
     ) -> None:
         self.clock, self.action, self.ends = sandbox.clock, action, sandbox.clock.now() + lasts
-        self.afterwards = afterwards
+        self.afterwards, self.only = afterwards, only
+        self.then: Callable[[], None] | None = None
         sandbox.weather = self
 
-    def find(self, service: str, _: Request) -> Action | None:
+    def find(self, service: str, request: Request) -> Action | None:
         """What happens to a request."""
-        if service != "instance":
+        if service != "instance" or not self.only(request):
             return None
+        if self.then is not None and len(request.form) == 1:
+            once, self.then = self.then, None
+            once()
         return self.action if self.clock.now() < self.ends else self.afterwards
 
 
@@ -147,13 +164,77 @@ class TestWaiting:
         Away(sandbox, Respond(503), 70 * SECOND, afterwards=Throttle(5.0))
         assert tick(app).cause is Cause.INSTANCE_THROTTLED
 
-    def test_who_asks_by_hand_gets_the_answer_at_once(self) -> None:
+    @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI, Trigger.QUEUE])
+    def test_who_asks_by_hand_gets_the_answer_at_once(self, trigger: Trigger) -> None:
         sandbox, app = with_ended_token()
         Away(sandbox, Respond(503), HOUR)
         began = sandbox.clock.now()
-        (report,) = app.tick(RunRequest(trigger=Trigger.HTTP))
+        (report,) = app.tick(RunRequest(trigger=trigger))
         assert report.outcome is Outcome.FAILED
         assert sandbox.clock.now() - began < MINUTE
+
+    def test_it_runs_again_once(self) -> None:
+        """An instance that answers the greeting and then fails again is not what was waited for."""
+        sandbox, app = with_ended_token()
+        Away(sandbox, Respond(503), HOUR, only=lambda request: len(request.form) > 1)
+        began = sandbox.clock.now()
+        report = tick(app)
+        assert (report.outcome, report.consecutive_failures) == (Outcome.FAILED, 2)
+        assert sandbox.clock.now() - began < MINUTE
+
+    def test_no_password_is_sent_again_that_somebody_may_have_seen(self) -> None:
+        sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
+        tick(app)
+        sandbox.clock.advance(HOUR)
+        sandbox.log.clear()
+        Away(sandbox, Respond(503, effect=True), HOUR, only=lambda request: len(request.form) > 1)
+        assert tick(app).outcome is Outcome.FAILED
+        assert [each.grant_type for each in sandbox.log.select(path="/oauth_token.do")] == ["password"]
+
+    @pytest.mark.parametrize(("schedule", "longest"), [("0 * * * * *", 0), ("0 */2 * * * *", 60)])
+    def test_it_does_not_wait_into_the_next_tick(self, schedule: str, longest: int) -> None:
+        sandbox, app = with_ended_token(REFRESH_SCHEDULE=schedule)
+        Away(sandbox, Respond(503), HOUR)
+        began = sandbox.clock.now()
+        tick(app)
+        assert sandbox.clock.now() - began < (longest + 10) * SECOND
+
+    def test_a_clock_that_is_put_back_makes_it_no_longer(self) -> None:
+        sandbox, app = with_ended_token()
+        away = Away(sandbox, Respond(503), 2 * HOUR)
+        began = sandbox.clock.monotonic()
+        away.then = lambda: sandbox.clock.advance(-HOUR)
+        tick(app)
+        assert sandbox.clock.monotonic() - began < 240
+
+    def test_a_surprise_is_no_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sandbox, app = with_ended_token()
+        Away(sandbox, Respond(503), HOUR)
+
+        def surprise(*_: object) -> None:
+            raise RuntimeError
+
+        tick(app, force=False)
+        monkeypatch.setattr("refresher.session.Session.greet", surprise)
+        sandbox.clock.advance(5 * MINUTE)
+        assert tick(app).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(("waiting", "seconds"), [(1, 220), (64, 220), (65, 200), (300, 140), (640, 40), (800, 0)])
+def test_time_is_left_for_all_that_run_again(waiting: int, seconds: int) -> None:
+    """The tick has four minutes; so many connections, 64 at a time, need some of it once the instance is back."""
+    clock = product_clock(SandboxClock())
+    left = Deadline(clock, timedelta(minutes=4))
+    ran = [(replace(connection(), name=f"c{number}"), FAILED) for number in range(waiting)]
+    began, asked = clock.monotonic(), 0
+
+    def are_back(connections: Sequence[Connection]) -> tuple[bool, ...]:
+        nonlocal asked
+        asked += 1
+        return (False,) * len(connections)
+
+    assert wait(ran, NOON, left, clock.sleep, are_back) == ()
+    assert clock.monotonic() - began == 20 * asked == seconds
 
 
 class TestSameToken:
@@ -178,6 +259,16 @@ class TestSameToken:
         began = sandbox.clock.now()
         assert tick(app).outcome is Outcome.UNCHANGED
         assert sandbox.clock.now() - began < 5 * SECOND
+
+    @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI, Trigger.QUEUE])
+    def test_a_person_and_the_queue_wait_for_an_end_that_is_seconds_away(self, trigger: Trigger) -> None:
+        sandbox, app = direct(personality=Personality(same_token=True))
+        tick(app)
+        sandbox.clock.advance(59 * MINUTE + 45 * SECOND)
+        said: list[str] = []
+        (report,) = app.tick(RunRequest(trigger=trigger, on_progress=said.append))
+        assert report.outcome is Outcome.REFRESHED
+        assert any("waiting" in each for each in said)
 
     def test_a_person_is_not_kept_waiting(self) -> None:
         sandbox, app = direct(personality=Personality(same_token=True))

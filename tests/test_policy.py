@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from refresher.errors import Cause, TokenEndpointError
-from refresher.password_gate import PAUSE, TRIES
+from refresher.password_gate import PAUSE, TRIES, PasswordRefusals
 from refresher.policy import (
     Choice,
     NotDue,
@@ -242,7 +242,7 @@ class TestManyConnections:
 PASSWORD = {"SERVICENOW_FALLBACK_GRANT": "password"}
 REFUSED_ONCE = RefreshRecord().with_refresh_token_refusals("r1", 1)
 REFUSED_TWICE = RefreshRecord().with_refresh_token_refusals("r1", 2)
-PASSWORD_SPENT = RefreshRecord().with_password_refusals("p1", TRIES)
+PASSWORD_SPENT = RefreshRecord(password=PasswordRefusals(version="p1", count=TRIES))
 JWT = {"SERVICENOW_JWT": '{"sub": "u"}'}
 NEAR_THE_END = NOON + timedelta(days=93)
 
@@ -331,12 +331,12 @@ class TestPlan:
         self, refusals: int, version: str | None, force: bool, admitted: bool
     ) -> None:
         """Three refusals in a row of one version shut the gate."""
-        record = RefreshRecord().with_password_refusals("p1", refusals)
+        record = RefreshRecord(password=PasswordRefusals(version="p1", count=refusals))
         plan = plan_grants(connection(**PASSWORD), None, version, record, NOON, force=force)
         assert (Grant.PASSWORD in plan.grants) is admitted
 
     def test_a_paused_password_stands_aside_for_the_other_grants_and_says_until_when(self) -> None:
-        paused = RefreshRecord().with_password_refusals("p1", 2, tried_at=NOON)
+        paused = RefreshRecord(password=PasswordRefusals(version="p1", count=2, tried_at=NOON))
         only, beside = connection(SERVICENOW_GRANT="password"), connection(**PASSWORD)
         assert plan_grants(beside, refresh_token(), "p1", paused, NOON).grants == (Grant.REFRESH_TOKEN,)
         blocked = plan_grants(only, None, "p1", paused, NOON)
@@ -385,7 +385,7 @@ class TestReadiness:
             (G.JWT_BEARER, "p1", False, RefreshRecord(), False),
             (G.PASSWORD, "p1", False, RefreshRecord(), True),
             (G.PASSWORD, None, True, RefreshRecord(), False),
-            (G.PASSWORD, "p1", False, RefreshRecord().with_password_refusals("p1", 2), True),
+            (G.PASSWORD, "p1", False, RefreshRecord(password=PasswordRefusals(version="p1", count=2)), True),
             (G.PASSWORD, "p1", False, PASSWORD_SPENT, False),
             (G.PASSWORD, "p2", False, PASSWORD_SPENT, True),
         ],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from refresher.password_gate import PasswordRefusals
 from refresher.record import (
     ATTEMPT_STARTED,
     RefreshRecord,
@@ -183,15 +184,17 @@ FULL = RefreshRecord(
     last_outcome="kept",
     last_cause="access_denied",
     consecutive_failures=2,
-    refused_password_version="p1",
-    password_refusals=2,
-    password_refusals_in_doubt=1,
-    password_tried_at=NOON,
+    password=PasswordRefusals(version="p1", count=2, in_doubt=1, forgiven=1, tried_at=NOON),
     refused_refresh_token_version="r1",
     refresh_token_refusals=2,
     spent_refresh_token_version="r3",
     rotates=True,
 )
+
+
+def refused(version: str, count: int, *, in_doubt: int = 0, tried_at: datetime | None = None) -> RefreshRecord:
+    """The record after so many refusals of a password."""
+    return RefreshRecord(password=PasswordRefusals(version=version, count=count, in_doubt=in_doubt, tried_at=tried_at))
 
 
 class TestRecord:
@@ -207,6 +210,7 @@ class TestRecord:
             "refused-password-version": "p1",
             "password-refusals": "2",
             "password-refusals-in-doubt": "1",
+            "password-refusals-forgiven": "1",
             "password-tried-at": "2026-03-01T12:00:00+00:00",
             "refused-refresh-token-version": "r1",
             "refresh-token-refusals": "2",
@@ -222,6 +226,17 @@ class TestRecord:
 
     def test_it_has_no_more_tags_than_key_vault_holds(self) -> None:
         assert len(record_tags("c", FULL)) <= 15
+
+    def test_what_is_held_against_no_version_is_nothing(self) -> None:
+        tags = record_tags("c", FULL)
+        del tags["refused-password-version"]
+        assert parse_record(secret(tags=tags)).password == PasswordRefusals()
+
+    def test_no_more_is_in_doubt_than_was_refused(self) -> None:
+        tags = record_tags("c", FULL)
+        del tags["password-refusals"]
+        read = parse_record(secret(tags=tags)).password
+        assert (read.count, read.in_doubt, read.forgiven) == (0, 0, 1)
 
     def test_a_tag_holds_256_characters(self) -> None:
         assert record_tags("c", replace(FULL, last_cause="x" * 300))["last-cause"] == "x" * 256
@@ -260,14 +275,9 @@ class TestRecord:
         assert ATTEMPT_STARTED == "started"
 
     def test_refusals_count_for_the_version_that_was_refused(self) -> None:
-        record = RefreshRecord().with_password_refusals("p1", 2).with_refresh_token_refusals("r1", 1)
-        assert [record.password_refusals_of(version) for version in ("p1", "p2", None)] == [2, 0, 0]
+        record = RefreshRecord().with_refresh_token_refusals("r1", 1)
         assert [record.refresh_token_refusals_of(version) for version in ("r1", "r2", None)] == [1, 0, 0]
-        forgiven = FULL.with_password_refusals("p1", 0, in_doubt=1, tried_at=NOON)
-        assert (forgiven.refused_password_version, forgiven.password_tried_at) == (None, None)
-        assert forgiven.password_refusals_in_doubt == 0
         assert [FULL.with_refresh_token_refusals("r1", 0).refused_refresh_token_version] == [None]
-        assert replace(RefreshRecord(), password_refusals=3).password_refusals_of(None) == 0
         assert replace(RefreshRecord(), refresh_token_refusals=3).refresh_token_refusals_of(None) == 0
 
     def test_a_spent_refresh_token_is_known_by_its_version(self) -> None:
@@ -287,17 +297,17 @@ class TestRecord:
             (RefreshRecord(last_outcome=ATTEMPT_STARTED), RefreshRecord(), False),
             (RefreshRecord(rotates=True), RefreshRecord(), False),
             (RefreshRecord(), RefreshRecord().with_spent_refresh_token("r1"), False),
-            (RefreshRecord(), RefreshRecord().with_password_refusals("p1", 1), False),
-            (RefreshRecord().with_password_refusals("p1", 1), RefreshRecord().with_password_refusals("p1", 2), False),
-            (RefreshRecord().with_password_refusals("p1", 1), RefreshRecord().with_password_refusals("p2", 1), False),
+            (RefreshRecord(), refused("p1", 1), False),
+            (refused("p1", 1), refused("p1", 2), False),
+            (refused("p1", 1), refused("p2", 1), False),
             (
-                RefreshRecord().with_password_refusals("p1", 1),
-                RefreshRecord().with_password_refusals("p1", 1, in_doubt=1),
+                refused("p1", 1),
+                refused("p1", 1, in_doubt=1),
                 False,
             ),
             (
-                RefreshRecord().with_password_refusals("p1", 1, tried_at=NOON),
-                RefreshRecord().with_password_refusals("p1", 1),
+                refused("p1", 1, tried_at=NOON),
+                refused("p1", 1),
                 False,
             ),
             (RefreshRecord().with_refresh_token_refusals("r1", 1), RefreshRecord(), False),
@@ -306,7 +316,7 @@ class TestRecord:
                 RefreshRecord().with_refresh_token_refusals("r2", 1),
                 False,
             ),
-            (RefreshRecord().with_password_refusals("p1", 3), RefreshRecord().with_password_refusals("p1", 3), True),
+            (refused("p1", 3), refused("p1", 3), True),
         ],
     )
     def test_a_success_is_written_only_where_it_puts_something_right(

@@ -162,7 +162,7 @@ class Promise(RuleBasedStateMachine):
         assert run.without_leases or run.most_token_requests_at_once <= 1
 
     def passwords_are_tried_a_few_times_only(self) -> None:
-        """Three refusals in a row of what is stored, and one more for each run that an engineer forces."""
+        """Four refusals of what is stored without a success, and one more for each run that an engineer forces."""
         assert self.world.sandbox.passwords_refused <= self.world.password_tries
 
     def nothing_happens_that_nobody_foresaw(self, run: Run) -> None:

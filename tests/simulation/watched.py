@@ -61,9 +61,6 @@ class Run:
     most_token_requests_at_once: int = 0
     without_probe: bool = False
     """ServiceNow did not say of a token whether it accepts it."""
-    passwords_refused: int = 0
-    refresh_token_refused: bool = False
-    refresh_token_accepted: bool = False
     without_leases: bool = False
     """The lease service failed meanwhile."""
 
@@ -99,8 +96,6 @@ class Watched(DirectSandbox):
         if request.form.get("grant_type") == "password":
             refused = self.application.user.failed_logins > logins_refused
             self.passwords_refused = self.passwords_refused + refused if self.application.user.failed_logins else 0
-            if self.run is not None:
-                self.run.passwords_refused += refused
         return response
 
     def _observe(self, run: Run, request: Request, response: Response | None) -> None:
@@ -110,9 +105,6 @@ class Watched(DirectSandbox):
         if request.path == _ENDPOINT and response is not None and response.status == 200:
             token = _json(response.body).get("refresh_token")
             run.received += [token] if isinstance(token, str) else []
-        if request.form.get("grant_type") == "refresh_token" and response is not None:
-            run.refresh_token_accepted |= response.status == 200
-            run.refresh_token_refused |= 400 <= response.status < 500
 
 
 def _json(body: bytes) -> dict[str, object]:

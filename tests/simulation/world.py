@@ -8,7 +8,7 @@ from functools import partial
 
 from refresher.health import State
 from refresher.outcome import RunRequest
-from refresher.password_gate import TRIES as PASSWORD_TRIES
+from refresher.password_gate import TRIES_IN_ALL as PASSWORD_TRIES
 from refresher.tokens import Trigger
 from sandbox.clock import SandboxClock
 from sandbox.direct import Killed, Process
@@ -39,9 +39,7 @@ class World:
         self.vault = self.sandbox.vault
         self.application, self.user = self.sandbox.application, self.sandbox.application.user
         self.password_tries = PASSWORD_TRIES
-        """How many refusals of the password there may have been: one more for each run that an engineer forces, and
-        for each that came together with one of a refresh token which works again."""
-        self._refused_together = 0
+        """How many refusals of the password there may have been: one more for each run that an engineer forces."""
         self.last: Run | None = None
         self._deleted_refresh_token: str | None = None
         self.lost_by_rotation = False
@@ -138,22 +136,14 @@ class World:
         run.still_accepted = {place: self._accepted(held.value) for place, held in run.before.items() if held}
         run.refresh_token_lives = self.refresh_token_lives()
         run.living_received = any(self.instance.is_living_refresh_token(token) for token in run.received)
-        self._count_password_tries(run)
+        if self.sandbox.passwords_refused == 0:
+            self.password_tries = PASSWORD_TRIES
         if run.refresh_token_after != run.refresh_token_before:
             self.lost_by_rotation = False
         elif lived_before and not run.refresh_token_lives and self.instance.personality.rotates:
             self.lost_by_rotation = known_to_rotate
         self.last = run
         return run
-
-    def _count_password_tries(self, run: Run) -> None:
-        if run.refresh_token_accepted:
-            self.password_tries += self._refused_together
-            self._refused_together = 0
-        if run.refresh_token_refused:
-            self._refused_together += run.passwords_refused
-        if self.sandbox.passwords_refused == 0:
-            self.password_tries, self._refused_together = PASSWORD_TRIES, 0
 
     # What operators do.
 
@@ -172,8 +162,8 @@ class World:
                 vault.versions(name)[-1].enabled = True
         if self._value(CLIENT_SECRET) != self.application.client_secret:
             self.put(CLIENT_SECRET, self.application.client_secret)
-        refused_for_good = int(self.record().get("password-refusals", "0")) >= 2 and not self.refresh_token_lives()
-        if self._value(PASSWORD) != self.user.password or refused_for_good:
+        refused = "refused-password-version" in self.record() and not self.refresh_token_lives()
+        if self._value(PASSWORD) != self.user.password or refused:
             self.put(PASSWORD, self.user.password)
 
     def authorize_again(self) -> None:
@@ -215,7 +205,7 @@ class World:
     def _forget(self, name: str) -> None:
         """What operators take away or store anew cannot be remembered any longer."""
         if name in {PASSWORD, RECORD}:
-            self.password_tries, self._refused_together = self.sandbox.passwords_refused + PASSWORD_TRIES, 0
+            self.password_tries = self.sandbox.passwords_refused + PASSWORD_TRIES
         if name in {RECORD, REFRESH_TOKEN}:
             self.lost_by_rotation = False
 

@@ -1,0 +1,66 @@
+"""All runs of a tick: side by side, within the tick's time, and once more for those that were worth waiting for."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+
+from refresher.clock import Budget, Clock, Deadline
+from refresher.connection import Connection
+from refresher.outcome import RunReport, RunRequest
+from refresher.patience import RERUNS, wait
+from refresher.refresh import Refresher
+from refresher.report import emit
+from refresher.servicenow import ServiceNow
+from refresher.settings import Settings
+from refresher.side_by_side import CONNECTIONS_AT_ONCE, as_they_end, in_order
+
+_GREETING_TAKES = timedelta(seconds=15)
+
+
+def share_of(clock: Clock, settings: Settings, allowed: timedelta, runs: int) -> Budget:
+    """The time allowed for that many runs, in fair shares."""
+    return Budget(clock, allowed, runs=runs, at_once=CONNECTIONS_AT_ONCE, longest=settings.run_deadline)
+
+
+class Tick:
+    """One tick, or whatever else runs connections together."""
+
+    def __init__(self, refresher: Refresher, servicenow: ServiceNow, settings: Settings, clock: Clock) -> None:
+        self._refresher = refresher
+        self._servicenow = servicenow
+        self._settings = settings
+        self._clock = clock
+        self._left = Deadline(clock, settings.tick_deadline)
+        self._patience = Deadline(clock, settings.patience)
+
+    def run(self, connections: Sequence[Connection], request: RunRequest) -> tuple[RunReport, ...]:
+        """Run these connections. Each is reported, whatever happens to the others, and each of its runs is logged."""
+        reports: dict[str, RunReport] = {}
+        ran: Counter[str] = Counter()
+        runs = connections
+        while runs:
+            # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
+            for report in self._run_once(runs, request):
+                emit(report, self._clock.now())
+                reports[report.connection] = report
+            ran.update(each.name for each in runs)
+            again = [(each, reports[each.name]) for each in connections if ran[each.name] <= RERUNS]
+            runs = wait(again, self._clock.now(), self._patience, self._pause(request.on_progress), self._are_back)
+        return tuple(reports[connection.name] for connection in connections)
+
+    def _run_once(self, connections: Sequence[Connection], request: RunRequest) -> Iterator[RunReport]:
+        allowed = timedelta(seconds=self._left.remaining())
+        budget = share_of(self._clock, self._settings, allowed, len(connections))
+        return as_they_end(lambda each: self._refresher.run(each, request, budget.share()), connections)
+
+    def _pause(self, on_progress: Callable[[str], None]) -> Callable[[float], None]:
+        def pause(seconds: float) -> None:
+            on_progress(f"waiting {seconds:.0f} s for ServiceNow")
+            self._clock.sleep(seconds)
+
+        return pause
+
+    def _are_back(self, connections: Sequence[Connection]) -> tuple[bool, ...]:
+        return in_order(
+            lambda each: self._servicenow.is_back(each, self._patience.part(1.0, _GREETING_TAKES)), connections
+        )
