@@ -10,7 +10,7 @@ A program that uses it is a `Process`: it has its own transports, and can be kil
 import json
 from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import Executor, Future
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
@@ -173,6 +173,8 @@ class Process:
 
     def __init__(self, sandbox: DirectSandbox) -> None:
         self.alive = True
+        self.dies_at: datetime | None = None
+        """When it is killed, whatever it does then."""
         self._sandbox = sandbox
         self.credential = StaticCredential(sandbox.identity)
 
@@ -183,15 +185,21 @@ class Process:
 
     def exchange(self, host: str, request: Request, patience: float) -> Response:
         """Carry one request out."""
-        if not self.alive:
-            raise Killed
+        self._live(0.0)
         return self._sandbox.exchange(host, request, patience)
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
+        self._live(seconds)
+        self._sandbox.clock.sleep(seconds)
+
+    def _live(self, seconds: float) -> None:
         if not self.alive:
             raise Killed
-        self._sandbox.clock.sleep(seconds)
+        now = self._sandbox.clock.now()
+        if self.dies_at is not None and now + timedelta(seconds=seconds) >= self.dies_at:
+            self._sandbox.clock.advance(max(timedelta(), self.dies_at - now))
+            self.kill()
 
     def make_secret_client(self, vault_url: str, _: object = None) -> SecretClient:
         """Make the SDK's client as the product does, its own retries off."""

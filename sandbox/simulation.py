@@ -8,9 +8,9 @@ counted apart.
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 from azure.core.exceptions import AzureError
@@ -31,6 +31,7 @@ _LATE = 2.0
 """Seconds that a timer fires late, at most."""
 _START = 0.25
 """Minutes that the host needs until it fires, once it is there again."""
+_AN_INSTANT = 0.0001
 _SETTLED = 1.0
 """Minutes after which the first token must be there."""
 
@@ -162,7 +163,8 @@ def simulate_product(trace: Trace, scenario: Scenario) -> Result:
     result = _result("product", trace, scenario)
     process = Process(sandbox)
     app = direct_app(sandbox, process, trace.seed, **scenario.settings)
-    for _ in _ticks(trace, sandbox, weather, every_five_minutes=True):
+    for dies_at in _ticks(trace, sandbox, weather, every_five_minutes=True):
+        process.dies_at = dies_at
         weather.begin_run(process, 20)
         try:
             (report,) = app.tick(RunRequest(trigger=Trigger.TIMER))
@@ -183,8 +185,9 @@ def simulate_straight_line(trace: Trace, scenario: Scenario) -> Result:
     sandbox, weather = _sandbox(trace, scenario, "straight line")
     consumer = Consumer(sandbox, "servicenow-oauth-token")
     result = _result("straight line", trace, scenario)
-    for _ in _ticks(trace, sandbox, weather, every_five_minutes=False):
+    for dies_at in _ticks(trace, sandbox, weather, every_five_minutes=False):
         process = Process(sandbox)
+        process.dies_at = dies_at
         weather.begin_run(process, 8)
         try:
             straight_line_refresh(
@@ -238,30 +241,49 @@ def _is_healthy(sandbox: DirectSandbox, name: str) -> bool:
     )
 
 
-def _ticks(trace: Trace, sandbox: DirectSandbox, weather: TraceWeather, *, every_five_minutes: bool) -> Iterator[None]:
-    """Move the clock from tick to tick; one that falls into a run does not happen."""
+def _ticks(
+    trace: Trace, sandbox: DirectSandbox, weather: TraceWeather, *, every_five_minutes: bool
+) -> Iterator[datetime | None]:
+    """Move the clock from tick to tick, and say of each when the host goes away next.
+
+    A tick that falls into a run does not happen.
+    """
     lateness = random.Random(f"{trace.seed} lateness")
-    for minute in firings(trace.spans(WITHOUT_TICKS), trace.minutes, every_five_minutes=every_five_minutes):
+    silent = trace.spans(WITHOUT_TICKS)
+    schedule = firings(
+        silent,
+        trace.minutes,
+        every_five_minutes=every_five_minutes,
+        interrupted=lambda begins: weather.minute() > begins - _AN_INSTANT,
+    )
+    for minute in schedule:
         fires_at = minute + lateness.uniform(0, _LATE) / 60
         if weather.minute() > fires_at:
             continue
         sandbox.clock.advance(timedelta(minutes=fires_at - weather.minute()))
-        yield
+        goes_away = next((begins for begins, _ in silent if begins > fires_at), None)
+        yield START + timedelta(minutes=goes_away) if goes_away is not None else None
 
 
-def firings(silent: Sequence[tuple[float, float]], minutes: float, *, every_five_minutes: bool) -> Iterator[float]:
+def firings(
+    silent: Sequence[tuple[float, float]],
+    minutes: float,
+    *,
+    every_five_minutes: bool,
+    interrupted: Callable[[float], bool] = lambda _: False,
+) -> Iterator[float]:
     """The minutes at which the timer fires, if nothing fires in these spans (in order, and apart).
 
-    The host keeps the schedule's state (timer trigger with `useMonitor`): where it missed ticks, it makes up for them
-    with one, as soon as it is there again.
+    The host keeps the schedule's state (timer trigger with `useMonitor`): where it missed ticks, or one of them was
+    `interrupted` by the span that begins then, it makes up for them with one, as soon as it is there again.
     """
     coming = list(reversed(silent))
     missed = False
     for number in range(int(minutes / _TICK)):
         minute = number * _TICK
         while coming and coming[-1][1] <= minute:
-            _, ends = coming.pop()
-            if missed:
+            begins, ends = coming.pop()
+            if missed or interrupted(begins):
                 yield ends + _START
             missed = False
         scheduled = every_five_minutes or minute % 60 in {0, 50}

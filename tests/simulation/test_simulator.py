@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 from xml.etree import ElementTree as ET
@@ -14,7 +15,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, strategies as st
 
-from sandbox import simulate, simulation
+from sandbox import SandboxClock, simulate, simulation
+from sandbox.direct import DirectSandbox, Killed, Process
 from sandbox.picture import draw_picture
 from sandbox.trace import HAZARDS, Hazard, draw_trace, length, union, without
 
@@ -97,6 +99,33 @@ class TestSchedule:
     )
     def test_a_missed_tick_is_made_up_for(self, silent: list[tuple[float, float]], fired: list[float]) -> None:
         assert list(simulation.firings(silent, 30, every_five_minutes=True)) == fired
+
+    @pytest.mark.parametrize(("interrupted", "fired"), [(False, [0, 5, 10]), (True, [0, 5, 9.25, 10])])
+    def test_a_tick_that_was_cut_short_is_made_up_for(self, interrupted: bool, fired: list[float]) -> None:
+        ticks = simulation.firings([(6, 9)], 15, every_five_minutes=True, interrupted=lambda _: interrupted)
+        assert list(ticks) == fired
+
+    def test_a_process_that_waits_ends_with_its_host(self) -> None:
+        process, clock = self.doomed()
+        with pytest.raises(Killed):
+            process.sleep(5)
+        assert (clock.now(), process.alive) == (process.dies_at, False)
+
+    def test_a_process_that_asks_ends_with_its_host(self) -> None:
+        process, clock = self.doomed()
+        client = process.make_secret_client("https://main.vault.azure.net")
+        clock.advance(seconds=2)
+        with pytest.raises(Killed):
+            client.get_secret("servicenow-oauth-token")
+
+    @staticmethod
+    def doomed() -> tuple[Process, SandboxClock]:
+        """A process whose host goes away in a second."""
+        sandbox = DirectSandbox()
+        process = Process(sandbox)
+        process.dies_at = sandbox.clock.now() + timedelta(seconds=10)
+        process.sleep(9)
+        return process, sandbox.clock
 
     def test_the_straight_line_has_the_same_host(self) -> None:
         assert list(simulation.firings([(45, 53)], 120, every_five_minutes=False)) == [0, 53.25, 60, 110]
