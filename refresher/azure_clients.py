@@ -7,11 +7,13 @@ challenge nor the identity endpoint. The SDKs are loaded when the first client i
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenCredential, TokenRequestOptions
 from azure.core.exceptions import ClientAuthenticationError
 from azure.keyvault.secrets import SecretClient
+from azure.keyvault.secrets._generated import models
 
 from refresher.trust import tls_context
 from refresher.vault import CONNECT_TIMEOUT, READ_TIMEOUT
@@ -107,8 +109,25 @@ class SharedCredential:
         return under_way.result()
 
 
+_models_lock = threading.Lock()
+
+
+def build_models() -> None:
+    """Let the SDK learn the fields of its models before threads use them: what it learns by then can come out wrong.
+
+    Where the first answers of a process are parsed side by side, azure-keyvault-secrets 4.12.0 now and then returns
+    plain dictionaries (https://github.com/Azure/azure-sdk-for-python/issues/47426).
+    """
+    with _models_lock:
+        for name in models.__all__:
+            model = getattr(models, name)
+            if not issubclass(model, Enum):
+                model()
+
+
 def make_secret_client(vault_url: str, credential: TokenCredential) -> SecretClient:
     """A client of one vault."""
+    build_models()
     return SecretClient(vault_url, credential, transport=make_transport(vault_url), retry_total=0)
 
 
