@@ -82,8 +82,14 @@ def nothing_due(bench: Bench) -> Iterator[Row]:
             yield {"hop_ms": hop, "ms": _ms(took), "cpu_ms": _cpu_ms(took), "requests": round(requests)}
 
 
-def scaling(bench: Bench, hop: int = 30) -> Iterator[Row]:
+def scaling(bench: Bench) -> Iterator[Row]:
     """(d) Many connections that are due in one tick. The straight line's thousand is ten times its hundred."""
+    for hop in HOPS:
+        yield from scaling_at(bench, hop)
+
+
+def scaling_at(bench: Bench, hop: int) -> Iterator[Row]:
+    """(d) with so many milliseconds for each hop."""
     straight_line = 0.0
     for many in SCALES:
         with Stage(many, latency=hop / 1000) as stage:
