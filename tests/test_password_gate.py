@@ -106,6 +106,7 @@ class TestDoubt:
 
     def test_no_more_is_in_doubt_than_there_is(self) -> None:
         assert refused(1).doubted() == refused(1, in_doubt=1)
+        assert refused(3).doubted() == refused(3, in_doubt=1)
         assert refused(1, in_doubt=1).doubted() == refused(1, in_doubt=1)
         assert NONE.doubted() == NONE
 

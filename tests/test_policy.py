@@ -343,7 +343,8 @@ class TestPlan:
         assert (blocked.grants, blocked.blocked, blocked.until) == ((), Cause.PASSWORD_REFUSED, NOON + PAUSE)
         assert plan_grants(only, None, "p1", paused, NOON + PAUSE).grants == (Grant.PASSWORD,)
         assert plan_grants(only, None, "p1", paused, NOON, force=True).grants == (Grant.PASSWORD,)
-        assert plan_grants(only, None, "p1", PASSWORD_SPENT, NOON).until is None
+        held = PasswordRefusals(version="p1", count=TRIES, in_doubt=1, tried_at=NOON)
+        assert plan_grants(only, None, "p1", RefreshRecord(password=held), NOON).until is None, "a person must act"
 
     def test_refusals_of_another_refresh_token_do_not_count(self) -> None:
         """A new version starts with a clean record."""
