@@ -8,6 +8,7 @@ token that is seconds away.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from math import inf
 
 from refresher.clock import Deadline
 from refresher.connection import Connection
@@ -76,7 +77,7 @@ def wait(
         if soonest is not None and (not away or soonest <= passed + _BETWEEN):
             sleep(max(0.0, soonest - passed))
             ended = max(soonest, began - left.remaining())
-            return tuple(each for each, _ in ran if ending.get(each.name, last + 1) <= ended)
+            return tuple(each for each, _ in ran if ending.get(each.name, inf) <= ended)
         if passed + _BETWEEN > last:
             break
         sleep(_BETWEEN)

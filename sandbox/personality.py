@@ -38,6 +38,8 @@ class Personality:
     probe_status: int | None = None
 
 
+GENERIC_REFUSAL = b'{"error_description": "access_denied", "error": "server_error"}'
+"""What ServiceNow answers with 401 for nearly every reason."""
 HIBERNATING = b"<html><head><title>Instance Hibernating page</title></head><body>zzz</body></html>"
 LOGIN_PAGE = b"<html><head><title>Log in</title></head><body><form></form></body></html>"
 

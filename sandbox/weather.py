@@ -6,7 +6,7 @@ from sandbox.clock import START
 from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Action, Drop, DropAfter, Interrupt, Refuse, Respond, Stall, Throttle
 from sandbox.http import Request
-from sandbox.personality import HIBERNATING
+from sandbox.personality import GENERIC_REFUSAL, HIBERNATING
 from sandbox.trace import NOISE, Incident, Kind, Trace
 
 
@@ -72,7 +72,7 @@ class TraceWeather:
             case Kind.HIBERNATION if instance:
                 return Respond(200, {"Content-Type": "text/html"}, HIBERNATING)
             case Kind.REFUSALS if tokens:
-                return Respond(401, {"Content-Type": "application/json"}, _GENERIC)
+                return Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)
             case Kind.RATE_LIMIT if instance:
                 return Throttle(chance.choice((None, 1.0, 5.0, 20.0, 60.0)))
             case Kind.SLOWNESS if instance:
@@ -85,6 +85,3 @@ class TraceWeather:
                 return chance.choice((unavailable, Refuse()))
             case _:
                 return None
-
-
-_GENERIC = b'{"error_description": "access_denied", "error": "server_error"}'

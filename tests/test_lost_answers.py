@@ -9,13 +9,13 @@ from refresher.errors import Cause
 from refresher.outcome import Outcome
 from sandbox import Fault, Personality, Sandbox
 from sandbox.faults import Action, Drop, DropAfter, Garbage, Refuse, Respond
+from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import MakeApp, tick
 
 TOKEN_ENDPOINT = "/oauth_token.do"
 REFRESH_TOKEN = "servicenow-refresh-token"
 RECORD = "servicenow-refresh-record"
 INTERVAL = timedelta(minutes=50)
-GENERIC = b'{"error_description": "access_denied", "error": "server_error"}'
 
 
 def lose_the_answer(sandbox: Sandbox, action: Action | None = None, times: int = 1) -> None:
@@ -159,6 +159,6 @@ def test_a_token_that_was_not_spent_after_all_is_not_called_lost_later(sandbox: 
     sandbox.clock.advance(timedelta(minutes=5))
     assert tick(app).outcome is Outcome.REFRESHED
     sandbox.clock.advance(INTERVAL)
-    lose_the_answer(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC), times=3)
+    lose_the_answer(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL), times=3)
     report = tick(app)
     assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.ACCESS_DENIED)

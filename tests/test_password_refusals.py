@@ -8,14 +8,13 @@ from refresher.password_gate import PAUSE, TRIES, TRIES_IN_ALL
 from refresher.tokens import Grant
 from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
+from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import MakeApp, tick
 
 PASSWORD = "servicenow-password"
 RECORD = "servicenow-refresh-record"
 USER = "servicenow.integration"
-GENERIC = Respond(
-    401, {"Content-Type": "application/json"}, b'{"error_description":"access_denied","error":"server_error"}'
-)
+GENERIC = Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)
 
 
 def record_tags(sandbox: Sandbox) -> dict[str, str]:

@@ -19,12 +19,11 @@ from sandbox.direct import DirectSandbox
 from sandbox.faults import Action, Refuse, Respond, Stall, Throttle
 from sandbox.host import product_clock
 from sandbox.http import Request
-from sandbox.personality import HIBERNATING, Personality
+from sandbox.personality import GENERIC_REFUSAL, HIBERNATING, Personality
 from tests.conftest import MakeApp, direct, tick
 from tests.factories import HOUR, MINUTE, NOON, SECOND, connection
 
 TOKEN = "servicenow-oauth-token"
-GENERIC = b'{"error_description": "access_denied", "error": "server_error"}'
 FAILED = RunReport(
     connection="servicenow",
     run_id="1",
@@ -154,7 +153,7 @@ class TestWaiting:
 
     def test_it_waits_for_no_instance_that_refuses(self) -> None:
         sandbox, app = with_ended_token()
-        Away(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC), HOUR)
+        Away(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL), HOUR)
         began = sandbox.clock.now()
         assert tick(app).cause is Cause.ACCESS_DENIED
         assert sandbox.clock.now() - began < MINUTE
@@ -214,9 +213,7 @@ class TestWaiting:
         def surprise(*_: object) -> None:
             raise RuntimeError
 
-        tick(app, force=False)
         monkeypatch.setattr("refresher.session.Session.greet", surprise)
-        sandbox.clock.advance(5 * MINUTE)
         assert tick(app).outcome is Outcome.FAILED
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from sandbox.faults import Action, Drop, DropAfter, Garbage, Refuse, Respond, Stall, Throttle, Truncate
-from sandbox.personality import HIBERNATING, Personality
+from sandbox.personality import GENERIC_REFUSAL, HIBERNATING, Personality
 
 TOKEN: Final = "servicenow-oauth-token"
 COPY: Final = "servicenow--action--global--oauth-token"
@@ -45,7 +45,6 @@ class Trouble:
 
 MINUTE = timedelta(minutes=1)
 JSON, PAGE = {"Content-Type": "application/json"}, {"Content-Type": "text/html"}
-GENERIC = b'{"error_description": "access_denied", "error": "server_error"}'
 
 PERSONALITIES = st.builds(
     Personality,
@@ -62,7 +61,7 @@ ANSWERS = st.sampled_from(
         Respond(500, {}, b""),
         Respond(503, {"Retry-After": "20"}, b"<html>"),
         Respond(504, PAGE, b"<html>", effect=True),
-        Respond(401, JSON, GENERIC),
+        Respond(401, JSON, GENERIC_REFUSAL),
         Respond(401, PAGE, b"<html>"),
         Respond(403, JSON, b"{}"),
         Respond(404, JSON, b"{}"),
