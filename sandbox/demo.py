@@ -10,32 +10,36 @@ import logging
 import ssl
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 from azure.identity import DefaultAzureCredential
 from azure.keyvault.secrets import SecretClient
 
+from refresher.errors import RefresherError
 from refresher.report import LOGGER
 from sandbox import Sandbox
+from sandbox.alone import be_alone
 from sandbox.host import Functions, environment, load_functions
 
 TARGET = "servicenow--action--global--oauth-token"
-_OUTCOMES = ("refreshed", "not_due")
 
 
 class Outcomes(logging.Handler):
-    """Collects the outcome of each run from the product's own log."""
+    """Keeps the outcome of the last run, in the words of the product's own log."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.seen: list[str] = []
+        self.last: Mapping[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the outcome of an outcome event."""
-        event = json.loads(record.getMessage())
-        if event["event"] == "refresh_outcome":
-            self.seen.append(event["outcome"])
+        """Keep an outcome, or what kept every run from beginning."""
+        said = record.getMessage()
+        event = json.loads(said) if said.startswith("{") else {"outcome": "failed", "message": said}
+        if event.get("event") != "refresh_warning":
+            self.last = event
 
 
 def main() -> int:
@@ -64,8 +68,9 @@ def main() -> int:
         sound = True
         for elapsed, expected, story in steps:
             sandbox.clock.advance(elapsed)
-            outcome = tick(sandbox, functions, outcomes, story)
-            sound = sound and outcome == expected and consume(sandbox)
+            if not (tick(sandbox, functions, outcomes, expected, story) and consume(sandbox)):
+                sound = False
+                break
         healthy = functions.status()["status"]
         say("status", f"GET /api/status says {healthy!r}")
     say(
@@ -75,17 +80,22 @@ def main() -> int:
     return 0 if sound and healthy == "pass" else 1
 
 
-def tick(sandbox: Sandbox, functions: Functions, outcomes: Outcomes, story: str) -> str:
-    """Fire the timer and tell what came of it."""
+def tick(sandbox: Sandbox, functions: Functions, outcomes: Outcomes, expected: str, story: str) -> bool:
+    """Fire the timer, tell what came of it and, where it is not what was expected, why."""
     sandbox.log.clear()
     began = time.perf_counter()
-    functions.fire_timer()
+    # It was logged before it was raised.
+    with suppress(RefresherError):
+        functions.fire_timer()
     took = (time.perf_counter() - began) * 1000
     asked = {name: sandbox.log.count(service=name) for name in ("identity", "vault", "instance")}
     requests = ", ".join(f"{count} to the {name}" for name, count in asked.items() if count)
-    outcome = outcomes.seen[-1]
-    say("timer", f"{story}: {outcome} ({requests}; {took:.0f} ms)")
-    return outcome
+    outcome = outcomes.last["outcome"]
+    say("timer", f"{story}: {outcome} ({requests or 'no request came through'}; {took:.0f} ms)")
+    if outcome != expected:
+        told = (outcomes.last.get(part, "") for part in ("cause", "message", "hint"))
+        say("cause", "; ".join(part for part in told if part))
+    return outcome == expected
 
 
 def consume(sandbox: Sandbox) -> bool:
@@ -117,4 +127,5 @@ def say(who: str, what: str) -> None:
 
 
 if __name__ == "__main__":
+    be_alone()
     sys.exit(main())

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import azure.functions as func
 from azure.functions.timer import TimerRequest
 
-import function_app
 from refresher.app import App
 from refresher.clock import Clock
 from refresher.lease import BlobLease
@@ -106,11 +105,13 @@ class Functions:
 
 def load_functions(clock: SandboxClock) -> Functions:
     """Index the app as the host does, with the sandbox's clock in place of the system's."""
+    import function_app  # noqa: PLC0415 - which functions there are is decided by the environment at this moment
+
     function_app.refresher_app = App(os.environ, product_clock(clock))
-    return Functions(by_name=_index())
+    return Functions(by_name=_index(function_app.app))
 
 
 @functools.cache
-def _index() -> Mapping[str, Callable[..., object]]:
+def _index(app: func.FunctionApp) -> Mapping[str, Callable[..., object]]:
     """Index the app; the SDK allows that once in a process."""
-    return {str(each.get_function_name()): each.get_user_function() for each in function_app.app.get_functions()}
+    return {str(each.get_function_name()): each.get_user_function() for each in app.get_functions()}

@@ -91,6 +91,8 @@ class Sandbox:
             "IDENTITY_HEADER": self.identity.header,
             "REQUESTS_CA_BUNDLE": str(self.ca_file),
             "SSL_CERT_FILE": str(self.ca_file),
+            # Said, not left out: where no variable names a proxy, some systems' own settings do.
+            "NO_PROXY": "*",
             "KEY_VAULT_URL": self.vault.url,
             "SERVICENOW_INSTANCE_URL": self.instance.url,
             "SERVICENOW_ALLOW_CUSTOM_HOST": "true",

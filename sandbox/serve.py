@@ -17,6 +17,7 @@ from pathlib import Path
 
 from refresher.report import LOGGER
 from sandbox import Sandbox, SandboxClock
+from sandbox.alone import be_alone, shell_lines
 from sandbox.drills import DRILLS, TICK, live_through
 from sandbox.gateway import Gateway
 from sandbox.hands import FUNCTION_KEY, Hands
@@ -153,7 +154,7 @@ def shell_file(sandbox: Sandbox, url: str) -> Path:
     file = sandbox.ca_file.with_name("env")
     file.touch(mode=0o600)
     path = shlex.quote(f"{programs}:{python.parent}")
-    file.write_text("\n".join([*lines, f'export PATH={path}:"$PATH"', ""]), "utf-8")
+    file.write_text("\n".join([shell_lines(), *lines, f'export PATH={path}:"$PATH"', ""]), "utf-8")
     return file
 
 
@@ -164,4 +165,5 @@ def _script(file: Path, command: str) -> Path:
 
 
 if __name__ == "__main__":
+    be_alone()
     sys.exit(main())

@@ -3,22 +3,41 @@
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from refresher.outcome import Outcome
+from sandbox.alone import be_alone
 from sandbox.picture import draw_picture
 from sandbox.simulation import SCENARIOS, Job, Result, run_job
 from sandbox.trace import draw_trace, length
 
 
-def _log_nothing() -> None:
-    """In a process that only simulates, a million events would be formatted for nobody."""
+def _in_a_process(job: Job) -> tuple[Result, Result]:
+    """A process for each, so that a trace comes out the same whatever ran before it: the SDK remembers vaults.
+
+    Over a pipe: a pool of processes needs semaphores, and with them a /dev/shm that may be full or forbidden.
+    """
+    spawn = get_context("spawn")
+    receiving, sending = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_work, args=(job, sending))
+    process.start()
+    sending.close()
+    pair: tuple[Result, Result] = receiving.recv()
+    process.join()
+    return pair
+
+
+def _work(job: Job, sending: Connection) -> None:
+    # In a process that only simulates, a million events would be formatted for nobody.
     logging.disable(logging.CRITICAL)
+    sending.send(run_job(job))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,11 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in (names if options.traces == 1 else [names[number % len(names)]])
     ]
     began = time.perf_counter()
-    # A process for each, so that a trace comes out the same whatever ran before it: the SDK remembers vaults.
-    with ProcessPoolExecutor(
-        options.processes, get_context("spawn"), initializer=_log_nothing, max_tasks_per_child=1
-    ) as pool:
-        results = [result for pair in pool.map(run_job, jobs) for result in pair]
+    with ThreadPoolExecutor(options.processes or os.cpu_count()) as threads:
+        results = [result for pair in threads.map(_in_a_process, jobs) for result in pair]
     if options.picture:
         trace = draw_trace(jobs[0].days, jobs[0].seed, jobs[0].harshness)
         of_first_trace = [result for result in results if result.seed == jobs[0].seed]
@@ -143,4 +159,5 @@ def _as_json(results: Sequence[Result], options: argparse.Namespace) -> dict[str
 
 
 if __name__ == "__main__":
+    be_alone()
     sys.exit(main())

@@ -5,11 +5,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -180,19 +178,11 @@ class TestCommand:
         """Run jobs in this process, and count them."""
         counted: Counter[str] = Counter()
 
-        class Here:
-            def __init__(self, *_: object, **__: object) -> None: ...
+        def here(job: simulation.Job) -> tuple[simulation.Result, simulation.Result]:
+            counted[job.scenario] += 1
+            return simulation.run_job(job)
 
-            def __enter__(self) -> Self:
-                return self
-
-            def __exit__(self, *_: object) -> None: ...
-
-            def map(self, work: object, jobs: list[simulation.Job]) -> Iterator[object]:
-                counted.update(job.scenario for job in jobs)
-                return map(work, jobs)  # type: ignore[call-overload, no-any-return]
-
-        monkeypatch.setattr(simulate, "ProcessPoolExecutor", Here)
+        monkeypatch.setattr(simulate, "_in_a_process", here)
         return counted
 
     def test_json_has_all_figures(self, made: Counter[str], capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -221,6 +211,6 @@ class TestCommand:
             platform_away=[],
             healthy_at_the_end=True,
         )
-        monkeypatch.setattr(simulate, "run_job", lambda _: (result, replace(result, refresher="straight line")))
+        monkeypatch.setattr(simulation, "run_job", lambda _: (result, replace(result, refresher="straight line")))
         assert simulate.main(["--days", "10", "--scenarios", "100d"]) == code
         assert made == {"100d": 1}
