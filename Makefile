@@ -31,10 +31,10 @@ help: ## list the targets
 $(VENV): $(STAMP) ## prepare the environment, nothing else
 
 run: $(STAMP) ## the whole job on this machine, against the sandbox
-	@$(PY) -m sandbox.demo $(ARGS)
+	@$(PY) -m sandbox.trial.demo $(ARGS)
 
 serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken surprise" for a drill
-	@$(PY) -m sandbox.serve $(ARGS)
+	@$(PY) -m sandbox.trial.serve $(ARGS)
 
 test: $(STAMP) ## the whole suite; ARGS="-k name" for a part of it
 	$(PY) -m pytest -n auto $(ARGS)
@@ -66,7 +66,7 @@ infra: $(INFRA_VENV)/ready ## check the Bicep files and the workflows
 	@infra/check.sh $(INFRA_VENV)/bin
 
 simulate: $(STAMP) ## months of faults in seconds
-	@$(PY) -m sandbox.simulate $(ARGS)
+	@$(PY) -m sandbox.simulation.simulate $(ARGS)
 
 lock: $(LOCK_VENV)/ready ## pin the dependencies of pyproject.toml anew; ARGS=--upgrade for newer ones
 	$(LOCK) $(ARGS) --output-file requirements.txt pyproject.toml

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, List  # noqa: UP035 - the worker refuses an ou
 import azure.functions as func
 
 from refresher.app import App
-from refresher.errors import RefresherError, unforeseen
-from refresher.outcome import RunRequest
-from refresher.report import emit_failure, emit_poisoned, quiet_third_parties
-from refresher.tokens import Trigger
+from refresher.model.errors import RefresherError, unforeseen
+from refresher.model.report import RunRequest, Trigger
+from refresher.telemetry import emit_failure, emit_poisoned, quiet_third_parties
 
 if TYPE_CHECKING:
     from refresher.web import Reply

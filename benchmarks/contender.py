@@ -100,8 +100,7 @@ def _measured(
 
 def _product() -> Callable[[Sequence[str]], int]:
     import function_app  # noqa: PLC0415 - measured
-    from refresher.outcome import SUCCESSES, RunRequest  # noqa: PLC0415 - measured
-    from refresher.tokens import Trigger  # noqa: PLC0415 - measured
+    from refresher.model.report import SUCCESSES, RunRequest, Trigger  # noqa: PLC0415 - measured
 
     def refresh(_: Sequence[str]) -> int:
         reports = function_app.refresher_app.tick(RunRequest(trigger=Trigger.TIMER))

@@ -1,5 +1,5 @@
 """`python -m refresher`."""
 
-from refresher.cli import main
+from refresher.cli.main import main
 
 raise SystemExit(main())

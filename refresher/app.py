@@ -15,34 +15,35 @@ from typing import TYPE_CHECKING
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
-from refresher.azure_clients import (
+from refresher.keyvault.clients import (
     REQUESTS_AT_ONCE,
     SharedCredential,
     make_secret_client as default_secret_client,
     make_transport,
 )
-from refresher.clock import Budget, Clock, Deadline, system_clock
-from refresher.connection import Connection
-from refresher.errors import Cause, RefresherError
-from refresher.gather import Gatherer
+from refresher.keyvault.reading import Gatherer
+from refresher.keyvault.vault import Vault
 from refresher.lease import BlobLease, FileLease, Lease
-from refresher.outcome import RunReport, RunRequest
-from refresher.probing import Probe
-from refresher.refresh import Authorization, Refresher
-from refresher.report import emit
-from refresher.servicenow import ServiceNow
-from refresher.settings import Settings, load_settings
-from refresher.side_by_side import in_order
-from refresher.ticking import Tick, share_of
-from refresher.tokens import Secret
-from refresher.vault import Vault
+from refresher.model.causes import Cause
+from refresher.model.clock import Clock, Deadline, system_clock
+from refresher.model.connection import Connection
+from refresher.model.errors import RefresherError
+from refresher.model.report import RunReport, RunRequest
+from refresher.model.tokens import Secret
+from refresher.run.order import Authorization, Refresher
+from refresher.run.side_by_side import in_order
+from refresher.run.tick import Budget, Tick, share_of
+from refresher.servicenow.answers import Probe
+from refresher.servicenow.instances import ServiceNow
+from refresher.settings.load import Settings, load_settings
+from refresher.telemetry import emit
 
 if TYPE_CHECKING:
     import httpx
 
-    from refresher.checks import Check
-    from refresher.health import ConnectionStatus
-    from refresher.history import History
+    from refresher.model.check import Check
+    from refresher.status.health import ConnectionStatus
+    from refresher.status.history import History
 
 _LISTING_TAKES = timedelta(minutes=2)
 """A year of refreshes is some 400 pages of versions."""
@@ -140,7 +141,7 @@ class App:
 
     def status(self, names: Iterable[str] | None = None) -> "tuple[ConnectionStatus, ...]":
         """How the connections stand, read side by side. Raises UnknownConnectionError."""
-        from refresher.status import StatusReader  # noqa: PLC0415 - a tick does not need it
+        from refresher.status.reader import StatusReader  # noqa: PLC0415 - a tick does not need it
 
         settings = self.settings
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
@@ -152,7 +153,7 @@ class App:
 
     def history(self, name: str) -> "History":
         """What was published when, from the versions. Raises UnknownConnectionError and VaultError."""
-        from refresher.history import read_history  # noqa: PLC0415 - a tick does not need it
+        from refresher.status.history import read_history  # noqa: PLC0415 - a tick does not need it
 
         connection = self.connection(name)
         vault = self.open_vault(self.settings.vault_url)
@@ -161,7 +162,7 @@ class App:
 
     def doctor(self) -> "tuple[Check, ...]":
         """Try every precondition. Raises SettingsError."""
-        from refresher.doctor import Doctor  # noqa: PLC0415 - a tick does not need it
+        from refresher.doctor.doctor import Doctor  # noqa: PLC0415 - a tick does not need it
 
         settings = self.settings
         return Doctor(

@@ -28,8 +28,9 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
-from refresher.clock import Clock
-from refresher.errors import Cause, LeaseHeldError, LeaseUnavailableError
+from refresher.model.causes import Cause
+from refresher.model.clock import Clock
+from refresher.model.errors import LeaseHeldError, LeaseUnavailableError
 
 if TYPE_CHECKING:
     from azure.storage.blob import (

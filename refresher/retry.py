@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import tenacity
 
-from refresher.clock import Clock, Deadline
-from refresher.errors import RefresherError
+from refresher.model.clock import Clock, Deadline
+from refresher.model.errors import RefresherError
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 8.0

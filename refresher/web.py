@@ -8,13 +8,13 @@ from datetime import datetime
 from http import HTTPStatus
 
 from refresher.app import UnknownConnectionError
-from refresher.errors import Cause, RefresherError, SettingsError
-from refresher.health import ConnectionStatus
-from refresher.outcome import SUCCESSES, Outcome, RunReport, RunRequest
-from refresher.page import HEADERS as PAGE_HEADERS, status_page
-from refresher.record import format_instant
-from refresher.render import report_body, status_body
-from refresher.tokens import Trigger
+from refresher.model.causes import Cause
+from refresher.model.errors import RefresherError, SettingsError
+from refresher.model.moments import format_instant
+from refresher.model.report import SUCCESSES, Outcome, RunReport, RunRequest, Trigger
+from refresher.status.health import ConnectionStatus
+from refresher.views.bodies import report_body, status_body
+from refresher.views.page import HEADERS as PAGE_HEADERS, status_page
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _BUSY_RETRY_AFTER = 60.0

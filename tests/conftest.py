@@ -9,11 +9,10 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from refresher.app import App
-from refresher.outcome import RunReport, RunRequest
-from refresher.tokens import Trigger
+from refresher.model.report import RunReport, RunRequest, Trigger
 from sandbox import CANARY_PREFIX, Personality, Sandbox
 from sandbox.direct import DirectSandbox, Process
-from sandbox.host import direct_app, environment, product_clock
+from sandbox.trial.host import direct_app, environment, product_clock
 from tests.azurite import Azurite, run_azurite
 
 # A suite that was started in the background ignores Ctrl-C, and so would every process that it starts.

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from refresher.connection import Connection, PublishTarget
-from refresher.policy import TargetState, Timing
-from refresher.record import StoredAccessToken, StoredRefreshToken
-from refresher.settings import load_settings
-from refresher.tokens import AccessToken, Grant, Secret
+from refresher.model.connection import Connection, PublishTarget
+from refresher.model.grants import Grant
+from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
+from refresher.model.timing import Timing
+from refresher.model.tokens import AccessToken, Secret
+from refresher.settings.load import load_settings
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandbox.serve import Standing
+from sandbox.trial.serve import Standing
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from refresher.outcome import Outcome, RunRequest
-from refresher.tokens import Trigger
+from refresher.model.report import Outcome, RunRequest, Trigger
 from sandbox import Sandbox, SandboxClock
-from sandbox.host import environment
+from sandbox.trial.host import environment
 from tests.conftest import MakeApp, tick
 
 TEXT = (Path(__file__).parents[2] / "docs" / "consumers.md").read_text("utf-8")

@@ -7,9 +7,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from refresher.checks import Verdict
-from refresher.outcome import Outcome, RunRequest
-from refresher.tokens import Trigger
+from refresher.model.check import Verdict
+from refresher.model.report import Outcome, RunRequest, Trigger
 from sandbox import Sandbox
 from sandbox.running import ConnectionSecrets
 from tests.conftest import MakeApp, tick

@@ -5,9 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from refresher.outcome import Outcome, RunRequest
-from refresher.settings import load_settings
-from refresher.tokens import Trigger
+from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.settings.load import load_settings
 from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, tick

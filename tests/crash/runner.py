@@ -19,13 +19,14 @@ import azure.storage.blob  # noqa: F401 - these three are loaded before the fork
 import requests  # noqa: F401
 
 from refresher.app import App
-from refresher.clock import system_clock
-from refresher.connection import Connection
-from refresher.oauth import build_token_request
-from refresher.outcome import RunRequest
-from refresher.refresh import Authorization
-from refresher.report import quiet_third_parties
-from refresher.tokens import Grant, PasswordCredentials, Secret, Trigger
+from refresher.model.clock import system_clock
+from refresher.model.connection import Connection
+from refresher.model.grants import Grant
+from refresher.model.report import RunRequest, Trigger
+from refresher.model.tokens import PasswordCredentials, Secret
+from refresher.run.order import Authorization
+from refresher.servicenow.oauth import build_token_request
+from refresher.telemetry import quiet_third_parties
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from refresher.errors import Cause
-from refresher.outcome import Outcome, RunReport
+from refresher.model.causes import Cause
+from refresher.model.report import Outcome, RunReport
 from sandbox import Personality, Sandbox, SandboxClock
-from sandbox.host import environment
+from sandbox.trial.host import environment
 from tests.crash.theatre import COPY, TICK, Point, Runner, Scenario, Theatre
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")

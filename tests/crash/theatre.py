@@ -14,12 +14,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from refresher.app import App
-from refresher.outcome import Outcome, RunReport, RunRequest
-from refresher.tokens import Trigger
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from sandbox import Personality, Sandbox
 from sandbox.faults import Fault, Hold
-from sandbox.host import product_clock
 from sandbox.personality import PERSONALITIES
+from sandbox.trial.host import product_clock
 from tests.crash.runner import password_authorization
 
 ROOT = Path(__file__).parents[2]

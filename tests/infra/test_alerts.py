@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from refresher.errors import Cause
-from refresher.outcome import Outcome, RunRequest
-from refresher.outlook import WarningCode
-from refresher.report import emit_poisoned
-from refresher.tokens import Trigger
+from refresher.model.causes import Cause
+from refresher.model.report import Outcome, RunRequest, Trigger, WarningCode
+from refresher.telemetry import emit_poisoned
 from sandbox import PERSONALITIES, Sandbox
 from sandbox.faults import Fault, Respond
 from tests.conftest import CapturedLog, MakeApp, tick

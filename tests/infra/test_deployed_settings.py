@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from refresher.setting_specs import SETTINGS
-from refresher.settings import Settings, load_settings
+from refresher.settings.declared import SETTINGS
+from refresher.settings.load import Settings, load_settings
 from tests.infra.bicep import INFRA, module, parameters, parsed, resource
 from tests.infra.evaluate import evaluate, with_variables
 

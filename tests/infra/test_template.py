@@ -5,7 +5,7 @@ import re
 
 import yaml
 
-from refresher.settings import load_settings
+from refresher.settings.load import load_settings
 from tests.infra.bicep import FILES, INFRA, module, parameters, parsed, resource, resources
 
 BUILT_IN = {

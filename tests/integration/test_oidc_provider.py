@@ -17,13 +17,13 @@ import httpx
 import pytest
 
 from refresher.app import App
-from refresher.errors import Cause
-from refresher.outcome import Outcome
+from refresher.model.causes import Cause
+from refresher.model.report import Outcome
 from sandbox import CANARY_PREFIX, Sandbox, SandboxClock
-from sandbox.host import environment
 from sandbox.running import _certificates
+from sandbox.trial.host import environment
 from tests.conftest import MakeApp, tick
-from tests.test_authorize import Authorizing
+from tests.doors.test_authorize import Authorizing
 
 HERE = Path(__file__).parent
 

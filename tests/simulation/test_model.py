@@ -16,9 +16,9 @@ from datetime import timedelta
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from refresher.errors import Cause
-from refresher.outcome import Outcome
-from refresher.report import outcome_event
+from refresher.model.causes import Cause
+from refresher.model.report import Outcome
+from refresher.telemetry import outcome_event
 from sandbox import CANARY_PREFIX
 from sandbox.personality import Personality
 from tests.simulation.trouble import MINUTE, NAMES, PERSONALITIES, TROUBLE, Trouble

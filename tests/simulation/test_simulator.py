@@ -13,10 +13,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, strategies as st
 
-from sandbox import SandboxClock, simulate, simulation
+from sandbox import SandboxClock
 from sandbox.direct import DirectSandbox, Killed, Process
-from sandbox.picture import draw_picture
-from sandbox.trace import HAZARDS, Hazard, draw_trace, length, union, without
+from sandbox.simulation import scenarios, simulate
+from sandbox.simulation.picture import draw_picture
+from sandbox.simulation.trace import HAZARDS, Hazard, draw_trace, length, union, without
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")
 SPANS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 40)).map(lambda span: (span[0], span[0] + span[1])))
@@ -96,11 +97,11 @@ class TestSchedule:
         ],
     )
     def test_a_missed_tick_is_made_up_for(self, silent: list[tuple[float, float]], fired: list[float]) -> None:
-        assert list(simulation.firings(silent, 30, every_five_minutes=True)) == fired
+        assert list(scenarios.firings(silent, 30, every_five_minutes=True)) == fired
 
     @pytest.mark.parametrize(("interrupted", "fired"), [(False, [0, 5, 10]), (True, [0, 5, 9.25, 10])])
     def test_a_tick_that_was_cut_short_is_made_up_for(self, interrupted: bool, fired: list[float]) -> None:
-        ticks = simulation.firings([(6, 9)], 15, every_five_minutes=True, interrupted=lambda _: interrupted)
+        ticks = scenarios.firings([(6, 9)], 15, every_five_minutes=True, interrupted=lambda _: interrupted)
         assert list(ticks) == fired
 
     def test_a_process_that_waits_ends_with_its_host(self) -> None:
@@ -126,21 +127,21 @@ class TestSchedule:
         return process, sandbox.clock
 
     def test_the_straight_line_has_the_same_host(self) -> None:
-        assert list(simulation.firings([(45, 53)], 120, every_five_minutes=False)) == [0, 53.25, 60, 110]
-        assert list(simulation.firings([(51, 58)], 120, every_five_minutes=False)) == [0, 50, 60, 110]
+        assert list(scenarios.firings([(45, 53)], 120, every_five_minutes=False)) == [0, 53.25, 60, 110]
+        assert list(scenarios.firings([(51, 58)], 120, every_five_minutes=False)) == [0, 50, 60, 110]
 
 
 @pytest.fixture(scope="module")
-def results() -> list[simulation.Result]:
+def results() -> list[scenarios.Result]:
     """Two harsh days, in which the refresh token ends once."""
-    return list(simulation.run_job(simulation.Job(days=2, seed=3, harshness=2.0, scenario="24h")))
+    return list(scenarios.run_job(scenarios.Job(days=2, seed=3, harshness=2.0, scenario="24h")))
 
 
 class TestResults:
     """What both lived through."""
 
     def test_the_product_serves_where_the_straight_line_dies_with_its_refresh_token(
-        self, results: list[simulation.Result]
+        self, results: list[scenarios.Result]
     ) -> None:
         product, straight_line = results
         assert product.refresher == "product"
@@ -149,7 +150,7 @@ class TestResults:
         assert straight_line.availability < 0.7
         assert not straight_line.healthy_at_the_end
 
-    def test_both_ran_and_met_faults(self, results: list[simulation.Result]) -> None:
+    def test_both_ran_and_met_faults(self, results: list[scenarios.Result]) -> None:
         product, straight_line = results
         assert product.runs > 5 * straight_line.runs > 400
         assert product.outcomes["refreshed"] > 50
@@ -158,12 +159,12 @@ class TestResults:
         assert straight_line.outcomes["failed"] > 0
         assert product.down == straight_line.down
 
-    def test_a_gap_is_neither_in_the_downtime_nor_beyond_the_trace(self, results: list[simulation.Result]) -> None:
+    def test_a_gap_is_neither_in_the_downtime_nor_beyond_the_trace(self, results: list[scenarios.Result]) -> None:
         for result in results:
             assert without(result.gaps, result.down) == result.gaps
             assert all(0 <= begins < ends <= 2 * 24 * 60 for begins, ends in result.gaps)
 
-    def test_the_picture_shows_each_timeline_with_its_figure(self, results: list[simulation.Result]) -> None:
+    def test_the_picture_shows_each_timeline_with_its_figure(self, results: list[scenarios.Result]) -> None:
         picture = ET.fromstring(draw_picture(draw_trace(2, 3, 2.0), *results))  # noqa: S314 - drawn a moment ago
         words = {each.text for each in picture.iter() if each.text}
         assert {"this product", "straight line", "refresh token: 24h"} <= words
@@ -178,9 +179,9 @@ class TestCommand:
         """Run jobs in this process, and count them."""
         counted: Counter[str] = Counter()
 
-        def here(job: simulation.Job) -> tuple[simulation.Result, simulation.Result]:
+        def here(job: scenarios.Job) -> tuple[scenarios.Result, scenarios.Result]:
             counted[job.scenario] += 1
-            return simulation.run_job(job)
+            return scenarios.run_job(job)
 
         monkeypatch.setattr(simulate, "_in_a_process", here)
         return counted
@@ -201,7 +202,7 @@ class TestCommand:
     def test_it_fails_where_the_promise_was_broken(
         self, made: Counter[str], monkeypatch: pytest.MonkeyPatch, gap: float, code: int
     ) -> None:
-        result = simulation.Result(
+        result = scenarios.Result(
             refresher="product",
             scenario="100d",
             seed=1,
@@ -211,6 +212,6 @@ class TestCommand:
             platform_away=[],
             healthy_at_the_end=True,
         )
-        monkeypatch.setattr(simulation, "run_job", lambda _: (result, replace(result, refresher="straight line")))
+        monkeypatch.setattr(scenarios, "run_job", lambda _: (result, replace(result, refresher="straight line")))
         assert simulate.main(["--days", "10", "--scenarios", "100d"]) == code
         assert made == {"100d": 1}

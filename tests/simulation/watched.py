@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from refresher.outcome import RunReport
+from refresher.model.report import RunReport
 from sandbox.clock import SandboxClock
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Action, Interrupt

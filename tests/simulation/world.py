@@ -6,15 +6,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from refresher.health import State
-from refresher.outcome import RunRequest
-from refresher.password_gate import TRIES_IN_ALL as PASSWORD_TRIES
-from refresher.tokens import Trigger
+from refresher.model.report import RunRequest, Trigger
+from refresher.policy.password_gate import TRIES_IN_ALL as PASSWORD_TRIES
+from refresher.status.health import State
 from sandbox.clock import SandboxClock
 from sandbox.direct import Killed, Process
 from sandbox.faults import Action, Fault, Interrupt
-from sandbox.host import direct_app
 from sandbox.personality import Personality
+from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog
 from tests.simulation.trouble import (
     CLIENT_SECRET,

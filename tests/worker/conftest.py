@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox, SandboxClock
-from sandbox.host import environment
+from sandbox.trial.host import environment
 from tests.worker.harness import WorkerHarness
 from tests.worker.product import SCHEDULE, Host
 

@@ -1,0 +1,197 @@
+"""The commands for what only a person may do: authorize a connection, try its token, revoke it.
+
+A password is read from the terminal or from standard input, never from the command line, where other processes
+could see it. What a person has to answer or to open is said on stderr; stdout belongs to the result.
+"""
+
+import argparse
+import contextlib
+import getpass
+import json
+import secrets
+import sys
+import webbrowser
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from refresher.cli.exit_codes import ExitCode, gravest
+from refresher.cli.redirect import RedirectReceiver
+from refresher.model.causes import Cause, diagnose
+from refresher.model.connection import Connection
+from refresher.model.errors import RefresherError
+from refresher.model.grants import Grant
+from refresher.model.report import Outcome, RunReport, RunRequest
+from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret
+from refresher.run.order import Authorization
+from refresher.servicenow.answers import Probe, Verdict
+from refresher.servicenow.authorization import AuthorizationRequest
+from refresher.servicenow.oauth import build_token_request
+
+if TYPE_CHECKING:
+    from refresher.app import App
+    from refresher.servicenow.oauth import TokenRequest
+
+_BUSY_TRIES = 12
+_BUSY_WAIT = 5.0
+_PROBE_EXIT_CODES = {
+    Verdict.ACCEPTED: ExitCode.DONE,
+    Verdict.UNKNOWN: ExitCode.FAILED,
+    Verdict.REJECTED: ExitCode.NO_WORKING_TOKEN,
+    None: ExitCode.NO_WORKING_TOKEN,
+}
+_NOT_CONFIRMED = "nothing was done: it was not confirmed"
+
+
+class UsageError(RefresherError):
+    """The command cannot go on with what it was given."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message, cause=Cause.BAD_REQUEST, hint=hint)
+
+
+def authorize(app: "App", options: argparse.Namespace, request: RunRequest) -> RunReport:
+    """Get what the grant needs from the person, and start a new life with it. Raises RefresherError."""
+    connection = app.connection(options.name)
+    if Grant(options.grant) is Grant.PASSWORD:
+        authorization = _with_password(connection, store=options.store)
+    elif options.store:
+        message = "--store keeps a password, and this grant has none"
+        raise UsageError(message, "Leave --store out.")
+    else:
+        authorization = _with_browser(app, connection, options)
+    report = app.authorize(connection.name, request, authorization)
+    for _ in range(_BUSY_TRIES):
+        # What the person did is not thrown away because the timer happens to hold the lease.
+        if report.outcome is not Outcome.BUSY:
+            break
+        request.on_progress("another run holds the lease; waiting for it")
+        app.clock.sleep(_BUSY_WAIT)
+        report = app.authorize(connection.name, request, authorization)
+    if authorization.grant is Grant.AUTHORIZATION_CODE and report.cause is Cause.ACCESS_DENIED:
+        # The code came from the same client id a moment ago, so that little else is left to refuse.
+        client = diagnose(Cause.INVALID_CLIENT, connection.name).next_step
+        return replace(report, hint=f"ServiceNow issued the code, so that it is the client secret. {client}")
+    return report
+
+
+def probe(app: "App", options: argparse.Namespace) -> int:
+    """Try the stored tokens of one connection, or of all, and say whose they are. Raises RefresherError."""
+    names = [options.name] if options.name else [each.name for each in app.settings.connections]
+    answers = dict(zip(names, app.probe(names), strict=True))
+    if options.json:
+        print(json.dumps({"connections": [_probe_body(name, answer) for name, answer in answers.items()]}, indent=2))
+    else:
+        for name, answer in answers.items():
+            print(f"{name}: {_probe_text(name, answer)}")
+    return gravest(_PROBE_EXIT_CODES[answer.verdict if answer else None] for answer in answers.values())
+
+
+def revoke(app: "App", options: argparse.Namespace, request: RunRequest) -> RunReport:
+    """Revoke after a confirmation, having said who else may be cut off. Raises RefresherError."""
+    connection = app.connection(options.name)
+    _say(
+        f"This revokes the access token and the refresh token of connection {connection.name} at "
+        f"{connection.instance_url}. ServiceNow keeps tokens per OAuth application and user: every other program "
+        "that uses the same application as the same user may be cut off too."
+    )
+    if connection.fallback_grant is not None:
+        _say(f"The fallback grant {connection.fallback_grant} is configured: the next tick starts a new life by it.")
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise UsageError(_NOT_CONFIRMED, "Add --yes to revoke without a question.")
+        if _ask(f"Type {connection.name} to revoke: ") != connection.name:
+            raise UsageError(_NOT_CONFIRMED, "Start again, and type the connection's name.")
+    return app.revoke(connection.name, request)
+
+
+def _probe_body(name: str, answer: Probe | None) -> dict[str, str | None]:
+    return {
+        "connection": name,
+        "verdict": answer.verdict if answer else "missing",
+        "user_name": answer.user_name if answer else None,
+        "transaction_id": answer.transaction_id if answer else None,
+    }
+
+
+def _probe_text(name: str, answer: Probe | None) -> str:
+    if answer is None:
+        return f"there is no access token\n  next: python -m refresher refresh {name}"
+    who = f"it acts as {answer.user_name}" if answer.user_name else "the instance did not say whose it is"
+    transaction = f" (ServiceNow transaction {answer.transaction_id})" if answer.transaction_id else ""
+    match answer.verdict:
+        case Verdict.ACCEPTED:
+            return f"the token works; {who}"
+        case Verdict.REJECTED:
+            return f"ServiceNow refuses the token{transaction}\n  next: python -m refresher refresh {name} --force"
+        case Verdict.UNKNOWN:
+            return (
+                f"the instance could not say{transaction}\n  next: try again; then python -m refresher doctor {name}"
+            )
+
+
+def _with_password(connection: Connection, *, store: bool) -> Authorization:
+    username, password = _read_password(connection)
+    given = PasswordCredentials(username=username, password=password)
+    if store and Grant.PASSWORD not in {connection.grant, connection.fallback_grant}:
+        _say(f"--store keeps the password, but connection {connection.name} has no fallback_grant password to use it.")
+
+    def build(client: ClientCredentials) -> "TokenRequest":
+        return build_token_request(connection, Grant.PASSWORD, client, password=given)
+
+    return Authorization(grant=Grant.PASSWORD, build=build, keep=given if store else None)
+
+
+def _read_password(connection: Connection) -> tuple[Secret, Secret]:
+    if sys.stdin.isatty():
+        username = _ask(f"User name of the integration user at {connection.instance_url}: ")
+        password = getpass.getpass("Password: ", stream=sys.stderr)
+    else:
+        username, password = sys.stdin.readline().rstrip("\r\n"), sys.stdin.readline().rstrip("\r\n")
+    if not username.strip() or not password.strip():
+        message = "no user name and password were given"
+        hint = "Run it in a terminal, or give both on standard input, a line each."
+        raise UsageError(message, hint)
+    return Secret(username.strip()), Secret(password)
+
+
+def _with_browser(app: "App", connection: Connection, options: argparse.Namespace) -> Authorization:
+    client_id = app.client_id(connection.name)
+    with _listen(options.port) as receiver:
+        request = AuthorizationRequest.on_port(
+            receiver.port, state=secrets.token_urlsafe(24), code_verifier=secrets.token_urlsafe(48)
+        )
+        url = request.url(connection, client_id)
+        if options.no_browser or not webbrowser.open(url):
+            _say(f"Open this address in a browser on this machine, within {options.timeout:.0f} seconds:\n\n{url}\n")
+        else:
+            _say(f"The browser asks for the authorization; waiting {options.timeout:.0f} seconds for it.")
+        code = receiver.wait(request, options.timeout)
+
+    def build(client: ClientCredentials) -> "TokenRequest":
+        return build_token_request(
+            connection,
+            Grant.AUTHORIZATION_CODE,
+            client,
+            code=code,
+            code_verifier=request.code_verifier,
+            redirect_uri=request.redirect_uri,
+        )
+
+    return Authorization(grant=Grant.AUTHORIZATION_CODE, build=build)
+
+
+def _listen(port: int) -> RedirectReceiver:
+    with contextlib.suppress(OSError):
+        return RedirectReceiver(port)
+    message = f"port {port} of this machine cannot be listened on"
+    raise UsageError(message, "Choose another with --port, and enter its redirect URL in the OAuth application.")
+
+
+def _ask(question: str) -> str:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,255 @@
+"""The command line. Results go to stdout, messages to stderr; exit codes are a contract (`outcome.ExitCode`).
+
+`--help` and a wrong usage load no SDK: commands import what they need.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refresher.cli.exit_codes import ExitCode, gravest, refresh_exit_code, tick_exit_code
+from refresher.cli.parser import build_parser
+from refresher.model.causes import Cause, diagnose
+from refresher.model.errors import RefresherError, SettingsError, next_step
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
+
+if TYPE_CHECKING:
+    from refresher.app import App
+    from refresher.status.health import ConnectionStatus
+
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+UNREAD = 141
+"""And of one whose output nobody reads any more, as in front of `head`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    logging.getLogger("refresher").addHandler(logging.NullHandler())
+    try:
+        code = _run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    except KeyboardInterrupt:
+        # A watch is ended that way; anything else was in the middle of something.
+        if not getattr(options, "watch", False):
+            print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a person gets a sentence; what it says may hold a secret
+        if options.debug:
+            _print_origin(error)
+        print(
+            f"{type(error).__name__}: something happened that this program does not know. "
+            "The same command with --debug says where; please report that.",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    command = COMMANDS[options.command]
+    try:
+        return command(_make_app(read_environment(options.settings)), options)
+    except RefresherError as error:
+        if options.debug:
+            _print_origin(error)
+        return _explain(error, options)
+
+
+def _explain(error: RefresherError, options: argparse.Namespace) -> int:
+    if isinstance(error, SettingsError):
+        for problem in error.problems:
+            print(f"settings: {problem}", file=sys.stderr)
+        print(error.hint, file=sys.stderr)
+        return ExitCode.USAGE
+    print(f"{error.message}. {next_step(error, getattr(options, 'name', None) or 'NAME')}", file=sys.stderr)
+    return ExitCode.USAGE if error.cause is Cause.BAD_REQUEST else ExitCode.FAILED
+
+
+def _print_origin(error: BaseException | None) -> None:
+    """Where an error and those before it were raised: places and types, none of their words."""
+    while error is not None:
+        print(f"{type(error).__name__}, raised at", file=sys.stderr)
+        for frame in traceback.extract_tb(error.__traceback__):
+            print(f"  {frame.filename}:{frame.lineno} in {frame.name}", file=sys.stderr)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def read_environment(settings_file: Path | None) -> Mapping[str, str]:
+    """The process environment, overlaid with those of a file. Raises SettingsError.
+
+    The file is a local.settings.json, or the list that `az functionapp config appsettings list` prints.
+    """
+    if settings_file is None:
+        return os.environ
+    try:
+        document = json.loads(settings_file.read_text(encoding="utf-8"))
+        listed = isinstance(document, list) and document
+        values = {each["name"]: each["value"] for each in document} if listed else document["Values"]
+        overlay = {str(name): str(value) for name, value in values.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        overlay = None
+    if overlay is None:
+        what = "neither a local.settings.json with an object 'Values' nor a list of app settings"
+        raise SettingsError((f"{settings_file} cannot be read, or is {what}",))
+    # The SDKs read theirs (AZURE_CLIENT_ID and the like) from the process.
+    os.environ.update(overlay)
+    return os.environ
+
+
+def _make_app(environ: Mapping[str, str]) -> "App":
+    from refresher.app import App  # noqa: PLC0415 - loads the SDKs
+    from refresher.telemetry import quiet_third_parties  # noqa: PLC0415 - for those
+
+    # Without a sign-in, azure.identity has a line to say on stderr for each way to sign in.
+    quiet_third_parties()
+    return App(environ)
+
+
+def _tick(app: "App", options: argparse.Namespace) -> int:
+    reports = app.tick(RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
+    _print_reports(app, reports, as_json=options.json)
+    return tick_exit_code(reports)
+
+
+def _refresh(app: "App", options: argparse.Namespace) -> int:
+    request = RunRequest(
+        trigger=Trigger.CLI, force=options.force, reason=options.reason, on_progress=_progress(options)
+    )
+    reports = app.refresh([options.name], request) if options.name else app.tick(request)
+    _print_reports(app, reports, as_json=options.json)
+    return refresh_exit_code(reports)
+
+
+def _status(app: "App", options: argparse.Namespace) -> int:
+    from refresher.views.bodies import status_body  # noqa: PLC0415 - serves JSON only
+    from refresher.views.tables import show_statuses  # noqa: PLC0415 - a view of this command's own
+
+    names = [options.name] if options.name else None
+    while True:
+        statuses = app.status(names)
+        if options.json:
+            print(json.dumps({"connections": [status_body(status) for status in statuses]}, indent=2), flush=True)
+        else:
+            if options.watch and sys.stdout.isatty():
+                print("\033[2J\033[H", end="")
+            show_statuses(statuses, app.clock.now())
+            if options.watch:
+                print(f"\n{app.clock.now():%H:%M:%S} UTC, again every {options.every:g} s; Ctrl-C ends it", flush=True)
+        if not options.watch:
+            return gravest(map(_status_code, statuses))
+        app.clock.sleep(options.every)
+
+
+def _status_code(status: "ConnectionStatus") -> int:
+    if status.working is None:
+        return ExitCode.FAILED
+    sound = status.working and status.state != "authorization_required"
+    return ExitCode.DONE if sound else ExitCode.NO_WORKING_TOKEN
+
+
+def _history(app: "App", options: argparse.Namespace) -> int:
+    from refresher.views.bodies import history_body  # noqa: PLC0415 - serves JSON only
+    from refresher.views.tables import show_history  # noqa: PLC0415 - a view of this command's own
+
+    names = [options.name] if options.name else [connection.name for connection in app.settings.connections]
+    histories = [app.history(name) for name in names]
+    if options.json:
+        print(json.dumps({"connections": [history_body(history) for history in histories]}, indent=2))
+    else:
+        for history in histories:
+            show_history(history, app.clock.now(), options.limit)
+    return ExitCode.DONE
+
+
+def _doctor(app: "App", options: argparse.Namespace) -> int:
+    from refresher.model.check import Verdict, failed  # noqa: PLC0415 - for this command only
+    from refresher.views.bodies import check_body  # noqa: PLC0415 - serves JSON only
+    from refresher.views.tables import show_checks  # noqa: PLC0415 - a view of this command's own
+
+    code = None
+    try:
+        checks = app.doctor()
+    except SettingsError as error:
+        checks = tuple(failed(None, "settings", problem, error.hint) for problem in error.problems)
+        code = ExitCode.USAGE
+    if options.json:
+        print(json.dumps({"checks": [check_body(check) for check in checks]}, indent=2))
+    else:
+        show_checks(checks)
+    return code or (ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE)
+
+
+def _authorize(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli.authorize import authorize  # noqa: PLC0415 - loads a web server
+
+    report = authorize(app, options, RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
+    _print_reports(app, (report,), as_json=options.json)
+    return refresh_exit_code((report,))
+
+
+def _probe(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli.authorize import probe  # noqa: PLC0415 - as above
+
+    return probe(app, options)
+
+
+def _revoke(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli.authorize import revoke  # noqa: PLC0415 - as above
+
+    report = revoke(app, options, RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
+    _print_reports(app, (report,), as_json=options.json)
+    return ExitCode.DONE if report.outcome is Outcome.REVOKED else refresh_exit_code((report,))
+
+
+def _progress(options: argparse.Namespace) -> Callable[[str], None]:
+    if options.json or not sys.stderr.isatty():
+        return lambda _: None
+    return lambda step: print(f"  ... {step}", file=sys.stderr)
+
+
+def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -> None:
+    from refresher.views.bodies import report_body  # noqa: PLC0415 - serves JSON only
+    from refresher.views.tables import show_step, show_what_to_check  # noqa: PLC0415 - loads what status and history show
+
+    if as_json:
+        print(json.dumps({"connections": [report_body(report, app.clock.now()) for report in reports]}, indent=2))
+        return
+    for report in reports:
+        cause = f" ({report.cause})" if report.cause else ""
+        # The message of a success begins with the outcome by itself.
+        outcome = "" if report.message.startswith(report.outcome) else f"{report.outcome}{cause}: "
+        print(f"{report.connection}: {outcome}{report.message}")
+        if report.cause:
+            if report.outcome is not Outcome.BUSY:
+                show_what_to_check(diagnose(report.cause, report.connection).checks)
+            if report.hint:
+                show_step(report.hint)
+            print(f"  runbook: docs/runbook/{report.cause}.md")
+        if report.transaction_id and report.cause:
+            print(f"  ServiceNow transaction: {report.transaction_id}")
+        for warning in report.warnings:
+            print(f"  warning: {warning.message}. {warning.hint}")
+
+
+COMMANDS: Mapping[str, Callable[["App", argparse.Namespace], int]] = {
+    "tick": _tick,
+    "refresh": _refresh,
+    "status": _status,
+    "history": _history,
+    "doctor": _doctor,
+    "authorize": _authorize,
+    "probe": _probe,
+    "revoke": _revoke,
+}

@@ -1,0 +1,1 @@
+"""What stands in the way: every precondition tried, nothing changed."""

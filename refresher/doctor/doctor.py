@@ -1,0 +1,163 @@
+"""Every precondition of a refresh, tried one by one: what passes, what does not, and what to do about it.
+
+Nothing that a consumer sees is changed, no grant is used and no lease is taken, so that it is safe at any time.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError
+
+from refresher.doctor.secret_checks import Examination
+from refresher.keyvault.errors import IDENTITY, WHO_IDENTITY_IS, no_identity
+from refresher.keyvault.reading import OpenVault
+from refresher.lease import Lease
+from refresher.model.causes import Cause, diagnose
+from refresher.model.check import Check, failed, passed, warned
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import Connection
+from refresher.model.errors import LeaseUnavailableError, TokenEndpointError
+from refresher.servicenow.instances import ServiceNow
+from refresher.settings.load import Settings
+
+_LARGEST_SKEW = timedelta(seconds=60)
+"""ServiceNow allows an assertion's dates some clock skew; beyond a minute lives are misjudged as well."""
+
+
+class Doctor:
+    """Examines an installation."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        open_vault: OpenVault,
+        credential: Callable[[], TokenCredential],
+        servicenow: ServiceNow,
+        lease: Lease,
+        executor: Executor,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._open_vault = open_vault
+        self._credential = credential
+        self._servicenow = servicenow
+        self._lease = lease
+        self._executor = executor
+
+    def examine(self) -> tuple[Check, ...]:
+        """All checks, in the order in which a refresh depends on them."""
+        identity = self._identity()
+        if isinstance(identity, Check):
+            return (self._settings_check(), identity)
+        checks = [self._settings_check(), passed(None, "identity", f"a token for Key Vault was issued to {identity}")]
+        for connection in self._settings.connections:
+            checks += Examination(connection, self._settings, self._clock, self._open_vault, self._executor).checks()
+            checks += self._instance_checks(connection)
+        checks += [self._lease_check(connection) for connection in self._settings.connections]
+        return tuple(replace(check, remedy=_for(identity, check.remedy)) for check in checks)
+
+    def _settings_check(self) -> Check:
+        names = ", ".join(connection.name for connection in self._settings.connections)
+        return passed(None, "settings", f"valid; connections: {names}; vault {self._settings.vault_url}")
+
+    def _identity(self) -> "Identity | Check":
+        try:
+            token = self._credential().get_token(_scope_of(self._settings.vault_url)).token
+        except (AzureError, ValueError):
+            return failed(None, "identity", "no token for Key Vault could be had", no_identity().hint)
+        return Identity.of(token)
+
+    def _lease_check(self, connection: Connection) -> Check:
+        if self._settings.lease_container_url is None:
+            detail = "a file lock: it keeps apart the runs of this machine only"
+            remedy = "Set LEASE_CONTAINER_URL where more than one machine refreshes, as in Azure."
+            return warned(connection.name, "lease", detail, remedy)
+        try:
+            held = self._lease.is_held(connection.name)
+        except LeaseUnavailableError as error:
+            return failed(connection.name, "lease", error.message, error.hint)
+        return passed(connection.name, "lease", "held by a run that is under way" if held else "free")
+
+    def _instance_checks(self, connection: Connection) -> Iterator[Check]:
+        deadline = Deadline(self._clock, self._settings.run_deadline)
+        try:
+            with self._servicenow.session(connection, deadline) as session:
+                greeting = session.greet()
+        except TokenEndpointError as error:
+            remedy = error.hint or _places_to_look_at(error.cause, connection.name)
+            yield failed(connection.name, "instance", error.message, remedy)
+            return
+        yield passed(connection.name, "instance", f"{connection.instance_url} was reached over trusted TLS")
+        if greeting.cause is Cause.NOT_A_TOKEN:
+            meaning = diagnose(greeting.cause, connection.name).meaning
+            yield failed(
+                connection.name, "token endpoint", meaning, _places_to_look_at(greeting.cause, connection.name)
+            )
+        elif greeting.cause in {Cause.INSTANCE_HIBERNATING, Cause.INSTANCE_ERROR}:
+            diagnosis = diagnose(greeting.cause, connection.name)
+            yield failed(connection.name, "token endpoint", diagnosis.meaning, diagnosis.next_step)
+        elif greeting.cause is Cause.INSTANCE_THROTTLED:
+            diagnosis = diagnose(greeting.cause, connection.name)
+            yield warned(connection.name, "token endpoint", diagnosis.meaning, diagnosis.next_step)
+        else:
+            yield passed(connection.name, "token endpoint", "it refuses a request without credentials, as it should")
+        if greeting.date is None:
+            yield warned(connection.name, "clock", "the instance did not send a Date", "Nothing to do.")
+            return
+        skew = abs(greeting.date - self._clock.now())
+        if skew > _LARGEST_SKEW:
+            detail = f"this machine's clock and the instance's differ by {round(skew.total_seconds())} s"
+            yield warned(connection.name, "clock", detail, "Set this machine's clock by NTP.")
+        else:
+            yield passed(connection.name, "clock", f"within {round(skew.total_seconds())} s of the instance's")
+
+
+def _places_to_look_at(cause: Cause, name: str) -> str:
+    """What to check, for causes whose next step is to run this examination."""
+    return f"Look at: {'; '.join(diagnose(cause, name).checks)}."
+
+
+def _scope_of(vault_url: str) -> str:
+    """A vault's resource is its host without the vault's own name: the rule by which the SDK verifies a challenge."""
+    _, _, resource = urlsplit(vault_url).netloc.partition(".")
+    return f"https://{resource}/.default"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom an Entra access token was issued to, by those of its claims that are nobody's secret."""
+
+    claims: Mapping[str, str]
+
+    @classmethod
+    def of(cls, token: str) -> "Identity":
+        """Read the claims; none of them where it is not a token with claims."""
+        try:
+            payload = token.split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            return cls({name: claims[name] for name in ("upn", "appid", "oid") if isinstance(claims.get(name), str)})
+        except (IndexError, ValueError, binascii.Error, AttributeError, TypeError):
+            return cls({})
+
+    def __str__(self) -> str:
+        named = ", ".join(f"{_CLAIMS[name]} {value}" for name, value in self.claims.items())
+        return named or "an identity that it does not name"
+
+
+_CLAIMS = {"upn": "user", "appid": "application (client) id", "oid": "object id"}
+
+
+def _for(identity: Identity, remedy: str | None) -> str | None:
+    """A remedy with the identity's object id in the command that gives it a role."""
+    if remedy is None or "oid" not in identity.claims:
+        return remedy
+    return remedy.replace(WHO_IDENTITY_IS, "").replace(IDENTITY, identity.claims["oid"])

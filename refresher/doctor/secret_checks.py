@@ -1,0 +1,190 @@
+"""The secrets of one connection, examined: present, readable, writable, well-formed, and alive for how long.
+
+That a secret may be written is tried by a change of its newest version that changes nothing.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from datetime import timedelta
+
+from refresher.doctor.last_refresh import judge_last_refresh
+from refresher.keyvault.errors import missing, vault_name
+from refresher.keyvault.reading import OpenVault
+from refresher.keyvault.tags import parse_access_token, parse_refresh_token
+from refresher.model.causes import Cause, diagnose
+from refresher.model.check import Check, failed, passed, warned
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import Connection, PublishTarget
+from refresher.model.errors import RefresherError, VaultError
+from refresher.model.grants import Grant
+from refresher.model.stored import StoredSecret
+from refresher.model.timing import Timing
+from refresher.policy.forecast import foresee
+from refresher.servicenow.assertion import build_assertion
+from refresher.settings.load import Settings
+
+_SOON = timedelta(days=14)
+_SIMPLE_CHAT_NAME = re.compile(r".+--(action|action-addset|agent|model-endpoint|other)--(global|user|group)--.+")
+
+
+class Examination:
+    """The secrets of one connection."""
+
+    def __init__(
+        self, connection: Connection, settings: Settings, clock: Clock, open_vault: OpenVault, executor: Executor
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._clock = clock
+        self._open_vault = open_vault
+        self._executor = executor
+        self._deadline = Deadline(clock, settings.run_deadline)
+        self._readable: dict[str, StoredSecret] = {}
+        self._unreadable: set[str] = set()
+
+    def checks(self) -> list[Check]:
+        """Present, readable, writable, well-formed, and alive for how long."""
+        connection = self._connection
+        jobs: list[Callable[[], list[Check]]] = [
+            lambda: self._credential_check(connection.client_id_name),
+            lambda: self._credential_check(connection.client_secret_name),
+            *(lambda name=name: self._credential_check(name) for name in self._grant_secrets()),
+            lambda: self._token_check(self._own(connection.refresh_token_name), self._judge_refresh_token),
+            lambda: self._token_check(self._own(connection.access_token_name), self._judge_access_token),
+            lambda: self._token_check(self._own(connection.record_name), lambda _: []),
+            *(lambda target=target: self._target_check(target) for target in connection.publish_to),
+        ]
+        found = [check for checks in self._executor.map(lambda job: job(), jobs) for check in checks]
+        return [*found, self._simple_chat_check(), *self._last_refresh_check()]
+
+    def _last_refresh_check(self) -> list[Check]:
+        connection = self._connection
+        if self._unreadable & {connection.record_name, connection.access_token_name}:
+            return []
+        vault = vault_name(self._settings.vault_url)
+        return [judge_last_refresh(connection, self._readable, vault, self._clock.now())]
+
+    def _own(self, name: str) -> PublishTarget:
+        return PublishTarget(vault_url=self._settings.vault_url, name=name)
+
+    def _grant_secrets(self) -> Iterator[str]:
+        connection = self._connection
+        grants = {connection.grant, connection.fallback_grant}
+        if Grant.PASSWORD in grants:
+            yield from (connection.username_name, connection.password_name)
+        if Grant.JWT_BEARER in grants:
+            yield connection.jwt_key_name
+
+    def _credential_check(self, name: str) -> list[Check]:
+        where = self._own(name)
+        secret = self._read(where)
+        if isinstance(secret, Check):
+            return [secret]
+        if secret is None or not secret.value.stripped():
+            detail = "missing" if secret is None else "empty"
+            return [failed(self._connection.name, name, detail, missing(name, where.vault_url).hint)]
+        if name == self._connection.jwt_key_name:
+            return [self._key_check(secret)]
+        if secret.expires_on is not None and secret.expires_on < self._clock.now() + _SOON:
+            detail = f"readable; its attribute says that it ends {secret.expires_on:%Y-%m-%d}"
+            return [warned(self._connection.name, name, detail, "Rotate it (docs/runbook/rotate.md).")]
+        return [passed(self._connection.name, name, "readable")]
+
+    def _key_check(self, key: StoredSecret) -> Check:
+        claims = self._connection.jwt
+        try:
+            if claims is not None:
+                build_assertion(key.value, claims, key.value, now=self._clock.now(), jti="doctor")
+        except RefresherError as error:
+            return failed(self._connection.name, key.name, error.message, error.hint)
+        return passed(self._connection.name, key.name, "a private key that fits the algorithm")
+
+    def _target_check(self, target: PublishTarget) -> list[Check]:
+        return self._token_check(target, lambda _: [])
+
+    def _token_check(self, place: PublishTarget, judge: Callable[[StoredSecret | None], list[Check]]) -> list[Check]:
+        secret = self._read(place)
+        if isinstance(secret, Check):
+            return [secret]
+        if secret is None:
+            return [self._absent_check(place), *judge(None)]
+        try:
+            self._open_vault(place.vault_url).touch(place.name, secret.version, self._deadline)
+        except VaultError as error:
+            return [failed(self._connection.name, place.name, f"readable; {error.message}", error.hint)]
+        return [passed(self._connection.name, place.name, "readable and writable"), *judge(secret)]
+
+    def _absent_check(self, place: PublishTarget) -> Check:
+        try:
+            if self._open_vault(place.vault_url).is_deleted(place.name, self._deadline):
+                return self._deleted_check(place)
+        except VaultError:
+            return passed(self._connection.name, place.name, "not there; whether it is soft-deleted may not be asked")
+        return passed(self._connection.name, place.name, "not there yet; it is made when it is first needed")
+
+    def _deleted_check(self, place: PublishTarget) -> Check:
+        connection = self._connection
+        if place in connection.publish_to:
+            remedy = (
+                "Deleted in Simple Chat with its action, most likely. The next tick recovers it. At once: python -m "
+                f"refresher refresh {connection.name}. Was it on purpose? Then take it out of publish_to."
+            )
+            return failed(connection.name, place.name, "soft-deleted: its readers find no token", remedy)
+        if place.name == connection.refresh_token_name:
+            remedy = f"az keyvault secret recover --vault-name {vault_name(place.vault_url)} --name {place.name}"
+            return failed(connection.name, place.name, "soft-deleted", f"Recover it: {remedy}")
+        return warned(connection.name, place.name, "soft-deleted", "The next tick recovers it.")
+
+    def _judge_refresh_token(self, secret: StoredSecret | None) -> list[Check]:
+        connection, now = self._connection, self._clock.now()
+        uses_it = connection.grant is Grant.REFRESH_TOKEN
+        if secret is None:
+            if uses_it and connection.fallback_grant is None:
+                diagnosis = diagnose(Cause.REFRESH_TOKEN_MISSING, connection.name)
+                return [failed(connection.name, "refresh token's life", diagnosis.meaning, diagnosis.next_step)]
+            return []
+        stored = parse_refresh_token(secret, lifetime=connection.refresh_token_lifetime, now=now)
+        timing = Timing.of(self._settings.refresh_interval, self._settings.tick, len(self._settings.connections))
+        warnings = foresee(connection, None, (stored.issued_at, stored.expires_at), timing, now)
+        return [
+            *(warned(connection.name, "refresh token's life", each.message, each.hint) for each in warnings),
+            *([] if warnings else [passed(connection.name, "refresh token's life", f"{stored.expires_at - now}")]),
+        ]
+
+    def _judge_access_token(self, secret: StoredSecret | None) -> list[Check]:
+        connection, now = self._connection, self._clock.now()
+        token = parse_access_token(secret) if secret is not None else None
+        if token is None or not token.lives_at(now) or token.life is None:
+            remedy = f"See 'last refresh', then: python -m refresher refresh {connection.name} --force"
+            return [warned(connection.name, "access token's life", "there is no living access token", remedy)]
+        timing = Timing.of(self._settings.refresh_interval, self._settings.tick, len(self._settings.connections))
+        begins, ends = token.life
+        warnings = foresee(connection, ends - begins, None, timing, now)
+        detail = f"{round((ends - begins) / timedelta(minutes=1))} min; it fits the schedule"
+        return [
+            *(warned(connection.name, "access token's life", each.message, each.hint) for each in warnings),
+            *([] if warnings else [passed(connection.name, "access token's life", detail)]),
+        ]
+
+    def _simple_chat_check(self) -> Check:
+        names = [target.name for target in self._connection.publish_to]
+        strange = [name for name in names if not _SIMPLE_CHAT_NAME.fullmatch(name)]
+        if names and not strange:
+            return passed(self._connection.name, "Simple Chat", f"it can read {', '.join(names)}")
+        detail = f"it cannot read {', '.join(strange)} by that name" if strange else "nothing is published for it"
+        remedy = (
+            f"If Simple Chat shall read it, choose a name like {self._connection.name}--action--global--oauth-token "
+            "(docs/simple-chat.md)."
+        )
+        return warned(self._connection.name, "Simple Chat", detail, remedy)
+
+    def _read(self, place: PublishTarget) -> StoredSecret | Check | None:
+        try:
+            secret = self._open_vault(place.vault_url).read(place.name, self._deadline)
+        except VaultError as error:
+            self._unreadable.add(place.name)
+            return failed(self._connection.name, place.name, error.message, error.hint)
+        if secret is not None and place.vault_url == self._settings.vault_url:
+            self._readable[place.name] = secret
+        return secret

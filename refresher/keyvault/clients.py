@@ -1,0 +1,148 @@
+"""The Azure SDK's clients as this app needs them: short time-outs, no retries of their own, nothing done twice.
+
+One credential and one client for each vault serve the whole process, so that a warm run pays for neither the vault's
+challenge nor the identity endpoint. The SDKs are loaded when the first client is made.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from azure.core.credentials import AccessToken, AccessTokenInfo, TokenCredential, TokenRequestOptions
+from azure.core.exceptions import ClientAuthenticationError
+from azure.keyvault.secrets import SecretClient
+from azure.keyvault.secrets._generated import models
+
+from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
+from refresher.tls import tls_context
+
+if TYPE_CHECKING:
+    from azure.core.pipeline.transport import RequestsTransport
+    from azure.identity import DefaultAzureCredential
+
+_T = TypeVar("_T")
+REQUESTS_AT_ONCE = 64
+"""Of a process: so many threads, and as many connections kept to each service."""
+
+
+def default_credential() -> "DefaultAzureCredential":
+    """The managed identity, or what a developer signed in with; it has a short patience."""
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - loads every credential there is
+
+    return DefaultAzureCredential(
+        retry_total=1, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, process_timeout=15
+    )
+
+
+class SharedCredential:
+    """A credential that many threads use at once: while one asks for a token, the others wait for the same answer.
+
+    That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread. The
+    credential itself is made when it is first needed, or before, by `prepare`: loading it takes longer than a request.
+    """
+
+    def __init__(self, make: "Callable[[], DefaultAzureCredential]" = default_credential) -> None:
+        self._make = make
+        self._credential: DefaultAzureCredential | None = None
+        self._making = threading.Lock()
+        self._lock = threading.Lock()
+        self._under_way: dict[object, Future[Any]] = {}
+
+    def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        **options: Any,  # noqa: ANN401 - as the SDK's protocol has it
+    ) -> AccessToken:
+        """A token for the scopes. Raises what the credential raises."""
+        return self._share(
+            (scopes, claims, tenant_id),
+            lambda: self._made().get_token(*scopes, claims=claims, tenant_id=tenant_id, **options),
+        )
+
+    def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
+        """The same, in the SDK's newer form."""
+        return self._share(
+            (scopes, *sorted((options or {}).items())),
+            lambda: self._made().get_token_info(*scopes, options=options),
+        )
+
+    def prepare(self) -> None:
+        """Make the credential, beside whatever else goes on."""
+        self._made()
+
+    def close(self) -> None:
+        """Close the credential's connections, if it was made."""
+        with self._making:
+            if self._credential is not None:
+                self._credential.close()
+
+    def _made(self) -> "DefaultAzureCredential":
+        with self._making:
+            if self._credential is None:
+                self._credential = self._make_or_refuse()
+            return self._credential
+
+    def _make_or_refuse(self) -> "DefaultAzureCredential":
+        # A bare ValueError would be taken for an answer of the vault that cannot be read.
+        try:
+            return self._make()
+        except ValueError:
+            failure = ClientAuthenticationError("the environment's settings for the credential cannot be used")
+        raise failure
+
+    def _share(self, what: object, ask: Callable[[], _T]) -> _T:
+        mine: Future[_T] = Future()
+        with self._lock:
+            under_way: Future[_T] = self._under_way.setdefault(what, mine)
+        if under_way is mine:
+            try:
+                mine.set_result(ask())
+            except BaseException as error:  # noqa: BLE001 - raised below, and by everybody who waits
+                mine.set_exception(error)
+            finally:
+                with self._lock:
+                    del self._under_way[what]
+        return under_way.result()
+
+
+_models_lock = threading.Lock()
+
+
+def build_models() -> None:
+    """Let the SDK learn the fields of its models before threads use them: what it learns by then can come out wrong.
+
+    Where the first answers of a process are parsed side by side, azure-keyvault-secrets 4.12.0 now and then returns
+    plain dictionaries (https://github.com/Azure/azure-sdk-for-python/issues/47426).
+    """
+    with _models_lock:
+        for name in models.__all__:
+            model = getattr(models, name)
+            if not issubclass(model, Enum):
+                model()
+
+
+def make_secret_client(vault_url: str, credential: TokenCredential) -> SecretClient:
+    """A client of one vault."""
+    build_models()
+    return SecretClient(vault_url, credential, transport=make_transport(vault_url), retry_total=0)
+
+
+def make_transport(url: str) -> "RequestsTransport":
+    """A transport for clients of one service. What the environment says of it is read once, here.
+
+    Asked for each request anew, as requests does, the environment costs as much as a sixth of the whole request.
+    """
+    import requests  # noqa: PLC0415 - the SDK's transport loads it
+    from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415
+
+    from refresher.keyvault.adapter import TrustingAdapter  # noqa: PLC0415 - loads requests
+
+    session = requests.Session()
+    session.mount("https://", TrustingAdapter(tls_context("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), REQUESTS_AT_ONCE))
+    session.trust_env = False
+    session.proxies.update(requests.utils.get_environ_proxies(url))
+    return RequestsTransport(session=session, session_owner=True)

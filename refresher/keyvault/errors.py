@@ -1,0 +1,155 @@
+"""What an answer of Key Vault means: one cause, one sentence, and what to do; none of the SDK's text is in it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+
+from refresher.model.causes import Cause
+from refresher.model.errors import VaultError
+from refresher.model.moments import parse_retry_after
+
+_ERRORS = 400
+_FORBIDDEN = 403
+_CONFLICT = 409
+_THROTTLED = 429
+_SERVER_ERRORS = 500
+_REQUEST_TIMEOUT = 408
+_RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered"})
+_RECOVERY_TAKES = 1.0
+_NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
+_ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
+_READ_ONLY = ("-client-id", "-client-secret", "-username", "-password", "-jwt-key")
+"""Secrets that the product only reads; any other it writes, too."""
+IDENTITY = "IDENTITY"
+WHO_IDENTITY_IS = f". {IDENTITY}, and whatever else is missing: python -m refresher doctor"
+"""A hint names the identity that asked by this word, since a vault's answer does not; `doctor` fills it in."""
+
+
+class BeingRecoveredError(VaultError):
+    """A soft-deleted name stands in the way of a write; recovering it takes a moment."""
+
+    def __init__(self, what: str, *, recover: bool) -> None:
+        super().__init__(
+            f"the name is soft-deleted ({what})",
+            cause=Cause.VAULT_UNAVAILABLE,
+            hint='Recover the secret: az keyvault secret recover --vault-name "$VAULT" --name SECRET',
+            transient=True,
+            retry_after=_RECOVERY_TAKES,
+            sent=False,
+        )
+        self.recover = recover
+
+
+def translate(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
+    """The error that an answer of Key Vault means, none of its text with it."""
+    if isinstance(error, ClientAuthenticationError) and error.status_code is None:
+        return no_identity()
+    status = error.status_code or 0
+    code = _inner_code(error)
+    what = f"{operation} of secret {name} in {url}"
+    if status == _THROTTLED:
+        retry_after = retry_after_of(error, now) or 1.0
+        return VaultError(
+            f"Key Vault throttles requests ({what})",
+            cause=Cause.VAULT_THROTTLED,
+            hint="The next tick tries again; look for other heavy users of this vault.",
+            transient=True,
+            retry_after=retry_after,
+        )
+    if status == _CONFLICT and code in _RECOVERABLE:
+        return BeingRecoveredError(what, recover=code == "ObjectIsDeletedButRecoverable")
+    if status in {401, _FORBIDDEN}:
+        return _forbidden(what, name, url, code)
+    if status < _ERRORS:
+        return not_its_own(operation, name, url)
+    passing = status >= _SERVER_ERRORS or status in {_REQUEST_TIMEOUT, _CONFLICT}
+    return VaultError(
+        f"Key Vault answered {status} ({what})",
+        cause=Cause.VAULT_UNAVAILABLE,
+        hint="The next tick tries again." if passing else "Check the secret's name and the vault's state.",
+        transient=passing,
+        retry_after=retry_after_of(error, now),
+    )
+
+
+def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
+    vault = vault_name(url)
+    if code == "SecretDisabled":
+        return VaultError(
+            f"the newest version of secret {name} in {url} is disabled",
+            cause=Cause.SECRET_DISABLED,
+            hint="Store a new value, or enable this one: az keyvault secret set-attributes "
+            f"--vault-name {vault} --name {name} --enabled true",
+        )
+    if code in _NETWORK:
+        message = f"the network rules of {url} keep this address out ({what})"
+        hint = (
+            f"Let the app's network through (docs/azure.md). A laptop: az keyvault network-rule add --name {vault} "
+            "--ip-address ADDRESS"
+        )
+        return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
+    if code in _ACCESS_POLICY:
+        hint = (
+            "This vault goes by access policies, for which roles do not count: az keyvault set-policy "
+            f"--name {vault} --object-id {IDENTITY} --secret-permissions get set recover{WHO_IDENTITY_IS}"
+        )
+        return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+    role = "Key Vault Secrets User" if name.endswith(_READ_ONLY) else "Key Vault Secrets Officer"
+    scope = f'"$(az keyvault show --name {vault} --query id --output tsv)/secrets/{name}"'
+    hint = (
+        "Assign the role, which works after some minutes: az role assignment create "
+        f'--assignee {IDENTITY} --role "{role}" --scope {scope}{WHO_IDENTITY_IS}'
+    )
+    return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+
+
+def vault_name(url: str) -> str:
+    """What the Azure CLI calls a vault: the first label of its host."""
+    return urlsplit(url).netloc.partition(".vault.")[0]
+
+
+def not_its_own(operation: str, name: str, url: str) -> VaultError:
+    """The answer cannot be read, or does not tell of a secret: it comes, most likely, from something on the way."""
+    return VaultError(
+        f"Key Vault answered something that is not its own ({operation} of secret {name} in {url})",
+        cause=Cause.VAULT_UNAVAILABLE,
+        hint="The next tick tries again.",
+        transient=True,
+    )
+
+
+def missing(name: str, url: str) -> VaultError:
+    """There is no such secret."""
+    secret = f"--vault-name {vault_name(url)} --name {name}"
+    return VaultError(
+        f"secret {name} is not in {url}",
+        cause=Cause.SECRET_MISSING,
+        hint=f"Was it deleted? Then recover it: az keyvault secret recover {secret}. Otherwise store it: az keyvault "
+        f"secret set {secret} --file FILE --output none",
+    )
+
+
+def no_identity() -> VaultError:
+    """The identity endpoint gave no token."""
+    return VaultError(
+        "no token for Key Vault could be had from the identity endpoint",
+        cause=Cause.IDENTITY_UNAVAILABLE,
+        hint="Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: az login",
+        transient=True,
+        sent=False,
+    )
+
+
+def _inner_code(error: HttpResponseError) -> str | None:
+    inner = getattr(error.error, "innererror", None)
+    code = inner.get("code") if isinstance(inner, Mapping) else None
+    return code if isinstance(code, str) else None
+
+
+def retry_after_of(error: HttpResponseError, now: datetime) -> float | None:
+    """Seconds that the vault asked to wait, where it did."""
+    headers = getattr(error.response, "headers", None) or {}
+    value = headers.get("Retry-After")
+    return parse_retry_after(value, now) if isinstance(value, str) else None

@@ -1,0 +1,182 @@
+"""What the product stores beside its tokens, and how it is read back: secret attributes and tags to values.
+
+The vault is the only database. Tags are also edited by hand and lost by careless copies, so that reading is
+tolerant: what cannot be understood counts as absent, which makes the policy refresh rather than trust it.
+Tags hold at most 256 characters each, 15 to a secret (Key Vault's limits).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from refresher.model.grants import Grant
+from refresher.model.moments import format_instant, parse_instant
+from refresher.model.report import Trigger
+from refresher.model.stored import StoredAccessToken, StoredRefreshToken, StoredSecret
+from refresher.model.tokens import AccessToken
+from refresher.policy.password_gate import PasswordRefusals
+from refresher.policy.record import RefreshRecord
+
+ACCESS_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.access-token"  # noqa: S105
+REFRESH_TOKEN_CONTENT_TYPE = "application/vnd.servicenow.refresh-token"  # noqa: S105
+CREDENTIAL_CONTENT_TYPE = "text/plain"
+RECORD_CONTENT_TYPE = "application/vnd.servicenow.refresh-record"
+RECORD_VALUE = "The record is in the tags."
+REVOKED_AT = "revoked-at"
+"""Tag of a token that an operator revoked at ServiceNow: it is of no more use, whatever its dates said."""
+_LONGEST_TAG = 256
+_CLOCKS_AGREE = timedelta(seconds=1)
+"""Attributes hold whole seconds, tags the fraction as well."""
+
+
+def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
+    """Read an access-token secret; contradictory dates (a hand edit) count as absent."""
+    issued_at = parse_instant(secret.tags.get("issued-at"))
+    expires_at = parse_instant(secret.tags.get("expires-at"))
+    consistent = (
+        issued_at is not None
+        and expires_at is not None
+        and issued_at < expires_at
+        and secret.expires_on is not None
+        and abs(secret.expires_on - expires_at) <= _CLOCKS_AGREE
+    )
+    grant = secret.tags.get("grant")
+    return StoredAccessToken(
+        value=secret.value,
+        version=secret.version,
+        issued_at=issued_at if consistent else None,
+        expires_at=expires_at if consistent else None,
+        confirmed_at=parse_instant(secret.tags.get("confirmed-at")) if consistent else None,
+        grant=Grant(grant) if grant in set(Grant) else None,
+        trigger=secret.tags.get("trigger"),
+        run_id=secret.tags.get("run-id"),
+        recent=secret.tags.get("recent") if consistent else None,
+        revoked=REVOKED_AT in secret.tags,
+    )
+
+
+def access_token_tags(
+    token: AccessToken,
+    *,
+    connection: str,
+    run_id: str,
+    trigger: Trigger,
+    reason: str | None = None,
+    confirmed_at: datetime | None = None,
+    recent: str | None = None,
+) -> dict[str, str]:
+    """Tags of an access-token secret."""
+    tags = {
+        "connection": connection,
+        "issued-at": format_instant(token.issued_at),
+        "expires-at": format_instant(token.expires_at),
+        "grant": token.grant.value,
+        "run-id": run_id,
+        "trigger": trigger.value,
+    }
+    if confirmed_at is not None:
+        tags["confirmed-at"] = format_instant(confirmed_at)
+    if recent:
+        tags["recent"] = recent
+    if reason:
+        tags["reason"] = reason[:_LONGEST_TAG]
+    return tags
+
+
+def parse_refresh_token(secret: StoredSecret, *, lifetime: timedelta, now: datetime) -> StoredRefreshToken:
+    """Read the refresh-token secret; without tags, its creation stands in for the start of its life."""
+    tagged = parse_instant(secret.tags.get("issued-at"))
+    trusted = tagged if tagged is not None and tagged <= now else None
+    issued_at = trusted or secret.created_on or now
+    expires_at = issued_at + lifetime
+    described = (
+        trusted is not None
+        and secret.tags.get("expires-at") == format_instant(expires_at)
+        and secret.expires_on is not None
+        and abs(secret.expires_on - expires_at) <= _CLOCKS_AGREE
+    )
+    return StoredRefreshToken(
+        value=secret.value.stripped(),
+        version=secret.version,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        described=described,
+    )
+
+
+def refresh_token_tags(connection: str, issued_at: datetime, expires_at: datetime) -> dict[str, str]:
+    """Tags of the refresh-token secret."""
+    return {
+        "connection": connection,
+        "issued-at": format_instant(issued_at),
+        "expires-at": format_instant(expires_at),
+    }
+
+
+def revoked_tags(now: datetime) -> dict[str, str]:
+    """Tags that end a token's life now."""
+    return {"expires-at": format_instant(now), REVOKED_AT: format_instant(now)}
+
+
+def parse_record(secret: StoredSecret | None) -> RefreshRecord:
+    """Read the record; an absent one is the record of a connection that never failed."""
+    if secret is None:
+        return RefreshRecord()
+    tags = secret.tags
+    return RefreshRecord(
+        exists=True,
+        last_attempt_at=parse_instant(tags.get("last-attempt-at")),
+        last_outcome=tags.get("last-outcome"),
+        last_cause=tags.get("last-cause"),
+        consecutive_failures=_parse_count(tags.get("consecutive-failures")),
+        password=_parse_password_refusals(tags),
+        refused_refresh_token_version=tags.get("refused-refresh-token-version"),
+        refresh_token_refusals=_parse_count(tags.get("refresh-token-refusals")),
+        spent_refresh_token_version=tags.get("spent-refresh-token-version"),
+        rotates=tags.get("rotates") == "true",
+    )
+
+
+def _parse_password_refusals(tags: Mapping[str, str]) -> PasswordRefusals:
+    version, count = tags.get("refused-password-version"), _parse_count(tags.get("password-refusals"))
+    if version is None:
+        return PasswordRefusals()
+    return PasswordRefusals(
+        version=version,
+        count=count,
+        in_doubt=min(count, _parse_count(tags.get("password-refusals-in-doubt"))),
+        forgiven=_parse_count(tags.get("password-refusals-forgiven")),
+        tried_at=parse_instant(tags.get("password-tried-at")),
+    )
+
+
+def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
+    """Tags of the record, those that say nothing left out."""
+    tags = {
+        "connection": connection,
+        "last-attempt-at": _format_if_known(record.last_attempt_at),
+        "last-outcome": record.last_outcome,
+        "last-cause": record.last_cause,
+        "consecutive-failures": str(record.consecutive_failures),
+        "refused-password-version": record.password.version,
+        "password-refusals": _format_count(record.password.count),
+        "password-refusals-in-doubt": _format_count(record.password.in_doubt),
+        "password-refusals-forgiven": _format_count(record.password.forgiven),
+        "password-tried-at": _format_if_known(record.password.tried_at),
+        "refused-refresh-token-version": record.refused_refresh_token_version,
+        "refresh-token-refusals": _format_count(record.refresh_token_refusals),
+        "spent-refresh-token-version": record.spent_refresh_token_version,
+        "rotates": "true" if record.rotates else None,
+    }
+    return {name: value[:_LONGEST_TAG] for name, value in tags.items() if value is not None}
+
+
+def _format_if_known(instant: datetime | None) -> str | None:
+    return format_instant(instant) if instant is not None else None
+
+
+def _format_count(count: int) -> str | None:
+    return str(count) if count else None
+
+
+def _parse_count(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 9 else 0  # noqa: PLR2004

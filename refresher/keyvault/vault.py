@@ -1,0 +1,240 @@
+"""Azure Key Vault: secrets read, written and patched within a run's deadline.
+
+The SDK's own retries and time-outs are made for hours; here they are off, and the run's retry loop decides. It
+also knows what the SDK does not: a write whose answer was lost is looked up before it is sent again (the SDK's
+PUT would leave an extra, equal version), and a soft-deleted name is recovered, then written.
+Permission needed: secrets get, set (which includes changing tags) and recover.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from json import JSONDecodeError
+from typing import Any, TypeVar
+
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
+
+from refresher.keyvault.errors import BeingRecoveredError, missing, no_identity, not_its_own, translate
+from refresher.keyvault.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
+from refresher.model.causes import Cause
+from refresher.model.clock import Clock, Deadline
+from refresher.model.errors import VaultError
+from refresher.model.stored import StoredSecret
+from refresher.model.tokens import Secret
+from refresher.retry import retrying
+
+_T = TypeVar("_T")
+
+CONNECT_TIMEOUT = 3.0
+READ_TIMEOUT = 8.0
+_ATTEMPTS = 5
+
+
+class Vault:
+    """One vault. Safe to share between threads; keep it for the life of the process (it holds the warm connection)."""
+
+    def __init__(self, url: str, client: SecretClient, clock: Clock) -> None:
+        self.url = url
+        self._client = client
+        self._clock = clock
+        self._gate = Gate(clock)
+        self._pace = Pace(clock, CREATIONS, CREATION_WINDOW)
+
+    def read(self, name: str, deadline: Deadline) -> StoredSecret | None:
+        """The newest version of a secret; None where there is none (soft-deleted included). Raises VaultError."""
+        return self._retrying(lambda: self._read_once(name, deadline), deadline)
+
+    def write(
+        self,
+        name: str,
+        value: Secret,
+        *,
+        content_type: str,
+        tags: Mapping[str, str],
+        expires_on: datetime | None,
+        stored: StoredSecret | None,
+        deadline: Deadline,
+        irreplaceable: bool = False,
+    ) -> str:
+        """Write a secret and return its version. A value equal to `stored` makes no new version: tags change.
+
+        An irreplaceable value is sent even where the vault should be left alone for longer than there is time.
+        Raises VaultError. What was there before is untouched by a write that fails.
+        """
+        if stored is not None and stored.value == value:
+            self.describe(
+                name, stored.version, content_type=content_type, tags=tags, expires_on=expires_on, deadline=deadline
+            )
+            return stored.version
+        uncertain = False
+
+        def put() -> str:
+            nonlocal uncertain
+            arrived = self._find_lost_write(name, value, tags, deadline) if uncertain else None
+            if arrived is not None:
+                return arrived
+            uncertain = False
+            self._pace.wait(deadline, insist=irreplaceable)
+            self._gate.wait(deadline, insist=irreplaceable)
+            try:
+                written = self._call(
+                    "set",
+                    name,
+                    deadline,
+                    lambda **limits: self._client.set_secret(
+                        name,
+                        value.reveal(),
+                        content_type=content_type,
+                        tags=dict(tags),
+                        expires_on=expires_on,
+                        **limits,
+                    ),
+                )
+                return written.properties.version or ""
+            except VaultError as error:
+                uncertain = error.cause is Cause.VAULT_UNAVAILABLE and error.sent
+                if isinstance(error, BeingRecoveredError) and error.recover:
+                    self._recover(name, deadline)
+                raise
+
+        return self._retrying(put, deadline, insist=irreplaceable)
+
+    def describe(
+        self,
+        name: str,
+        version: str,
+        *,
+        content_type: str,
+        tags: Mapping[str, str],
+        expires_on: datetime | None,
+        deadline: Deadline,
+    ) -> None:
+        """Change tags and attributes of a version in place. Raises VaultError."""
+        self._patch(name, version, deadline, content_type=content_type, tags=dict(tags), expires_on=expires_on)
+
+    def touch(self, name: str, version: str, deadline: Deadline) -> None:
+        """Ask for a change of nothing: it fails where changing the secret is not permitted. Raises VaultError."""
+        self._patch(name, version, deadline)
+
+    def versions(self, name: str, deadline: Deadline) -> tuple[StoredSecret, ...]:
+        """All versions of a secret, in no order that means anything, without their values. Raises VaultError.
+
+        Key Vault lists them by version id, 25 to a page; only their tags say which came when.
+        """
+
+        def list_all() -> tuple[StoredSecret, ...]:
+            def pages(**limits: float) -> tuple[StoredSecret, ...]:
+                listed = self._client.list_properties_of_secret_versions(name, **limits)
+                return tuple(_described(name, properties, value="") for properties in listed)
+
+            return self._call("list", name, deadline, pages)
+
+        return self._retrying(list_all, deadline)
+
+    def is_deleted(self, name: str, deadline: Deadline) -> bool:
+        """Whether the name is soft-deleted. Raises VaultError."""
+        try:
+            self._call("list", name, deadline, lambda **limits: self._client.get_deleted_secret(name, **limits))
+        except VaultError as error:
+            if error.cause is Cause.SECRET_MISSING:
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _read_once(self, name: str, deadline: Deadline) -> StoredSecret | None:
+        try:
+            return _stored(self._call("get", name, deadline, lambda **limits: self._client.get_secret(name, **limits)))
+        except VaultError as error:
+            if error.cause is Cause.SECRET_MISSING:
+                return None
+            raise
+
+    def _patch(self, name: str, version: str, deadline: Deadline, **changes: Any) -> None:  # noqa: ANN401 - the SDK's
+        def patch() -> None:
+            self._call(
+                "set",
+                name,
+                deadline,
+                lambda **limits: self._client.update_secret_properties(name, version, **changes, **limits),
+            )
+
+        self._retrying(patch, deadline)
+
+    def _find_lost_write(self, name: str, value: Secret, tags: Mapping[str, str], deadline: Deadline) -> str | None:
+        """The version of a write whose answer was lost, where it arrived all the same."""
+        stored = self._read_once(name, deadline)
+        if stored is not None and stored.value == value and dict(stored.tags) == dict(tags):
+            return stored.version
+        return None
+
+    def _recover(self, name: str, deadline: Deadline) -> None:
+        # The poller that this returns is not waited for: the write is simply tried again.
+        self._call(
+            "recover", name, deadline, lambda **limits: self._client.begin_recover_deleted_secret(name, **limits)
+        )
+
+    def _retrying(self, operation: Callable[[], _T], deadline: Deadline, *, insist: bool = False) -> _T:
+        for attempt in retrying(self._clock, deadline, attempts=_ATTEMPTS):
+            with attempt:
+                self._gate.wait(deadline, insist=insist)
+                return operation()
+        raise AssertionError  # pragma: no cover - tenacity returns or raises
+
+    def _call(self, operation: str, name: str, deadline: Deadline, request: Callable[..., _T]) -> _T:
+        """One request, within the deadline; the SDK's errors become ours, none of its text with them."""
+        remaining = max(0.1, deadline.remaining())
+        failure: VaultError
+        try:
+            answer = request(
+                connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
+            )
+            if not isinstance(answer, KeyVaultSecret | SecretProperties) or answer.id:
+                return answer
+            failure = not_its_own(operation, name, self.url)
+        except ResourceNotFoundError:
+            failure = missing(name, self.url)
+        except HttpResponseError as error:
+            failure = translate(operation, name, self.url, error, self._clock.now())
+            if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
+                self._gate.close(failure.retry_after)
+        except (ServiceRequestError, ServiceResponseError) as error:
+            failure = VaultError(
+                f"{self.url} did not answer ({operation} of secret {name})",
+                cause=Cause.VAULT_UNAVAILABLE,
+                hint="Check the vault's address, its firewall and the network; the next tick tries again.",
+                transient=True,
+                sent=isinstance(error, ServiceResponseError),
+            )
+        except (AzureError, JSONDecodeError):
+            # An identity endpoint that answers 500 with an empty body lets a bare JSONDecodeError out of the SDK.
+            failure = no_identity()
+        except (AttributeError, TypeError, ValueError):
+            # The SDK takes JSON of any shape apart unchecked.
+            failure = not_its_own(operation, name, self.url)
+        raise failure
+
+
+def _stored(secret: KeyVaultSecret) -> StoredSecret:
+    return _described(secret.name or "", secret.properties, secret.value or "")
+
+
+def _described(name: str, properties: SecretProperties, value: str) -> StoredSecret:
+    return StoredSecret(
+        name=name,
+        version=properties.version or "",
+        value=Secret(value),
+        content_type=properties.content_type,
+        created_on=properties.created_on,
+        expires_on=properties.expires_on,
+        tags=dict(properties.tags or {}),
+    )

@@ -1,0 +1,1 @@
+"""Nouns: the values that everything else speaks of. No decision, no I/O."""

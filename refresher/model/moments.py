@@ -1,0 +1,38 @@
+"""Moments as text, there and back: ISO 8601 of tags and JSON, and the `Retry-After` of HTTP."""
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+
+def format_instant(instant: datetime) -> str:
+    """ISO 8601 in UTC, as in the tags and in JSON."""
+    return instant.astimezone(UTC).isoformat()
+
+
+def parse_instant(text: str | None) -> datetime | None:
+    """Read an instant with its offset, in UTC; None where it is absent, naive or nonsense."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text.strip())
+        return instant.astimezone(UTC) if instant.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait by a `Retry-After` header, in seconds or as an HTTP date (RFC 9110 section 10.2.3).
+
+    None where it is absent or nonsense; 0 where the time has passed.
+    """
+    text = (value or "").strip()
+    if re.fullmatch(r"-?[0-9]{1,15}", text, re.ASCII):
+        return max(0.0, float(text))
+    try:
+        moment = parsedate_to_datetime(text[:64])
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - now).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

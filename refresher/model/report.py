@@ -1,0 +1,108 @@
+"""What came of a run: values for the log, the terminal, HTTP and exit codes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from refresher.model.causes import Cause
+from refresher.model.grants import Grant
+
+
+class Trigger(StrEnum):
+    """What started a run."""
+
+    TIMER = "timer"
+    HTTP = "http"
+    QUEUE = "queue"
+    CLI = "cli"
+
+
+class WarningCode(StrEnum):
+    """Closed list of warnings; alerts are written against these codes."""
+
+    REFRESH_TOKEN_ENDING = "refresh_token_ending"  # noqa: S105
+    REFRESH_TOKEN_ENDING_SOON = "refresh_token_ending_soon"  # noqa: S105
+    STOPS_WITHOUT_A_PERSON = "stops_without_a_person"
+    ACCESS_TOKEN_SHORT = "access_token_short"  # noqa: S105
+    ACCESS_TOKEN_LONG = "access_token_long"  # noqa: S105
+    LIFETIME_DIFFERS = "lifetime_differs"
+    UNCHANGED = "unchanged"
+    GRANT_FAILED = "grant_failed"
+    PROBE_INCONCLUSIVE = "probe_inconclusive"
+    LEASE_UNAVAILABLE = "lease_unavailable"
+    RECORD_NOT_WRITTEN = "record_not_written"
+    REFRESH_TOKEN_NOT_DESCRIBED = "refresh_token_not_described"  # noqa: S105
+    PASSWORD_NOT_STORED = "password_not_stored"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warning_:  # noqa: N801 - `Warning` is Python's own
+    """One warning, with the next step."""
+
+    code: WarningCode
+    message: str
+    hint: str
+
+
+class Outcome(StrEnum):
+    """How a run of one connection ended."""
+
+    REFRESHED = "refreshed"
+    PUBLISHED = "published"
+    """The stored token was good; targets that lacked it were written."""
+    UNCHANGED = "unchanged"
+    """ServiceNow answered with the token that is stored already (or with one that would end sooner)."""
+    NOT_DUE = "not_due"
+    BUSY = "busy"
+    KEPT = "kept"
+    """The run failed, and the old token works until the next tick at least."""
+    FAILED = "failed"
+    AUTHORIZATION_REQUIRED = "authorization_required"
+    REVOKED = "revoked"
+    """An operator had the tokens revoked."""
+
+
+SUCCESSES = frozenset({Outcome.REFRESHED, Outcome.PUBLISHED, Outcome.UNCHANGED, Outcome.NOT_DUE, Outcome.REVOKED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """Who wants a run, and why. `reason` and `principal` are what an operator and the platform said."""
+
+    trigger: Trigger
+    force: bool = False
+    reason: str | None = None
+    principal: str | None = None
+    on_progress: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """The result for one connection. `working` says whether its token works now; None where it cannot be said."""
+
+    connection: str
+    run_id: str
+    trigger: Trigger
+    outcome: Outcome
+    message: str
+    reason: str | None = None
+    cause: Cause | None = None
+    hint: str | None = None
+    grant: Grant | None = None
+    attempts: int = 0
+    duration_ms: int = 0
+    working: bool | None = None
+    access_token_obtained_at: datetime | None = None
+    access_token_expires_at: datetime | None = None
+    refresh_token_expires_at: datetime | None = None
+    refresh_at: datetime | None = None
+    consecutive_failures: int = 0
+    transaction_id: str | None = None
+    user_name: str | None = None
+    retry_after: float | None = None
+    operator_reason: str | None = None
+    principal: str | None = None
+    warnings: tuple[Warning_, ...] = ()
+    first_of_day: bool = False
+    """Whether standing warnings are due in the log: once a day, not with every run."""

@@ -1,0 +1,73 @@
+"""What the vault holds, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from refresher.model.connection import PublishTarget
+from refresher.model.grants import Grant
+from refresher.model.tokens import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSecret:
+    """A secret's newest version as Key Vault returned it."""
+
+    name: str
+    version: str
+    value: Secret
+    content_type: str | None = None
+    created_on: datetime | None = None
+    expires_on: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAccessToken:
+    """An access token in the vault. `issued_at` and `expires_at` are None where its metadata cannot be trusted."""
+
+    value: Secret
+    version: str
+    issued_at: datetime | None
+    expires_at: datetime | None
+    confirmed_at: datetime | None = None
+    """When ServiceNow last answered a request with this same token."""
+    grant: Grant | None = None
+    trigger: str | None = None
+    run_id: str | None = None
+    recent: str | None = None
+    """What its tag tells of the tokens before it (`coverage.recall`)."""
+    revoked: bool = False
+    """Whether an operator ended its life: how long it was then says nothing of the instance."""
+
+    @property
+    def life(self) -> tuple[datetime, datetime] | None:
+        """From its issue, or its latest confirmation by ServiceNow, to its end; None where that is unknown."""
+        if self.issued_at is None or self.expires_at is None:
+            return None
+        return (self.confirmed_at or self.issued_at, self.expires_at)
+
+    def lives_at(self, moment: datetime) -> bool:
+        """Whether it is known to be alive then."""
+        return self.expires_at is not None and moment < self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRefreshToken:
+    """The refresh token in the vault; `expires_at` follows from the start of its life and the configured lifetime."""
+
+    value: Secret
+    version: str
+    issued_at: datetime
+    expires_at: datetime
+    described: bool
+    """Whether tags and attribute say so already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """What a publish target holds; `holds` is None where it is missing, `known` False where it cannot be read."""
+
+    target: PublishTarget
+    holds: StoredAccessToken | None
+    known: bool = True

@@ -1,0 +1,20 @@
+"""How often things happen."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+_FEW_CONNECTIONS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How often the timer ticks, at what age a token is due, and how far ahead many connections are spread."""
+
+    interval: timedelta
+    tick: timedelta
+    spread: timedelta = timedelta()
+
+    @classmethod
+    def of(cls, interval: timedelta, tick: timedelta, connections: int) -> "Timing":
+        """With more than a few connections, those that started together drift apart by up to two ticks."""
+        return cls(interval=interval, tick=tick, spread=2 * tick if connections > _FEW_CONNECTIONS else timedelta())

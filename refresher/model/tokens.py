@@ -1,0 +1,95 @@
+"""The values that the product is about: secrets, and tokens with their lives.
+
+Instants are aware UTC datetimes, spans are timedeltas. A `Secret` shows itself to nobody by accident: only the
+code that builds a request or writes the vault calls `reveal()`, and a test keeps it so.
+"""
+
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NoReturn, final
+
+from refresher.model.grants import Grant
+
+
+@final
+class Secret:
+    """A confidential string. Not a dataclass: `dataclasses.asdict` would open it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for a request body or a vault write and nothing else."""
+        return self._value
+
+    def stripped(self) -> "Secret":
+        """The same secret without the white space that copying by hand leaves around it."""
+        return Secret(self._value.strip())
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __repr__(self) -> str:
+        return "Secret(hidden)"
+
+    def __str__(self) -> str:
+        return "(hidden)"
+
+    def __format__(self, format_spec: str) -> str:
+        return "(hidden)"
+
+    def __reduce__(self) -> NoReturn:
+        message = "a Secret cannot be pickled or copied out of the process"
+        raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """An access token as ServiceNow issued it."""
+
+    value: Secret
+    issued_at: datetime
+    expires_at: datetime
+    grant: Grant
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long it lives from its issue to its end."""
+        return self.expires_at - self.issued_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenResponse:
+    """A successful answer of the token endpoint (RFC 6749 section 5.1), already validated."""
+
+    access_token: AccessToken
+    refresh_token: Secret | None
+    scope: str
+    transaction_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCredentials:
+    """The OAuth application's own credentials."""
+
+    client_id: Secret
+    client_secret: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordCredentials:
+    """The integration user's name and password (resource owner password credentials)."""
+
+    username: Secret
+    password: Secret

@@ -1,0 +1,139 @@
+"""What a run should do, decided from plain values: is a refresh due, by which grants, what may be tried again.
+
+Nothing here does I/O, reads a clock, draws a random number or logs; each decision carries its reason.
+
+Refresh age: a token is due 50 minutes (the configured interval) after its issue, or at 5/6 of its life if that is
+sooner, at the tick nearest to that moment; and in any case when it ends within two ticks.
+Two thresholds: until the token would end before the next tick, a failure is advisory and the old token stays in
+use; from then on it is an error (the pattern of botocore's refreshable credentials).
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from refresher.model.connection import PublishTarget
+from refresher.model.stored import StoredAccessToken, TargetState
+from refresher.model.timing import Timing
+
+_MARGIN = timedelta(minutes=1)
+"""What a tick may start late, and the run take, before the next one can have replaced a token."""
+
+
+class Reason(StrEnum):
+    """Why a run does, or does not, ask for a token."""
+
+    FRESH = "fresh"
+    FORCED = "forced"
+    ACCESS_TOKEN_MISSING = "access_token_missing"  # noqa: S105
+    METADATA_MISSING = "access_token_metadata_missing"
+    CLOCK_SKEW = "clock_skew"
+    ACCESS_TOKEN_EXPIRED = "access_token_expired"  # noqa: S105
+    ACCESS_TOKEN_ENDING = "access_token_ending"  # noqa: S105
+    ACCESS_TOKEN_AGING = "access_token_aging"  # noqa: S105
+    TARGET_MISSING = "publish_target_missing"
+    TARGET_DIFFERS = "publish_target_differs"
+    TARGET_AHEAD = "publish_target_ahead"
+
+
+class Urgency(StrEnum):
+    """Whether a failure still leaves a token that works until the next tick."""
+
+    ADVISORY = "advisory"
+    MANDATORY = "mandatory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDue:
+    """Nothing to do until `refresh_at`."""
+
+    reason: Reason
+    refresh_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Republish:
+    """The stored token is good, but these targets do not hold it."""
+
+    reason: Reason
+    targets: tuple[PublishTarget, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """A new token is due."""
+
+    reason: Reason
+    urgency: Urgency
+
+
+Decision = NotDue | Republish | Refresh
+
+
+def decide_refresh(
+    connection: str,
+    access_token: StoredAccessToken | None,
+    targets: tuple[TargetState, ...],
+    timing: Timing,
+    now: datetime,
+    *,
+    force: bool = False,
+) -> Decision:
+    """Decide what one connection needs now: the first check that has an opinion wins."""
+    urgency = evaluate_urgency(access_token, timing, now)
+    if force:
+        return Refresh(reason=Reason.FORCED, urgency=urgency)
+    if access_token is None:
+        return Refresh(reason=Reason.ACCESS_TOKEN_MISSING, urgency=urgency)
+    if access_token.life is None:
+        return Refresh(reason=Reason.METADATA_MISSING, urgency=urgency)
+    started_at, expires_at = access_token.life
+    refresh_at = refresh_time(connection, started_at, expires_at, timing)
+    checks: tuple[tuple[Callable[[], bool], Reason], ...] = (
+        (lambda: started_at > now, Reason.CLOCK_SKEW),
+        (lambda: expires_at <= now, Reason.ACCESS_TOKEN_EXPIRED),
+        (lambda: expires_at - now <= 2 * timing.tick, Reason.ACCESS_TOKEN_ENDING),
+        (lambda: now >= refresh_at - timing.tick / 2, Reason.ACCESS_TOKEN_AGING),
+        (lambda: any(_is_ahead(target, access_token, now) for target in targets), Reason.TARGET_AHEAD),
+    )
+    for applies, reason in checks:
+        if applies():
+            return Refresh(reason=reason, urgency=urgency)
+    return _decide_publishing(access_token, targets) or NotDue(reason=Reason.FRESH, refresh_at=refresh_at)
+
+
+def refresh_time(connection: str, started_at: datetime, expires_at: datetime, timing: Timing) -> datetime:
+    """When a token that lives from `started_at` to `expires_at` falls due; stable for each connection."""
+    age = min(timing.interval, (expires_at - started_at) * 5 / 6)
+    share = zlib.crc32(connection.encode()) / 2**32
+    return started_at + max(timedelta(), age - timing.spread * share)
+
+
+def evaluate_urgency(access_token: StoredAccessToken | None, timing: Timing, now: datetime) -> Urgency:
+    """Mandatory once the stored token is not known to live until the next tick has had its chance."""
+    if access_token is not None and access_token.lives_at(now + timing.tick + _MARGIN):
+        return Urgency.ADVISORY
+    return Urgency.MANDATORY
+
+
+def _is_ahead(state: TargetState, access_token: StoredAccessToken, now: datetime) -> bool:
+    """A target can hold a newer token than the main secret where a run could write only the former."""
+    held = state.holds
+    if held is None or held.value == access_token.value or held.expires_at is None or access_token.expires_at is None:
+        return False
+    return held.expires_at > access_token.expires_at and held.lives_at(now)
+
+
+def _decide_publishing(access_token: StoredAccessToken, targets: tuple[TargetState, ...]) -> Republish | None:
+    missing = tuple(state.target for state in targets if state.known and state.holds is None)
+    differing = tuple(
+        state.target for state in targets if state.holds is not None and state.holds.value != access_token.value
+    )
+    if not missing and not differing:
+        return None
+    return Republish(
+        reason=Reason.TARGET_MISSING if missing else Reason.TARGET_DIFFERS,
+        targets=missing + differing,
+    )

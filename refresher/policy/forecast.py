@@ -1,0 +1,120 @@
+"""What will go wrong, and when, unless a person acts: warnings that come in time.
+
+A refresh token's life neither slides nor restarts by being used, so that a set-up without a fallback grant stops
+on a known day. These checks are pure; the report and `status` show all of them, the log once a day.
+"""
+
+from datetime import datetime, timedelta
+
+from refresher.model.connection import Connection
+from refresher.model.grants import Grant
+from refresher.model.report import Warning_, WarningCode
+from refresher.model.timing import Timing
+
+_EARLY = timedelta(days=14)
+_LATE = timedelta(days=3)
+_LONG_LIVED = timedelta(hours=8)
+_SAME = timedelta(seconds=90)
+"""ServiceNow issues 1799 s where 1800 s are configured, and an answer takes its time."""
+
+
+STANDING = frozenset(
+    {
+        WarningCode.REFRESH_TOKEN_ENDING,
+        WarningCode.REFRESH_TOKEN_ENDING_SOON,
+        WarningCode.STOPS_WITHOUT_A_PERSON,
+        WarningCode.ACCESS_TOKEN_SHORT,
+        WarningCode.ACCESS_TOKEN_LONG,
+        WarningCode.LIFETIME_DIFFERS,
+    }
+)
+"""True of a set-up for days on end; logged once a day. The others are events of one run."""
+ENDING = frozenset(
+    {
+        WarningCode.REFRESH_TOKEN_ENDING,
+        WarningCode.REFRESH_TOKEN_ENDING_SOON,
+        WarningCode.STOPS_WITHOUT_A_PERSON,
+    }
+)
+"""Those that tell when the refresh token ends, and what then."""
+
+
+def foresee(
+    connection: Connection,
+    access_token_lifetime: timedelta | None,
+    refresh_token_life: tuple[datetime, datetime] | None,
+    timing: Timing,
+    now: datetime,
+    *,
+    fallback_ready: bool = True,
+) -> tuple[Warning_, ...]:
+    """All standing warnings. `refresh_token_life` is the start and the end of the refresh token's life.
+
+    `fallback_ready` says whether the configured fallback grant could start a new one (`policy.is_ready`).
+    """
+    found = [_refresh_token_warning(connection, refresh_token_life, now, fallback_ready=fallback_ready)]
+    if access_token_lifetime is not None:
+        found += _access_token_warnings(connection, access_token_lifetime, timing)
+    return tuple(warning for warning in found if warning is not None)
+
+
+def _refresh_token_warning(
+    connection: Connection, life: tuple[datetime, datetime] | None, now: datetime, *, fallback_ready: bool
+) -> Warning_ | None:
+    fallback = connection.fallback_grant
+    if connection.grant is not Grant.REFRESH_TOKEN or life is None or (fallback is not None and fallback_ready):
+        return None
+    started_at, expires_at = life
+    lifetime, remaining = expires_at - started_at, expires_at - now
+    day = f"{expires_at:%Y-%m-%d %H:%M} UTC"
+    hint = f"Before then: python -m refresher authorize {connection.name} --grant authorization_code. "
+    if fallback is None:
+        hint += "Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
+    else:
+        hint += f"The fallback grant {fallback} would do it, but its credentials are missing, unreadable or refused."
+    if remaining <= timedelta():
+        message = f"the refresh token's life was to end on {day}"
+        return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING_SOON, message=message, hint=hint)
+    if remaining <= min(_LATE, lifetime / 10):
+        message = f"the refresh token ends on {day}, and nothing can replace it"
+        return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING_SOON, message=message, hint=hint)
+    if remaining <= min(_EARLY, lifetime / 4):
+        message = f"the refresh token ends on {day}, and nothing can replace it"
+        return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING, message=message, hint=hint)
+    message = f"refreshing will stop on {day} unless a person authorizes again"
+    return Warning_(code=WarningCode.STOPS_WITHOUT_A_PERSON, message=message, hint=hint)
+
+
+def _access_token_warnings(connection: Connection, lifetime: timedelta, timing: Timing) -> list[Warning_ | None]:
+    found: list[Warning_ | None] = []
+    registry = "System OAuth > Application Registry, field Access Token Lifespan"
+    if lifetime < 2 * timing.tick:
+        found.append(
+            Warning_(
+                code=WarningCode.ACCESS_TOKEN_SHORT,
+                message=f"access tokens live {_seconds(lifetime)}, less than two ticks of {_seconds(timing.tick)}",
+                hint=f"Set a longer life ({registry}; 3600 s or more).",
+            )
+        )
+    if lifetime > _LONG_LIVED:
+        found.append(
+            Warning_(
+                code=WarningCode.ACCESS_TOKEN_LONG,
+                message=f"access tokens live {_seconds(lifetime)}, more than 8 hours: a stolen one serves as long",
+                hint=f"Set a shorter life ({registry}) unless the consumer needs it.",
+            )
+        )
+    expected = connection.access_token_lifetime
+    if expected is not None and abs(lifetime - expected) > _SAME:
+        found.append(
+            Warning_(
+                code=WarningCode.LIFETIME_DIFFERS,
+                message=f"access tokens live {_seconds(lifetime)}, the settings say {_seconds(expected)}",
+                hint=f"Make the setting access_token_lifetime and the instance agree ({registry}).",
+            )
+        )
+    return found
+
+
+def _seconds(span: timedelta) -> str:
+    return f"{span.total_seconds():.0f} s"

@@ -1,0 +1,127 @@
+"""By which grants a run asks for a token, and when the next one may be tried.
+
+Pure: no I/O, no clock, no logging; each decision carries its reason.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from refresher.model.causes import Cause
+from refresher.model.connection import Connection
+from refresher.model.errors import TokenEndpointError
+from refresher.model.grants import Grant
+from refresher.model.stored import StoredRefreshToken
+from refresher.policy.due import Urgency
+from refresher.policy.password_gate import Gate
+from refresher.policy.record import RefreshRecord
+
+REFUSALS_THAT_CONDEMN = 2
+"""Runs in which the generic 401 met a refresh token before it is taken at its word."""
+
+
+_RENEW_AT_LEAST = timedelta(hours=1)
+
+
+_RENEW_AT_MOST = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantPlan:
+    """Grants to try, in this order; where there are none, `blocked` says why.
+
+    A person must act then, unless there is a moment `until` which it is blocked.
+    """
+
+    grants: tuple[Grant, ...]
+    blocked: Cause | None = None
+    until: datetime | None = None
+
+
+def plan_grants(
+    connection: Connection,
+    refresh_token: StoredRefreshToken | None,
+    password_version: str | None,
+    record: RefreshRecord,
+    now: datetime,
+    *,
+    force: bool = False,
+) -> GrantPlan:
+    """Choose the grants of a run: the connection's own, its fallback, and a stored refresh token as a last resort."""
+    password = record.password.of(password_version)
+    gate = Gate.OPEN if force else password.gate(now)
+    configured = [connection.grant, connection.fallback_grant]
+    grants = [grant for grant in configured if grant is not None]
+    if refresh_token is None:
+        grants = [grant for grant in grants if grant is not Grant.REFRESH_TOKEN]
+    elif Grant.REFRESH_TOKEN not in grants:
+        grants.append(Grant.REFRESH_TOKEN)
+    elif refresh_token_gives_way(connection, refresh_token, record, now):
+        grants.sort(key=lambda grant: grant is Grant.REFRESH_TOKEN)
+    open_grants = tuple(grant for grant in grants if grant is not Grant.PASSWORD or gate is Gate.OPEN)
+    if open_grants:
+        return GrantPlan(grants=open_grants)
+    if not grants:
+        return GrantPlan(grants=(), blocked=Cause.REFRESH_TOKEN_MISSING)
+    until = password.paused_until if gate is Gate.PAUSED else None
+    return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED, until=until)
+
+
+def is_ready(grant: Grant | None, *, password_version: str | None, has_key: bool, record: RefreshRecord) -> bool:
+    """Whether a fallback grant could start a new life today: its credentials are there, and not refused for good."""
+    match grant:
+        case Grant.PASSWORD:
+            return password_version is not None and not record.password.of(password_version).shut
+        case Grant.JWT_BEARER:
+            return has_key
+        case _:
+            return grant is not None
+
+
+def refresh_token_gives_way(
+    connection: Connection, refresh_token: StoredRefreshToken, record: RefreshRecord, now: datetime
+) -> bool:
+    """Whether the fallback grant comes first: the refresh token is near its end, or was refused repeatedly.
+
+    Only a grant that returns a new refresh token is worth using before the old one has really ended.
+    """
+    if record.refresh_token_refusals_of(refresh_token.version) >= REFUSALS_THAT_CONDEMN:
+        return True
+    if connection.fallback_grant is Grant.PASSWORD:
+        return now >= renewal_time(connection, refresh_token)
+    return now >= refresh_token.expires_at
+
+
+def renewal_time(connection: Connection, refresh_token: StoredRefreshToken) -> datetime:
+    """When a new life is begun: the last share of the old one, at least an hour and at most seven days."""
+    window = (refresh_token.expires_at - refresh_token.issued_at) * connection.renewal_share
+    return refresh_token.expires_at - min(max(window, _RENEW_AT_LEAST), _RENEW_AT_MOST)
+
+
+def may_fall_back(
+    error: TokenEndpointError,
+    *,
+    refusals_before: int,
+    urgency: Urgency,
+    force: bool,
+    answer_lost: bool,
+    next_is_sound: bool = False,
+) -> bool:
+    """Whether the next grant may be tried in the same run, after `error` met this one.
+
+    A wrong client fails every grant. One generic 401 while the old token still works waits for the next tick, unless
+    the next grant is a refresh token that was never refused (`next_is_sound`). A fault of the instance (no answer,
+    429, 5xx) meets the next grant as well.
+    """
+    if not error.grant_refused:
+        return False
+    if not error.ambiguous or next_is_sound:
+        return True
+    repeated = refusals_before + 1 >= REFUSALS_THAT_CONDEMN
+    return repeated or force or answer_lost or urgency is Urgency.MANDATORY
+
+
+def needs_person(error: TokenEndpointError, *, refresh_token_refusals: int, grants_tried: tuple[Grant, ...]) -> bool:
+    """Whether, all grants having failed, only a new authorization can help; it brings a refresh token."""
+    if not error.grant_refused or Grant.REFRESH_TOKEN not in grants_tried:
+        return False
+    return error.cause is Cause.INVALID_GRANT or refresh_token_refusals >= REFUSALS_THAT_CONDEMN

@@ -1,0 +1,82 @@
+"""What the next run must know of the failures before it, and how each event changes it."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from refresher.policy.password_gate import PasswordRefusals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshRecord:
+    """What the next run must know of the failures before it."""
+
+    exists: bool = False
+    last_attempt_at: datetime | None = None
+    last_outcome: str | None = None
+    last_cause: str | None = None
+    consecutive_failures: int = 0
+    password: PasswordRefusals = field(default_factory=PasswordRefusals)
+    refused_refresh_token_version: str | None = None
+    refresh_token_refusals: int = 0
+    spent_refresh_token_version: str | None = None
+    """The version that a request may have used up: ServiceNow rotates, and no successor of it was stored."""
+    rotates: bool = False
+    """Whether ServiceNow was ever seen to replace this connection's refresh token at its use."""
+
+    def is_settled(self, stored: "RefreshRecord") -> bool:
+        """Whether a success leaves `stored`, which the vault holds, as true as it is: nothing to put right or add."""
+        return not (stored.is_open or self.is_open) and self.memory == stored.memory
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it tells of a failure, or of an attempt that did not end."""
+        return bool(self.consecutive_failures) or self.last_outcome == ATTEMPT_STARTED
+
+    @property
+    def memory(self) -> tuple[object, ...]:
+        """What outlives the success of a run."""
+        return (
+            self.password,
+            self.refused_refresh_token_version,
+            self.refresh_token_refusals,
+            self.spent_refresh_token_version,
+            self.rotates,
+        )
+
+    def after_success(self, now: datetime, outcome: str) -> "RefreshRecord":
+        """The record once a failure is over. What was refused stays refused: another grant's success mends nothing."""
+        return replace(self, last_attempt_at=now, last_outcome=outcome, last_cause=None, consecutive_failures=0)
+
+    def after_failure(self, now: datetime, outcome: str, cause: str) -> "RefreshRecord":
+        """The record after one more failed run."""
+        return replace(
+            self,
+            last_attempt_at=now,
+            last_outcome=outcome,
+            last_cause=cause,
+            consecutive_failures=self.consecutive_failures + 1,
+        )
+
+    def before_attempt(self, now: datetime) -> "RefreshRecord":
+        """The record before a request that may cost the refresh token or count against a password."""
+        return replace(self, last_attempt_at=now, last_outcome=ATTEMPT_STARTED)
+
+    def with_refresh_token_refusals(self, version: str, count: int) -> "RefreshRecord":
+        """The record with `count` refusals of that version of the refresh token."""
+        return replace(self, refused_refresh_token_version=version if count else None, refresh_token_refusals=count)
+
+    def with_spent_refresh_token(self, version: str | None) -> "RefreshRecord":
+        """The record with a refresh token that may be used up; None where none is."""
+        return replace(self, spent_refresh_token_version=version)
+
+    def refresh_token_refusals_of(self, version: str | None) -> int:
+        """In how many runs in a row that version of the refresh token was refused."""
+        same = version is not None and version == self.refused_refresh_token_version
+        return self.refresh_token_refusals if same else 0
+
+    def may_be_spent(self, version: str | None) -> bool:
+        """Whether a request may have used up that version of the refresh token."""
+        return version is not None and version == self.spent_refresh_token_version
+
+
+ATTEMPT_STARTED = "started"

@@ -1,0 +1,1 @@
+"""One refresh from beginning to end, and the tick that does it for every connection."""

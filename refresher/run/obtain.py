@@ -1,0 +1,221 @@
+"""Obtains a token from ServiceNow by the grants of a plan; `account` keeps account of the refusals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from refresher.keyvault.errors import missing
+from refresher.keyvault.found import Credentials
+from refresher.model.causes import Cause, diagnose
+from refresher.model.clock import Clock
+from refresher.model.connection import Connection, JwtClaims
+from refresher.model.errors import RefresherError, TokenEndpointError, TokenRejectedError
+from refresher.model.grants import Grant
+from refresher.model.stored import StoredRefreshToken
+from refresher.model.tokens import Secret, TokenResponse
+from refresher.policy.due import Urgency
+from refresher.policy.grants import GrantPlan
+from refresher.policy.record import RefreshRecord
+from refresher.retry import Wait
+from refresher.run.refusals import Account, Conditions, Effort
+from refresher.servicenow.answers import Probe, Verdict
+from refresher.servicenow.oauth import TokenRequest, build_token_request
+
+if TYPE_CHECKING:
+    from refresher.servicenow.session import Session
+
+_GUEST = "guest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obtained:
+    """A token that may be published, by which grant, and what the probe said of it."""
+
+    response: TokenResponse
+    grant: Grant
+    probe: Probe | None
+
+
+class CredentialError(RefresherError):
+    """What only one grant needs is missing, or cannot be read or used; another grant does without it."""
+
+
+class PasswordPausedError(CredentialError):
+    """The password is not sent for a while, and there is no other grant."""
+
+
+class AuthorizationRequiredError(RefresherError):
+    """Only a person can help: there is nothing left that this program may try."""
+
+
+class Obtainer:
+    """One run's way to a token. `save_record` writes the record and raises VaultError where it cannot."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        session: "Session",
+        credentials: Credentials,
+        clock: Clock,
+        effort: Effort,
+        *,
+        save_record: Callable[[RefreshRecord], None],
+        keep_refresh_token: Callable[[TokenResponse, Grant], StoredRefreshToken | None],
+        vault_url: str,
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._credentials = credentials
+        self._clock = clock
+        self._effort = effort
+        self._save_record = save_record
+        self._keep_refresh_token = keep_refresh_token
+        self._vault_url = vault_url
+        self._account = Account(
+            effort,
+            refresh_token_version=credentials.refresh_token.version if credentials.refresh_token else None,
+            password_version=credentials.password_version,
+        )
+
+    def obtain(self, plan: GrantPlan, conditions: Conditions) -> Obtained:
+        """Try the plan's grants in order until one yields a token that may be published.
+
+        Raises AuthorizationRequiredError, or the error of the last grant tried.
+        """
+        if plan.blocked is not None:
+            raise _blocked(self._connection.name, plan.blocked, plan.until)
+        failure: RefresherError
+        for grant, following in zip_longest(plan.grants, plan.grants[1:]):
+            try:
+                return self._obtain_by(grant, conditions)
+            except TokenEndpointError as error:
+                cause = self._account.refused(grant, error)
+                failure = _authorization_required(error, cause) if cause is not None else error
+                goes_on = self._account.goes_on(error, grant, following, conditions)
+            except CredentialError as error:
+                failure, goes_on = error, True
+            except TokenRejectedError as error:
+                failure = error
+                goes_on = conditions.force or conditions.urgency is Urgency.MANDATORY
+            if following is None or not goes_on:
+                raise failure
+            self._effort.failures += ((grant, failure),)
+        raise AssertionError  # pragma: no cover - a plan that is not blocked names a grant
+
+    def _obtain_by(self, grant: Grant, conditions: Conditions) -> Obtained:
+        effort = self._effort
+        effort.grant, effort.grants_tried = grant, (*effort.grants_tried, grant)
+        build_request = self._request_builder(grant)
+
+        def build() -> TokenRequest:
+            request = build_request()
+            effort.asked = True
+            return request
+
+        effort.attempts.answer_lost = self._account.may_be_spent(grant)
+        record = self._account.to_remember(grant, self._clock.now())
+        if record is not None:
+            self._save_record(record)
+            effort.record = record
+        conditions.on_progress(f"asking {self._connection.instance_url} for a token (grant {grant})")
+        response = self._session.request_token(
+            build,
+            refusals_tolerated=self._account.refusals_tolerated(grant, conditions.urgency),
+            attempts=effort.attempts,
+            repeat_lost_answers=grant is not Grant.PASSWORD,
+            on_wait=lambda wait: conditions.on_progress(_describe(wait)),
+        )
+        self._account.accepted(grant)
+        kept = self._keep_refresh_token(response, grant)
+        self._credentials = replace(self._credentials, refresh_token=kept)
+        self._account.refresh_token_version = kept.version if kept is not None else None
+        conditions.on_progress("trying the new token")
+        return Obtained(response=response, grant=grant, probe=check_token(self._connection, self._session, response))
+
+    def _request_builder(self, grant: Grant) -> Callable[[], TokenRequest]:
+        connection, credentials, name = self._connection, self._credentials, self._connection.name
+        unreadable = credentials.errors.get(grant)
+        if unreadable is not None:
+            raise _credential_error(unreadable)
+        match grant:
+            case Grant.REFRESH_TOKEN:
+                token = credentials.refresh_token
+                return lambda: build_token_request(
+                    connection, grant, credentials.client, refresh_token=token.value if token else None
+                )
+            case Grant.PASSWORD:
+                if credentials.password is None:
+                    message = f"secrets {connection.username_name} and {connection.password_name} are not both there"
+                    hint = f"Store the integration user of {name}: python -m refresher authorize {name} "
+                    hint += "--grant password --store"
+                    raise CredentialError(message, cause=Cause.SECRET_MISSING, hint=hint)
+                return lambda: build_token_request(
+                    connection, grant, credentials.client, password=credentials.password
+                )
+            case Grant.JWT_BEARER:
+                key, claims = credentials.jwt_key, connection.jwt
+                if key is None:
+                    raise _credential_error(missing(connection.jwt_key_name, self._vault_url))
+                if claims is None:
+                    message = "a connection with grant jwt_bearer has claims"
+                    raise ValueError(message)
+                return lambda: self._jwt_request(key, claims)
+            case Grant.CLIENT_CREDENTIALS:
+                return lambda: build_token_request(connection, grant, credentials.client)
+            case Grant.AUTHORIZATION_CODE:
+                message = "authorization_code needs a person; settings do not admit it"
+                raise ValueError(message)
+
+    def _jwt_request(self, key: Secret, claims: JwtClaims) -> TokenRequest:
+        from refresher.servicenow.assertion import build_assertion  # noqa: PLC0415 - PyJWT loads cryptography
+
+        client_id, now, jti = self._credentials.client.client_id, self._clock.now(), self._clock.new_id()
+        try:
+            assertion = build_assertion(key, claims, client_id, now=now, jti=jti)
+        except RefresherError as error:
+            unusable = _credential_error(error)
+        else:
+            return build_token_request(
+                self._connection, Grant.JWT_BEARER, self._credentials.client, assertion=assertion
+            )
+        raise unusable
+
+
+def check_token(connection: Connection, session: "Session", response: TokenResponse) -> Probe | None:
+    """Try a new token before it is published; None where no probe is configured. Raises TokenRejectedError."""
+    if connection.probe_path is None:
+        return None
+    probe = session.probe(response.access_token.value)
+    if probe.verdict is Verdict.REJECTED:
+        message = "ServiceNow issued a token that its own API refuses (401); it was not published"
+        # Old releases answer client_credentials with a token of user guest, which every API call refuses.
+        guest = response.access_token.grant is Grant.CLIENT_CREDENTIALS
+        hint = diagnose(Cause.GUEST_TOKEN, connection.name).next_step if guest else ""
+        raise TokenRejectedError(
+            message, cause=Cause.TOKEN_REJECTED, hint=hint, transaction_id=response.transaction_id
+        )
+    if probe.user_name == _GUEST:
+        message = "ServiceNow issued a token that acts as user guest; it was not published"
+        raise TokenRejectedError(message, cause=Cause.GUEST_TOKEN, transaction_id=response.transaction_id)
+    return probe
+
+
+def _credential_error(error: RefresherError) -> CredentialError:
+    return CredentialError(error.message, cause=error.cause, hint=error.hint, retry_after=error.retry_after)
+
+
+def _blocked(name: str, cause: Cause, until: datetime | None) -> RefresherError:
+    if until is None:
+        return AuthorizationRequiredError(f"connection {name} has no grant left that may be tried", cause=cause)
+    message = f"ServiceNow refused the password; it is sent again from {until:%H:%M:%S} UTC on"
+    return PasswordPausedError(message, cause=cause)
+
+
+def _authorization_required(error: TokenEndpointError, cause: Cause) -> AuthorizationRequiredError:
+    return AuthorizationRequiredError(error.message, cause=cause, transaction_id=error.transaction_id)
+
+
+def _describe(wait: Wait) -> str:
+    return f"{wait.error.message}; try {wait.next_attempt} in {wait.seconds:.1f} s"

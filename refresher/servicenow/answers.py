@@ -1,0 +1,40 @@
+"""What an instance said when it was asked, as plain values: of a token, of a greeting, of the tries for a token."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from refresher.model.causes import Cause
+
+
+class Verdict(StrEnum):
+    """What the API says of an access token."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Answer of the probe; `user_name` where it told who the token acts as."""
+
+    verdict: Verdict
+    user_name: str | None = None
+    transaction_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """What the token endpoint said to a request without credentials: the cause of its refusal, and its clock."""
+
+    cause: Cause
+    date: datetime | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempts:
+    """What happened while a token was requested: tries made, and whether the answer to one may have been lost."""
+
+    made: int = 0
+    answer_lost: bool = False

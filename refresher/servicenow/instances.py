@@ -1,0 +1,52 @@
+"""Opens sessions with instances. httpx, and what it trusts, are loaded when the first session is near."""
+
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+from refresher.model.causes import AWAY
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import Connection
+from refresher.tls import tls_context
+
+if TYPE_CHECKING:
+    import httpx
+
+    from refresher.servicenow.session import Session
+
+
+AT_ONCE = 16
+"""Requests to one instance. It serves a few at a time and lets some fifty wait; beyond that it refuses them."""
+
+
+class ServiceNow:
+    """The way to every instance, for one process. Requests to the same one take turns."""
+
+    def __init__(self, clock: Clock, *, transport: "httpx.BaseTransport | None" = None) -> None:
+        self._clock = clock
+        self._transport = transport
+        self._turns: dict[str, threading.Semaphore] = {}
+
+    def prepare(self) -> ssl.SSLContext:
+        """Load what a session needs; done before it is needed, it costs no time of its own."""
+        import refresher.servicenow.session  # noqa: F401, PLC0415 - a tick with nothing due needs no httpx
+
+        return tls_context("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+    def session(self, connection: Connection, deadline: Deadline) -> "Session":
+        """A session for one run of one connection; close it (it is a context manager)."""
+        from refresher.servicenow.session import Session  # noqa: PLC0415 - as above
+
+        return Session(connection, self._clock, deadline, self.prepare(), self._transport, self.turns(connection))
+
+    def is_back(self, connection: Connection, deadline: Deadline) -> bool:
+        """Whether the instance of a connection answers as one that is there, asked without credentials."""
+        with self.session(connection, deadline) as session:
+            try:
+                return session.greet().cause not in AWAY
+            except Exception:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
+                return False
+
+    def turns(self, connection: Connection) -> threading.Semaphore:
+        """The turns at a connection's instance, which it shares with the other connections of that instance."""
+        return self._turns.setdefault(connection.instance_url, threading.Semaphore(AT_ONCE))

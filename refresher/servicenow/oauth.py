@@ -1,0 +1,350 @@
+"""RFC 6749 as ServiceNow speaks it, without I/O: requests for the token endpoint, and the meaning of its answers.
+
+Rules: a request is a form in the body, credentials included, never a header or a query. Success is status 200 with
+a JSON object that holds a non-empty `access_token` and a usable `expires_in`, and nothing else is: a hibernating
+instance answers 200 with HTML, a full session queue 202, and nearly every refusal is the same 401 `server_error`,
+passing faults included. A refresh token that is absent, null or empty means: keep the one you have. Errors carry
+the cause and the transaction id and never a piece of the answer, which may hold a token.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+from urllib.parse import urlencode
+
+from refresher.model.causes import Cause
+from refresher.model.connection import Connection
+from refresher.model.errors import TokenEndpointError
+from refresher.model.grants import Grant
+from refresher.model.moments import parse_retry_after
+from refresher.model.tokens import AccessToken, ClientCredentials, PasswordCredentials, Secret, TokenResponse
+from refresher.settings.forms import LONGEST_LIFETIME
+
+LARGEST_BODY = 1024 * 1024
+"""Bytes. A token answer has a few kilobytes; whatever is larger is something else."""
+
+WIRE_GRANT_TYPES = {
+    Grant.REFRESH_TOKEN: "refresh_token",
+    Grant.CLIENT_CREDENTIALS: "client_credentials",
+    Grant.PASSWORD: "password",
+    Grant.JWT_BEARER: "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    Grant.AUTHORIZATION_CODE: "authorization_code",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """A POST to the token endpoint. `form` holds the fields in the order in which they are sent."""
+
+    url: str
+    form: Mapping[str, Secret | str]
+    grant: Grant
+
+    def body(self) -> bytes:
+        """The form as `application/x-www-form-urlencoded`, with its secrets in the clear."""
+        return encode_form(self.form)
+
+
+def encode_form(form: Mapping[str, Secret | str]) -> bytes:
+    """Encode a form's fields as UTF-8 (RFC 6749 appendix B), with its secrets in the clear."""
+    fields = {name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()}
+    return urlencode(fields, errors="replace").encode("ascii")
+
+
+def build_token_request(
+    connection: Connection,
+    grant: Grant,
+    client: ClientCredentials,
+    *,
+    refresh_token: Secret | None = None,
+    password: PasswordCredentials | None = None,
+    assertion: Secret | None = None,
+    code: Secret | None = None,
+    code_verifier: Secret | None = None,
+    redirect_uri: str | None = None,
+) -> TokenRequest:
+    """Build the request of a grant from what it needs; a part that is missing is a ValueError of the caller."""
+    fields: dict[str, Secret | str | None]
+    match grant:
+        case Grant.REFRESH_TOKEN:
+            fields = {"refresh_token": refresh_token}
+        case Grant.PASSWORD:
+            username = password.username if password else None
+            fields = {
+                "username": username,
+                "password": password.password if password else None,
+            }
+        case Grant.JWT_BEARER:
+            fields = {"assertion": assertion}
+        case Grant.CLIENT_CREDENTIALS:
+            fields = {}
+        case Grant.AUTHORIZATION_CODE:
+            fields = {"code": code, "redirect_uri": redirect_uri, "code_verifier": code_verifier}
+        case _:
+            assert_never(grant)
+    fields = {
+        "client_id": client.client_id,
+        "client_secret": client.client_secret,
+        **fields,
+    }
+    form: dict[str, Secret | str] = {"grant_type": WIRE_GRANT_TYPES[grant]}
+    for name, value in fields.items():
+        # Copying a secret into the vault by hand leaves white space around it, most often a line feed.
+        stripped = value.stripped() if isinstance(value, Secret) else value
+        if not stripped:
+            message = f"a request for the grant {grant} needs {name}"
+            raise ValueError(message)
+        form[name] = stripped
+    return TokenRequest(url=connection.token_endpoint, form=form, grant=grant)
+
+
+def parse_token_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime, grant: Grant
+) -> TokenResponse:
+    """Turn an answer of the token endpoint into tokens; raises TokenEndpointError for everything else.
+
+    `now` is when the answer arrived: the access token's life is counted from it.
+    """
+    answer = _Answer.of(status, headers, body, now)
+    access_token = _token(answer.fields.get("access_token"))
+    lifetime = _lifetime(answer.fields.get("expires_in"))
+    if status != _OK or answer.error is not None or access_token is None or lifetime is None:
+        raise _failure(answer)
+    scope = answer.fields.get("scope")
+    return TokenResponse(
+        access_token=AccessToken(value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant),
+        refresh_token=_token(answer.fields.get("refresh_token")),
+        scope=scope if isinstance(scope, str) and _VISIBLE.fullmatch(scope) else "",
+        transaction_id=answer.transaction_id,
+    )
+
+
+def is_token(value: Secret) -> bool:
+    """Whether it could be a token at all: visible ASCII, as a header can carry it (RFC 6749 appendix A.12)."""
+    return _TOKEN.fullmatch(value.reveal()) is not None
+
+
+def parse_probe_user(body: bytes) -> str | None:
+    """The user name in the answer of the sys_user probe; None where it tells none."""
+    rows = _json_object(body).get("result")
+    row = rows[0] if isinstance(rows, list) and rows else None
+    name = row.get("user_name") if isinstance(row, dict) else None
+    if isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_USER_NAME:
+        return name
+    return None
+
+
+_OK = 200
+_ACCEPTED = 202
+_BAD_REQUEST = 400
+_UNAUTHORIZED = 401
+_REQUEST_TIMEOUT = 408
+_TOO_MANY_REQUESTS = 429
+_LONGEST_USER_NAME = 100
+_TOKEN = re.compile(r"[!-~]+")
+_VISIBLE = re.compile(r"[ -~]*")
+_TRANSACTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,10}")
+_CHECK_ADDRESS = "Check that the instance URL is the instance itself, with no login page or proxy in between."
+
+_DEFINITE_CODES = {
+    "invalid_client": Cause.INVALID_CLIENT,
+    "invalid_grant": Cause.INVALID_GRANT,
+    "unsupported_grant_type": Cause.UNSUPPORTED_GRANT_TYPE,
+    "invalid_request": Cause.REQUEST_REFUSED,
+    "unauthorized_client": Cause.REQUEST_REFUSED,
+    "invalid_scope": Cause.REQUEST_REFUSED,
+}
+"""RFC 6749 section 5.2. ServiceNow seldom uses them; where it does, they can be taken at their word."""
+
+_GENERIC_CODES = frozenset({"server_error", "access_denied"})
+"""What ServiceNow calls nearly every refusal, whatever its cause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What an answer says, as far as it can be understood."""
+
+    status: int
+    fields: Mapping[str, object]
+    error: object
+    page: bool
+    hibernating: bool
+    too_large: bool
+    transaction_id: str | None
+    retry_after: float | None
+
+    @classmethod
+    def of(cls, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> "_Answer":
+        by_name = {name.lower(): value for name, value in headers.items()}
+        too_large = len(body) > LARGEST_BODY
+        fields = {} if too_large else _json_object(body)
+        transaction_id = by_name.get("x-transaction-id", "")
+        page = not fields and ("html" in by_name.get("content-type", "").lower() or body.lstrip()[:1] == b"<")
+        return cls(
+            status=status,
+            fields=fields,
+            error=fields.get("error") or None,
+            page=page,
+            hibernating=page and b"instance hibernating" in body.lower(),
+            too_large=too_large,
+            transaction_id=transaction_id if _TRANSACTION_ID.fullmatch(transaction_id) else None,
+            retry_after=parse_retry_after(by_name.get("retry-after"), now),
+        )
+
+    def failure(self, message: str, cause: Cause, *, hint: str = "", transient: bool = False) -> TokenEndpointError:
+        return TokenEndpointError(
+            message,
+            cause=cause,
+            hint=hint,
+            transient=transient,
+            retry_after=self.retry_after if transient else None,
+            transaction_id=self.transaction_id,
+        )
+
+
+def _failure(answer: _Answer) -> TokenEndpointError:
+    for explain in (_by_status, _by_page, _by_error_code):
+        failure = explain(answer)
+        if failure is not None:
+            return failure
+    if answer.status == _UNAUTHORIZED:
+        return _access_denied(answer)
+    if answer.status >= _BAD_REQUEST:
+        return answer.failure(
+            f"ServiceNow refused the token request with status {answer.status}",
+            Cause.REQUEST_REFUSED,
+            hint=_CHECK_ADDRESS,
+        )
+    missing = "access_token" if _token(answer.fields.get("access_token")) is None else "expires_in"
+    what = f"JSON without a usable {missing}" if answer.fields else "no JSON object"
+    return answer.failure(
+        f"the token endpoint answered {answer.status} with {what}",
+        Cause.NOT_A_TOKEN,
+        hint=_CHECK_ADDRESS,
+        transient=True,
+    )
+
+
+def _by_status(answer: _Answer) -> TokenEndpointError | None:
+    status = answer.status
+    if status == _TOO_MANY_REQUESTS:
+        return answer.failure(
+            "ServiceNow limits the rate of requests",
+            Cause.INSTANCE_THROTTLED,
+            transient=True,
+        )
+    if 500 <= status < 600 or status == _REQUEST_TIMEOUT:  # noqa: PLR2004 - the class of server errors
+        if answer.hibernating:
+            return _hibernating(answer)
+        return answer.failure(
+            f"ServiceNow failed with status {status}",
+            Cause.INSTANCE_ERROR,
+            transient=True,
+        )
+    if status == _ACCEPTED:
+        return answer.failure(
+            "ServiceNow answered 202: its session queue is full, and no token was issued",
+            Cause.NOT_A_TOKEN,
+            hint="It passes when the instance has less to do; the next tick tries again.",
+            transient=True,
+        )
+    if 300 <= status < 400:  # noqa: PLR2004 - the class of redirections
+        return answer.failure(
+            f"the token endpoint answered {status}, a redirect, which is not followed",
+            Cause.NOT_A_TOKEN,
+            hint=_CHECK_ADDRESS,
+        )
+    return None
+
+
+def _by_page(answer: _Answer) -> TokenEndpointError | None:
+    if answer.hibernating:
+        return _hibernating(answer)
+    if answer.too_large:
+        return answer.failure(
+            "the answer is larger than any token",
+            Cause.NOT_A_TOKEN,
+            hint=_CHECK_ADDRESS,
+        )
+    if answer.page:
+        # A refusal by ServiceNow is JSON: a page with 401 or 403 comes from something else on the way, and must
+        # not count against the credentials.
+        return answer.failure(
+            f"the token endpoint answered {answer.status} with a web page",
+            Cause.NOT_A_TOKEN,
+            hint=_CHECK_ADDRESS,
+            # A proxy's maintenance page passes; a wrong address fails after a few tries as well as after one.
+            transient=True,
+        )
+    return None
+
+
+def _by_error_code(answer: _Answer) -> TokenEndpointError | None:
+    code = answer.error if isinstance(answer.error, str) else ""
+    if code in _DEFINITE_CODES:
+        return answer.failure(f"ServiceNow refused the token request: {code}", _DEFINITE_CODES[code])
+    if code in _GENERIC_CODES:
+        return _access_denied(answer)
+    if answer.error is not None and answer.status == _OK:
+        return answer.failure(
+            "ServiceNow answered 200 with an error instead of a token",
+            Cause.REQUEST_REFUSED,
+        )
+    return None
+
+
+def _access_denied(answer: _Answer) -> TokenEndpointError:
+    return answer.failure(
+        f"ServiceNow refused the token request with its generic {answer.status}, which does not say why",
+        Cause.ACCESS_DENIED,
+        # Passing faults look the same as a dead credential, and heal on the next request.
+        transient=True,
+    )
+
+
+def _hibernating(answer: _Answer) -> TokenEndpointError:
+    return answer.failure("the ServiceNow instance is hibernating", Cause.INSTANCE_HIBERNATING)
+
+
+def _token(value: object) -> Secret | None:
+    token = Secret(value) if isinstance(value, str) else None
+    return token if token is not None and is_token(token) else None
+
+
+def _lifetime(value: object) -> timedelta | None:
+    """The life of a token that ServiceNow states in seconds: a number, or a numeric string."""
+    seconds = float(value) if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value.strip()) else value
+    if isinstance(seconds, float) and seconds.is_integer():
+        seconds = int(seconds)
+    if isinstance(seconds, bool) or not isinstance(seconds, int):
+        return None
+    return timedelta(seconds=seconds) if 1 <= seconds <= LONGEST_LIFETIME.total_seconds() else None
+
+
+def _json_object(body: bytes) -> dict[str, object]:
+    """The object that a body holds; empty where it holds something else, or anything that JSON does not allow."""
+    try:
+        value = json.loads(
+            body.decode("utf-8-sig"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+        )
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Build an object of unique keys, as RFC 6749 section 5.1 expects: of two values, neither can be trusted."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _refuse_constant(_: str) -> float:
+    raise ValueError

@@ -1,0 +1,204 @@
+"""The conversation of one run with one instance: token requests with retries, the probe, revocation.
+
+Rules (ServiceNow, checked against public sources): no `Authorization` header on the token endpoint; every try after
+a failure uses a fresh connection, since passing faults sit in connections as well; a generic 401 is tried again.
+"""
+
+import ssl
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from refresher.model.causes import Cause
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import Connection
+from refresher.model.errors import RefresherError, TokenEndpointError
+from refresher.model.grants import Grant
+from refresher.model.tokens import Secret, TokenResponse
+from refresher.retry import Wait, retrying
+from refresher.servicenow.answers import Attempts, Greeting, Probe, Verdict
+from refresher.servicenow.http import ANSWER_TAKES, Wire
+from refresher.servicenow.oauth import TokenRequest, is_token, parse_probe_user, parse_token_response
+from refresher.settings.declared import SYS_USER_PROBE
+
+if TYPE_CHECKING:
+    import httpx
+
+_OWN_USER = "getUserName"
+"""What a probe's path asks for where its answer is about the token's own user, and not about any."""
+_OK = 200
+_UNAUTHORIZED = 401
+_ALIVE = frozenset({_OK, 403, 404})
+_REVOCATION_ANSWERS = frozenset({_OK, 400, 404})
+_PASSING = frozenset({429, *range(500, 600)})
+_TOKEN_ATTEMPTS = 4
+_PROBE_ATTEMPTS = 2
+_UNCLEAR = frozenset({Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.NOT_A_TOKEN})
+"""What also comes from something on the way, after ServiceNow did what was asked."""
+
+
+class Session:
+    """Requests of one run to one instance, on one connection while all goes well; a context manager."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        clock: Clock,
+        deadline: Deadline,
+        tls: ssl.SSLContext,
+        transport: "httpx.BaseTransport | None",
+        turns: threading.Semaphore,
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._deadline = deadline
+        self._wire = Wire(deadline, tls, transport, turns)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._wire.disconnect()
+
+    def request_token(
+        self,
+        build: Callable[[], TokenRequest],
+        *,
+        refusals_tolerated: int,
+        attempts: Attempts,
+        on_wait: Callable[[Wait], None],
+        repeat_lost_answers: bool = True,
+    ) -> TokenResponse:
+        """Request a token; `build` makes each try's request (an assertion is good for one try only).
+
+        Raises TokenEndpointError. The generic 401 is tried again until it came more than `refusals_tolerated` times.
+        """
+        refusals = 0
+
+        def should_retry(error: RefresherError) -> bool:
+            if isinstance(error, TokenEndpointError) and error.ambiguous:
+                return refusals <= refusals_tolerated
+            # A request over the limit is turned away before anybody looks at it.
+            unseen = not error.sent or error.cause is Cause.INSTANCE_THROTTLED
+            return error.transient and (repeat_lost_answers or unseen)
+
+        if self._deadline.remaining() < ANSWER_TAKES:
+            message = "the time of the run was over before the ServiceNow instance could be asked"
+            raise TokenEndpointError(message, cause=Cause.INSTANCE_TIMEOUT, transient=True, sent=False)
+        loop = retrying(
+            self._clock,
+            self._deadline,
+            attempts=_TOKEN_ATTEMPTS,
+            takes=ANSWER_TAKES,
+            should_retry=should_retry,
+            on_wait=on_wait,
+        )
+        for attempt in loop:
+            with attempt:
+                request = build()
+                attempts.made += 1
+                try:
+                    return self._request_token_once(request)
+                except TokenEndpointError as error:
+                    self._wire.disconnect()
+                    refusals += error.ambiguous
+                    attempts.answer_lost |= error.sent and error.cause in _UNCLEAR
+                    raise
+        raise AssertionError  # pragma: no cover - tenacity returns or raises
+
+    def _request_token_once(self, request: TokenRequest) -> TokenResponse:
+        answer = self._wire.send(
+            "POST",
+            request.url,
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+            content=request.body(),
+        )
+        return parse_token_response(
+            answer.status, answer.headers, answer.body, now=self._clock.now(), grant=request.grant
+        )
+
+    def probe(self, access_token: Secret) -> Probe:
+        """Ask the instance who the token acts as. Never raises: no answer means that it cannot be said."""
+        try:
+            for attempt in retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS):
+                with attempt:
+                    return self._probe_once(access_token)
+        except TokenEndpointError:
+            self._wire.disconnect()
+        return Probe(verdict=Verdict.UNKNOWN)
+
+    def _probe_once(self, access_token: Secret) -> Probe:
+        if not is_token(access_token):
+            return Probe(verdict=Verdict.REJECTED)
+        path = self._connection.probe_path or SYS_USER_PROBE
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token.reveal()}"}
+        answer = self._wire.send("GET", f"{self._connection.instance_url}{path}", headers=headers)
+        transaction_id = answer.headers.get("x-transaction-id")
+        if answer.status in _ALIVE:
+            tells = answer.status == _OK and _OWN_USER in path
+            user_name = parse_probe_user(answer.body) if tells else None
+            return Probe(verdict=Verdict.ACCEPTED, user_name=user_name, transaction_id=transaction_id)
+        if answer.status == _UNAUTHORIZED:
+            return Probe(verdict=Verdict.REJECTED, transaction_id=transaction_id)
+        return Probe(verdict=Verdict.UNKNOWN, transaction_id=transaction_id)
+
+    def greet(self) -> Greeting:
+        """Send the token endpoint a request without credentials, which counts against nobody.
+
+        Raises TokenEndpointError where no answer came.
+        """
+        for attempt in retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS):
+            with attempt:
+                return self._greet_once()
+        raise AssertionError  # pragma: no cover - tenacity returns or raises
+
+    def _greet_once(self) -> Greeting:
+        answer = self._wire.send(
+            "POST",
+            self._connection.token_endpoint,
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+            content=b"grant_type=refresh_token",
+        )
+        cause = Cause.NOT_A_TOKEN
+        try:
+            parse_token_response(
+                answer.status, answer.headers, answer.body, now=self._clock.now(), grant=Grant.REFRESH_TOKEN
+            )
+        except TokenEndpointError as error:
+            cause = error.cause
+        return Greeting(cause=cause, date=_parse_date(answer.headers.get("date")))
+
+    def revoke(self, token: Secret) -> bool:
+        """Revoke a token; the token stands in the URL, as ServiceNow wants it. Returns whether it was known.
+
+        Raises TokenEndpointError where the answer does not say that the token is dead now.
+        """
+        for attempt in retrying(self._clock, self._deadline, attempts=_TOKEN_ATTEMPTS):
+            with attempt:
+                return self._revoke_once(token)
+        raise AssertionError  # pragma: no cover - tenacity returns or raises
+
+    def _revoke_once(self, token: Secret) -> bool:
+        answer = self._wire.send("GET", self._connection.revocation_endpoint, params={"token": token.reveal()})
+        if answer.status not in _REVOCATION_ANSWERS:
+            message = f"the ServiceNow instance did not confirm the revocation (status {answer.status})"
+            raise TokenEndpointError(
+                message,
+                cause=Cause.INSTANCE_ERROR,
+                transient=answer.status in _PASSING,
+                transaction_id=answer.headers.get("x-transaction-id"),
+            )
+        return answer.status == _OK
+
+
+def _parse_date(text: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text) if text is not None else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo else None

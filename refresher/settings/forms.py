@@ -1,0 +1,304 @@
+"""The forms that a setting's value can have: each is a function from a raw value to a checked one.
+
+Raw values come from the environment (texts) or out of a JSON setting (whatever JSON holds), so that every parser
+takes any object. What does not fit is an UnusableError that says what was found and what is expected; a value that
+may hold a credential (a URL with user information or a query) is never shown, others are cut short.
+"""
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from refresher.model.grants import Grant
+from refresher.settings.schedule import ScheduleError, longest_gap
+
+INSTANCE_HOSTS = (
+    ".service-now.com",
+    ".servicenowservices.com",
+    ".servicenowcloud.com.au",
+)
+JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+LONGEST_LIFETIME = timedelta(days=3650)
+_LONGEST_SHOWN = 60
+
+T = TypeVar("T")
+
+
+class UnusableError(Exception):
+    """A value that cannot be used; `problem` completes the sentence that begins with the setting's name."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(expected)
+        self.problem = f"is {found}; expected {expected}"
+
+
+_CONTAINER = re.compile(r"(?:/devstoreaccount1)?/(?=[a-z0-9-]{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
+_QUEUE = re.compile(r"(?=[a-z0-9-]{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
+_URL = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?)(?::([0-9]{1,5}))?((?:/[0-9a-z._$~-]*)*)",
+    re.IGNORECASE | re.ASCII,
+)
+_PROBE = re.compile(r"/(?!/)[!-~]*")
+_HIGHEST_PORT = 65535
+
+
+def optional(parse: Callable[[object], T]) -> Callable[[object], T | None]:
+    """Make a parser admit a value that is absent or empty, as None."""
+
+    def parse_optional(raw: object) -> T | None:
+        return None if raw is None or raw == "" else parse(raw)
+
+    return parse_optional
+
+
+def parse_vault_origin(raw: object) -> str:
+    """Parse a vault's https origin; a slash at its end is dropped. The SDK refuses http, even on loopback."""
+    expected = "an https origin such as https://NAME.vault.azure.net"
+    url = parse_url(raw, expected)
+    if url.scheme != "https" or url.path not in {"", "/"}:
+        raise UnusableError(show(raw), expected)
+    return url.origin
+
+
+def instance_origin_parser(*, allow_custom_host: bool) -> Callable[[object], str]:
+    """Make a parser of an instance's origin, in ServiceNow's own domains unless custom hosts are allowed."""
+
+    def parse(raw: object) -> str:
+        url = parse_url(raw, "an https origin such as https://NAME.service-now.com")
+        if url.path not in {"", "/"}:
+            raise UnusableError(show(raw), "an origin only, without a path")
+        if url.scheme != "https" and not url.loopback:
+            raise UnusableError(show(raw), "https:// (http:// is for a loopback host only)")
+        if not allow_custom_host and not url.host.endswith(INSTANCE_HOSTS):
+            hosts = ", ".join(f"*{suffix}" for suffix in INSTANCE_HOSTS)
+            raise UnusableError(show(raw), f"a host in {hosts}, or SERVICENOW_ALLOW_CUSTOM_HOST = true")
+        return url.origin
+
+    return parse
+
+
+def parse_container_url(raw: object) -> str:
+    """Parse a blob container's https URL, without a query: that would be a shared access signature."""
+    expected = "a container's https URL without a query, such as https://ACCOUNT.blob.core.windows.net/leases"
+    url = parse_url(raw, expected)
+    path = url.path.rstrip("/")
+    if url.scheme != "https" or not _CONTAINER.fullmatch(path):
+        raise UnusableError(show(raw), expected)
+    return url.origin + path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Url:
+    """The parts of a URL that may be used; scheme, host and origin in lower case."""
+
+    scheme: str
+    host: str
+    origin: str
+    path: str
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the host is this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_url(raw: object, expected: str) -> Url:
+    """A URL of scheme, host, port and path and nothing else: user information and queries may be credentials."""
+    match = _URL.fullmatch(raw) if isinstance(raw, str) else None
+    if match is None or not _is_host(match[2]) or not 0 < int(match[3] or 1) <= _HIGHEST_PORT:
+        raise UnusableError(show(raw), expected)
+    scheme, host = match[1].lower(), match[2].lower()
+    usual = {"https": 443, "http": 80}[scheme]
+    port = f":{int(match[3])}" if match[3] and int(match[3]) != usual else ""
+    return Url(scheme=scheme, host=host, origin=f"{scheme}://{host}{port}", path=match[4])
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("["):
+        try:
+            return ipaddress.ip_address(host[1:-1]).version == 6  # noqa: PLR2004 - the version's name
+        except ValueError:
+            return False
+    return ".." not in host
+
+
+def parse_probe_path(raw: object) -> str | None:
+    """Parse a path that is added to the instance's origin; None where it is empty."""
+    if raw == "":
+        return None
+    if isinstance(raw, str) and _PROBE.fullmatch(raw) and "#" not in raw:
+        return raw
+    raise UnusableError(
+        show(raw),
+        "a path of the instance that begins with one slash; empty = do not probe",
+    )
+
+
+def grant_parser(allowed: tuple[Grant, ...]) -> Callable[[object], Grant]:
+    """Make a parser of a grant's name."""
+
+    def parse(raw: object) -> Grant:
+        for grant in allowed:
+            if raw == grant.value:
+                return grant
+        raise UnusableError(show(raw), listed(allowed))
+
+    return parse
+
+
+def parse_algorithm(raw: object) -> str:
+    """Parse the name of a signature algorithm (RFC 7518 section 3.1)."""
+    for algorithm in JWT_ALGORITHMS:
+        if raw == algorithm:
+            return algorithm
+    raise UnusableError(show(raw), listed(JWT_ALGORITHMS))
+
+
+def parse_claim(raw: object) -> str:
+    """Parse a claim: a text that says something."""
+    if isinstance(raw, str) and raw.strip() and raw.isprintable():
+        return raw.strip()
+    raise UnusableError(show(raw), "a text that is not empty")
+
+
+def integer_parser(lowest: int, highest: int) -> Callable[[object], int]:
+    """Make a parser of a whole number, written as a number or as digits."""
+
+    def parse(raw: object) -> int:
+        number = int(raw) if isinstance(raw, str) and re.fullmatch(r"[0-9]{1,12}", raw) else raw
+        if isinstance(number, bool) or not isinstance(number, int) or not lowest <= number <= highest:
+            raise UnusableError(show(raw), f"a whole number from {lowest} to {highest}")
+        return number
+
+    return parse
+
+
+def seconds_parser(lowest: int, longest: timedelta) -> Callable[[object], timedelta]:
+    """Make a parser of a span in whole seconds."""
+    parse = integer_parser(lowest, int(longest.total_seconds()))
+    return lambda raw: timedelta(seconds=parse(raw))
+
+
+def parse_share(raw: object) -> float:
+    """Parse a share of a whole: more than nothing, less than all."""
+    number = float(raw) if isinstance(raw, str) and re.fullmatch(r"0?\.[0-9]{1,9}", raw) else raw
+    if isinstance(number, float) and 0 < number < 1:
+        return number
+    raise UnusableError(show(raw), "a number between 0 and 1")
+
+
+def parse_boolean(raw: object) -> bool:
+    """Parse true or false, in whatever case."""
+    values = {"true": True, "false": False}
+    if isinstance(raw, str) and raw.lower() in values:
+        return values[raw.lower()]
+    raise UnusableError(show(raw), "true or false")
+
+
+def parse_schedule(raw: object) -> timedelta:
+    """Parse a timer's schedule into its longest gap."""
+    try:
+        return longest_gap(str(raw))
+    except ScheduleError as error:
+        problem = str(error)
+    found = f"{show(raw)} ({problem})"
+    raise UnusableError(found, "NCRONTAB with six fields, such as 0 */5 * * * *")
+
+
+def parse_queue_name(raw: object) -> str:
+    """Parse the name of a storage queue."""
+    if isinstance(raw, str) and _QUEUE.fullmatch(raw):
+        return raw
+    raise UnusableError(
+        show(raw),
+        "a queue's name: 3 to 63 lower-case letters, digits and single hyphens",
+    )
+
+
+def parse_json_object(raw: object) -> dict[str, object]:
+    """Parse a JSON object, from its text or as part of a document; a key that stands in it twice is an error."""
+    value = raw
+    if isinstance(raw, str):
+        problem = "not valid JSON"
+        try:
+            value = json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        except _DuplicateKeyError as error:
+            problem = f"JSON with the key {error.key} twice"
+        except (ValueError, RecursionError):
+            # The parser's own message is not used: it can hold a piece of the document.
+            pass
+        else:
+            problem = ""
+        if problem:
+            raise UnusableError(problem, "a JSON object")
+    if isinstance(value, dict):
+        return value
+    found = f"no JSON object but {_kind(value)}"
+    raise UnusableError(found, "a JSON object")
+
+
+class _DuplicateKeyError(ValueError):
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = quote(key)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _DuplicateKeyError(key)
+        found[key] = value
+    return found
+
+
+def _refuse_constant(_: str) -> float:
+    raise ValueError
+
+
+def listed(values: Iterable[str]) -> str:
+    """Join values to a choice: `a, b or c`."""
+    *others, last = values
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _kind(value: object) -> str:
+    return {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        type(None): "null",
+    }.get(type(value), "a number")
+
+
+def show(raw: object) -> str:
+    """How a value is shown: never where it may hold a credential, nothing that is not printable, and cut short."""
+    if raw is None:
+        return "not set"
+    if isinstance(raw, dict | list):
+        return _kind(raw)
+    text = raw if isinstance(raw, str) else json.dumps(raw)
+    if "@" in text or "sig=" in text or ("://" in text and ("?" in text or "#" in text)):
+        return "a value that is not shown, since it may hold a credential"
+    return quote(text)
+
+
+def quote(text: str) -> str:
+    """Put a printable, short form of a text in quotes."""
+    return f'"{printable(text)}"'
+
+
+def printable(text: str) -> str:
+    """Cut a text short and replace what is not printable, so that a message stays one readable line."""
+    text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"

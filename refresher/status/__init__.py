@@ -1,0 +1,1 @@
+"""How a connection stands, how it stood, and what will come of it."""

@@ -1,0 +1,230 @@
+"""How a connection stands, from plain values: its state, what happens next, and what a person should do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from refresher.keyvault.found import ConsumerSide
+from refresher.model.causes import Cause, diagnose
+from refresher.model.connection import Connection
+from refresher.model.grants import Grant
+from refresher.model.report import Outcome, Warning_
+from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
+from refresher.model.timing import Timing
+from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time
+from refresher.policy.forecast import foresee
+from refresher.policy.grants import renewal_time
+from refresher.status.lives import Life, recall
+
+
+class State(StrEnum):
+    """States in which an engineer finds a connection."""
+
+    FRESH = "fresh"
+    DUE = "due"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    FAILING = "failing"
+    AUTHORIZATION_REQUIRED = "authorization_required"
+    UNKNOWN = "unknown"
+    """The vault cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStatus:
+    """Whether a publish target holds the current token, and whether any that lives; None where it cannot be read."""
+
+    name: str
+    vault_url: str
+    current: bool | None
+    working: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionStatus:
+    """All that `status` says of one connection."""
+
+    connection: str
+    state: State
+    working: bool | None
+    """Whether whoever reads the vault gets a token that lives, from the connection's own secret and every target."""
+    message: str
+    next_step: str | None = None
+    cause: str | None = None
+    checks: tuple[str, ...] = ()
+    """What to look at for that cause, in order."""
+    lives: tuple[Life, ...] = ()
+    """Lives of the tokens of the last day, the current one last, as far as they are known."""
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    refresh_at: datetime | None = None
+    refresh_token_expires_at: datetime | None = None
+    refresh_token_then: str | None = None
+    last_attempt_at: datetime | None = None
+    last_outcome: str | None = None
+    consecutive_failures: int = 0
+    targets: tuple[TargetStatus, ...] = ()
+    warnings: tuple[Warning_, ...] = ()
+
+    @property
+    def refresh_token_refused(self) -> bool:
+        """Whether the refresh token's dates mean nothing, since ServiceNow does not take it."""
+        return self.cause in {Cause.REFRESH_TOKEN_REFUSED, Cause.ROTATED_TOKEN_LOST}
+
+
+def evaluate(
+    connection: Connection,
+    side: ConsumerSide,
+    refresh_token: StoredRefreshToken | None,
+    timing: Timing,
+    now: datetime,
+    *,
+    fallback_ready: bool,
+) -> ConnectionStatus:
+    """Evaluate one connection."""
+    token = side.access_token
+    life = token.life if token is not None else None
+    state = _state(connection, side, refresh_token, timing, now)
+    cause = _cause(state, connection, side, refresh_token)
+    # What the dates of a refresh token promise is no news while a person has to replace it.
+    describes = refresh_token is not None and state is not State.AUTHORIZATION_REQUIRED
+    refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token and describes else None
+    targets = tuple(_target_status(target, token, now) for target in side.targets)
+    lacking = any(target.current is False for target in targets)
+    return ConnectionStatus(
+        connection=connection.name,
+        state=state,
+        working=token is not None and token.lives_at(now) and all(target.working is not False for target in targets),
+        message=_message(state, lacking=lacking),
+        next_step=_next_step(state, cause, connection.name, lacking=lacking),
+        cause=cause.value if cause else None,
+        checks=diagnose(cause, connection.name).checks if cause else (),
+        lives=_lives(token),
+        issued_at=token.issued_at if token else None,
+        expires_at=token.expires_at if token else None,
+        refresh_at=refresh_time(connection.name, *life, timing) if life else None,
+        refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
+        refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
+        if describes
+        else None,
+        last_attempt_at=_last_attempt_at(side),
+        last_outcome=_last_outcome(side),
+        consecutive_failures=side.record.consecutive_failures,
+        targets=targets,
+        warnings=foresee(
+            connection,
+            life[1] - life[0] if life and _lives_as_issued(side) else None,
+            refresh_life,
+            timing,
+            now,
+            fallback_ready=fallback_ready,
+        ),
+    )
+
+
+def _target_status(state: TargetState, token: StoredAccessToken | None, now: datetime) -> TargetStatus:
+    current, working = None, None
+    if state.known:
+        held = state.holds
+        current = held is not None and token is not None and held.value == token.value
+        working = held is not None and (held.lives_at(now) or (current and token is not None and token.lives_at(now)))
+    return TargetStatus(name=state.target.name, vault_url=state.target.vault_url, current=current, working=working)
+
+
+_MESSAGES = {
+    State.FRESH: "the token works and is fresh",
+    State.DUE: "the token works; the next tick refreshes it",
+    State.EXPIRING: "the token works, but ends before the next tick",
+    State.EXPIRED: "there is no working token",
+    State.FAILING: "refreshing fails; the token still works",
+    State.AUTHORIZATION_REQUIRED: "a person must authorize again",
+    State.UNKNOWN: "the vault cannot be read",
+}
+
+
+def _message(state: State, *, lacking: bool) -> str:
+    if state is State.DUE and lacking:
+        return "the token works, but not every target holds it; the next tick publishes it again"
+    return _MESSAGES[state]
+
+
+def _state(
+    connection: Connection,
+    side: ConsumerSide,
+    refresh_token: StoredRefreshToken | None,
+    timing: Timing,
+    now: datetime,
+) -> State:
+    token, record = side.access_token, side.record
+    if record.last_outcome == Outcome.AUTHORIZATION_REQUIRED or _cannot_start(connection, refresh_token):
+        return State.AUTHORIZATION_REQUIRED
+    if token is None or not token.lives_at(now):
+        return State.EXPIRED
+    if record.consecutive_failures:
+        return State.FAILING
+    if evaluate_urgency(token, timing, now) is Urgency.MANDATORY:
+        return State.EXPIRING
+    decision = decide_refresh(connection.name, token, side.targets, timing, now)
+    return State.FRESH if isinstance(decision, NotDue) else State.DUE
+
+
+def _cannot_start(connection: Connection, refresh_token: StoredRefreshToken | None) -> bool:
+    return refresh_token is None and connection.grant is Grant.REFRESH_TOKEN and connection.fallback_grant is None
+
+
+def _cause(
+    state: State, connection: Connection, side: ConsumerSide, refresh_token: StoredRefreshToken | None
+) -> Cause | None:
+    if side.record.last_cause in set(Cause) and (side.record.consecutive_failures or state is not State.FRESH):
+        return Cause(side.record.last_cause)
+    if _cannot_start(connection, refresh_token):
+        return Cause.REFRESH_TOKEN_MISSING
+    return None
+
+
+def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool) -> str | None:
+    if cause is not None:
+        return diagnose(cause, name).next_step
+    if state in {State.EXPIRED, State.EXPIRING}:
+        return f"python -m refresher refresh {name} --force"
+    return f"At once: python -m refresher refresh {name}" if lacking else None
+
+
+def _refresh_token_then(
+    connection: Connection, refresh_token: StoredRefreshToken | None, *, fallback_ready: bool
+) -> str | None:
+    if refresh_token is None:
+        return None
+    if connection.fallback_grant is Grant.PASSWORD and fallback_ready:
+        return f"renewed by grant password from {renewal_time(connection, refresh_token):%Y-%m-%d %H:%M} UTC on"
+    other = connection.fallback_grant if connection.grant is Grant.REFRESH_TOKEN else connection.grant
+    if other is not None and (fallback_ready or other is not connection.fallback_grant):
+        return f"tokens come by grant {other}"
+    command = f"python -m refresher authorize {connection.name} --grant authorization_code"
+    return f"refreshing stops, unless a person runs: {command}"
+
+
+def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:
+    if token is None or token.issued_at is None or token.expires_at is None:
+        return ()
+    return (*recall(token.recent, token.issued_at), (token.issued_at, token.expires_at))
+
+
+def _lives_as_issued(side: ConsumerSide) -> bool:
+    token = side.access_token
+    return token is not None and token.confirmed_at is None and not token.revoked
+
+
+def _last_attempt_at(side: ConsumerSide) -> datetime | None:
+    token = side.access_token
+    moments = [side.record.last_attempt_at, token.life[0] if token and token.life else None]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def _last_outcome(side: ConsumerSide) -> str | None:
+    token = side.access_token
+    refreshed_at = token.life[0] if token and token.life else None
+    attempted_at = side.record.last_attempt_at
+    if refreshed_at is not None and (attempted_at is None or refreshed_at >= attempted_at):
+        return Outcome.REFRESHED.value
+    return side.record.last_outcome

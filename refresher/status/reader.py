@@ -1,0 +1,36 @@
+"""Reads how a connection stands: one parallel round of reads, judged by `health`."""
+
+from datetime import timedelta
+
+from refresher.keyvault.reading import Gatherer
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import Connection
+from refresher.model.errors import VaultError
+from refresher.model.timing import Timing
+from refresher.settings.load import Settings
+from refresher.status.health import ConnectionStatus, State, evaluate
+
+
+class StatusReader:
+    """Reads the status of connections. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, clock: Clock, gatherer: Gatherer) -> None:
+        self._clock = clock
+        self._gatherer = gatherer
+        self._timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
+
+    def read(self, connection: Connection, allowed: timedelta) -> ConnectionStatus:
+        """How one connection stands; a vault that cannot be read in the time allowed is a state of its own."""
+        deadline = Deadline(self._clock, allowed)
+        try:
+            side, refresh_token, ready = self._gatherer.overview(connection, self._clock.now(), deadline)
+        except VaultError as error:
+            return ConnectionStatus(
+                connection=connection.name,
+                state=State.UNKNOWN,
+                working=None,
+                message=error.message,
+                next_step=error.hint,
+                cause=error.cause.value,
+            )
+        return evaluate(connection, side, refresh_token, self._timing, self._clock.now(), fallback_ready=ready)

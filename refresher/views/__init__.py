@@ -1,0 +1,1 @@
+"""Reports, statuses and histories as JSON, words, tables and a page."""

@@ -1,0 +1,124 @@
+"""Reports and statuses as values for JSON (instants in ISO 8601 UTC, spans in seconds) and for people."""
+
+from datetime import datetime
+
+from refresher.model.causes import diagnose
+from refresher.model.check import Check
+from refresher.model.moments import format_instant
+from refresher.model.report import RunReport, Warning_
+from refresher.status.health import ConnectionStatus
+from refresher.status.history import History
+
+
+def report_body(report: RunReport, now: datetime) -> dict[str, object]:
+    """One report as JSON; instants in ISO 8601, spans in seconds."""
+    expires_at = report.access_token_expires_at
+    return _without_none(
+        {
+            "connection": report.connection,
+            "outcome": report.outcome.value,
+            "message": report.message,
+            "cause": report.cause.value if report.cause else None,
+            "checks": list(diagnose(report.cause, report.connection).checks) if report.cause else None,
+            "hint": report.hint,
+            "reason": report.reason,
+            "working": report.working,
+            "grant": report.grant.value if report.grant else None,
+            "attempts": report.attempts,
+            "duration_ms": report.duration_ms,
+            "expires_at": _instant(expires_at),
+            "expires_in": round((expires_at - now).total_seconds()) if expires_at else None,
+            "refresh_at": _instant(report.refresh_at),
+            "refresh_token_expires_at": _instant(report.refresh_token_expires_at),
+            "consecutive_failures": report.consecutive_failures,
+            "user_name": report.user_name,
+            "run_id": report.run_id,
+            "trigger": report.trigger.value,
+            "transaction_id": report.transaction_id,
+            "warnings": [_warning_body(warning) for warning in report.warnings],
+        }
+    )
+
+
+def status_body(status: ConnectionStatus) -> dict[str, object]:
+    """One status as JSON."""
+    return _without_none(
+        {
+            "connection": status.connection,
+            "state": status.state.value,
+            "working": status.working,
+            "message": status.message,
+            "next_step": status.next_step,
+            "cause": status.cause,
+            "checks": list(status.checks) or None,
+            "issued_at": _instant(status.issued_at),
+            "expires_at": _instant(status.expires_at),
+            "refresh_at": _instant(status.refresh_at),
+            "refresh_token_expires_at": _instant(status.refresh_token_expires_at),
+            "refresh_token_then": status.refresh_token_then,
+            "last_attempt_at": _instant(status.last_attempt_at),
+            "last_outcome": status.last_outcome,
+            "consecutive_failures": status.consecutive_failures,
+            "targets": [
+                _without_none(
+                    {
+                        "name": target.name,
+                        "vault_url": target.vault_url,
+                        "current": target.current,
+                        "working": target.working,
+                    }
+                )
+                for target in status.targets
+            ],
+            "warnings": [_warning_body(warning) for warning in status.warnings],
+            "lives": [[_instant(begins), _instant(ends)] for begins, ends in status.lives],
+        }
+    )
+
+
+def history_body(history: History) -> dict[str, object]:
+    """The history of one connection as JSON, oldest first."""
+    return {
+        "connection": history.connection,
+        "issues": [
+            _without_none(
+                {
+                    "issued_at": _instant(issue.issued_at),
+                    "expires_at": _instant(issue.expires_at),
+                    "confirmed_at": _instant(issue.confirmed_at),
+                    "trigger": issue.trigger,
+                    "grant": issue.grant,
+                    "run_id": issue.run_id,
+                    "reason": issue.reason,
+                    "by_hand": issue.by_hand,
+                }
+            )
+            for issue in history.issues
+        ],
+        "gaps": [[_instant(begins), _instant(ends)] for begins, ends in history.gaps],
+    }
+
+
+def check_body(check: Check) -> dict[str, object]:
+    """One check of the doctor as JSON."""
+    return _without_none(
+        {
+            "connection": check.connection,
+            "name": check.name,
+            "verdict": check.verdict.value,
+            "detail": check.detail,
+            "remedy": check.remedy,
+        }
+    )
+
+
+def _warning_body(warning: Warning_) -> dict[str, str]:
+    return {"code": warning.code.value, "message": warning.message, "hint": warning.hint}
+
+
+def _instant(moment: datetime | None) -> str | None:
+    return format_instant(moment) if moment is not None else None
+
+
+def _without_none(body: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in body.items() if value is not None}

@@ -1,0 +1,224 @@
+"""The status as one page for a browser: no script, no asset from elsewhere, every word escaped.
+
+Its style stands inside of it, and the Content-Security-Policy permits that one style by its digest and nothing else.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from html import escape
+
+from refresher.policy.forecast import ENDING
+from refresher.status.health import ConnectionStatus, State
+from refresher.status.lives import REMEMBERED, Life, gaps, union
+from refresher.views.words import commands_in, holds, span_text, steps_in
+
+_AHEAD = timedelta(hours=2)
+_TOLD = 3
+"""Gaps that are told in words; all are drawn."""
+_CALM = frozenset({State.FRESH, State.DUE})
+_WORRYING = frozenset({State.EXPIRING, State.FAILING})
+_TONES = ("bad", "warn", "good")
+_STYLE = """
+:root{color-scheme:light dark;--ground:#f5f6f8;--card:#fff;--ink:#1b1f24;--faint:#57606a;--line:#d8dee4;
+--good:#1a7f37;--warn:#9a6700;--bad:#cf222e;--unknown:#8c959f}
+@media(prefers-color-scheme:dark){:root{--ground:#0d1117;--card:#161b22;--ink:#e6edf3;--faint:#9198a1;--line:#30363d;
+--good:#3fb950;--warn:#d29922;--bad:#f85149;--unknown:#6e7681}}
+*{box-sizing:border-box}
+body{margin:0;padding:1.25rem;background:var(--ground);color:var(--ink);font:1rem/1.5 system-ui,sans-serif}
+main{max-width:60rem;margin:auto}
+h1{font-size:1.35rem;margin:0}
+header p{margin:.15rem 0 1.25rem;color:var(--faint)}
+article{background:var(--card);border:1px solid var(--line);border-left:.4rem solid var(--unknown);
+border-radius:.5rem;padding:1rem 1.1rem;margin-bottom:1rem}
+article.good{border-left-color:var(--good)}
+article.warn{border-left-color:var(--warn)}
+article.bad{border-left-color:var(--bad)}
+h2{font-size:1.1rem;margin:0;display:flex;gap:.6rem;flex-wrap:wrap;align-items:baseline}
+.state{font-size:.85rem;font-weight:600}
+.good .state{color:var(--good)}
+.warn .state{color:var(--warn)}
+.bad .state{color:var(--bad)}
+.next{border:1px solid var(--line);border-radius:.4rem;padding:.6rem .8rem;margin:.75rem 0;overflow-wrap:anywhere}
+.next b{display:block;font-size:.8rem;color:var(--faint)}
+code{font:.9em/1.5 ui-monospace,monospace;background:var(--ground);padding:.1em .3em;border-radius:.25rem;
+overflow-wrap:anywhere}
+.next code{display:block;margin:.3rem 0;padding:.35rem .5rem}
+svg{display:block;width:100%;height:1.6rem;margin:.75rem 0 0;border-radius:.25rem;background:var(--line)}
+.held{fill:var(--good)}
+.ahead{fill:var(--good);opacity:.35}
+.gap{fill:var(--bad)}
+.now{fill:var(--ink)}
+.scale{display:flex;justify-content:space-between;font-size:.75rem;color:var(--faint);margin:0}
+.told{margin:.1rem 0 .75rem}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.6rem 1.25rem;margin:.75rem 0 0}
+dt{font-size:.8rem;color:var(--faint)}
+dd{margin:0;overflow-wrap:anywhere}
+ul{margin:.75rem 0 0;padding-left:1.2rem;overflow-wrap:anywhere}
+"""
+_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+HEADERS = {
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def status_page(statuses: Sequence[ConnectionStatus], now: datetime) -> str:
+    """The page."""
+    broken = sum(status.working is False for status in statuses)
+    unknown = sum(status.working is None for status in statuses)
+    total = f"of {len(statuses)} connection{'s' if len(statuses) > 1 else ''}"
+    verdict = "Every connection holds a working token"
+    if broken:
+        verdict = f"{broken} {total} without a working token"
+    elif unknown:
+        verdict = f"{unknown} {total} cannot be judged"
+    gravest_first = sorted(statuses, key=lambda status: _TONES.index(_tone(status)))
+    cards = "".join(_card(status, now) for status in gravest_first)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta http-equiv="refresh" content="60">'
+        f"<title>{escape(verdict)}</title><style>{_STYLE}</style></head>"
+        f"<body><main><header><h1>{escape(verdict)}</h1>"
+        f"<p>ServiceNow token refresher, {now:%Y-%m-%d %H:%M:%S} UTC; loads again every minute</p></header>"
+        f"{cards}</main></body></html>"
+    )
+
+
+def _tone(status: ConnectionStatus) -> str:
+    if status.working is not True:
+        return "bad"
+    return "good" if status.state in _CALM else "warn" if status.state in _WORRYING else "bad"
+
+
+def _card(status: ConnectionStatus, now: datetime) -> str:
+    state = status.state.value.replace("_", " ")
+    cause = f" ({escape(status.cause)})" if status.cause else ""
+    following = ""
+    if status.next_step:
+        following = f'<div class="next"><b>Next step</b>{_step(status.next_step)}</div>'
+    heading = f'{escape(status.connection)} <span class="state">{escape(state)}</span>'
+    return (
+        f'<article class="{_tone(status)}"><h2>{heading}</h2>'
+        f"<div>{escape(status.message)}{cause}</div>{following}{_timeline(status.lives, now)}"
+        f"<dl>{_facts(status, now)}</dl>{_remarks(status)}</article>"
+    )
+
+
+def _step(text: str) -> str:
+    """Words and commands, each on a line of its own."""
+    tagged = [("code" if is_command else "div", escape(piece)) for piece, is_command in steps_in(text)]
+    return "".join(f"<{tag}>{piece}</{tag}>" for tag, piece in tagged)
+
+
+def _with_commands(text: str) -> str:
+    return "".join(
+        f"<code>{escape(piece)}</code>" if is_command else escape(piece) for piece, is_command in commands_in(text)
+    )
+
+
+def _timeline(lives: Sequence[Life], now: datetime) -> str:
+    """The last day and the next hours; grey is what is not known."""
+    if not lives:
+        return ""
+    since, until = now - REMEMBERED, now + _AHEAD
+    known = max(since, min(begins for begins, _ in lives))
+    covered = union(lives)
+    missing = gaps(lives, known, now) if known < now else ()
+    shapes = (
+        *_shapes("held", ((begins, min(ends, now)) for begins, ends in covered), since, until),
+        *_shapes("gap", missing, since, until),
+        *_shapes("ahead", ((max(begins, now), ends) for begins, ends in covered), since, until),
+        f'<rect class="now" x="{_place(now, since, until):.2f}" y="0" width="2" height="10"/>',
+    )
+    spoken = f"Last {span_text(now - known)}: {_told(missing, now)}"
+    return (
+        f'<svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label="{escape(spoken)}">'
+        f'{"".join(shapes)}</svg><p class="scale"><span>24 h ago</span><span>in 2 h</span></p>'
+        f'<p class="told">{escape(spoken)}</p>'
+    )
+
+
+def _told(missing: Sequence[Life], now: datetime) -> str:
+    """The gaps in words: how long in all, and when the last of them were."""
+    if not missing:
+        return "a token at all times"
+    lacked = sum(((ends - begins) for begins, ends in missing), timedelta())
+    last = missing[-_TOLD:]
+    spans = [f"{begins:%H:%M} to {'now' if ends >= now else f'{ends:%H:%M}'}" for begins, ends in last]
+    more = f"{len(missing) - len(last)} more and " if len(missing) > len(last) else ""
+    return f"{span_text(lacked)} without a token: {more}{', '.join(spans)} UTC"
+
+
+def _shapes(kind: str, spans: Iterable[Life], since: datetime, until: datetime) -> list[str]:
+    shapes = []
+    for begins, ends in spans:
+        left, right = _place(max(begins, since), since, until), _place(min(ends, until), since, until)
+        if right > left:
+            # What lasted a minute must still be seen.
+            width = max(right - left, 3) if kind == "gap" else right - left
+            shapes.append(f'<rect class="{kind}" x="{left:.2f}" y="0" width="{width:.2f}" height="10"/>')
+    return shapes
+
+
+def _place(moment: datetime, since: datetime, until: datetime) -> float:
+    return 1000 * ((moment - since) / (until - since))
+
+
+def _facts(status: ConnectionStatus, now: datetime) -> str:
+    facts = [
+        ("Access token", _token(status, now)),
+        ("Next refresh", _next_refresh(status, now)),
+        ("Last attempt", _attempt(status, now)),
+        ("Refresh token", _refresh_token(status, now)),
+        ("Failures in a row", str(status.consecutive_failures) if status.consecutive_failures else None),
+    ]
+    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts if fact)
+
+
+def _token(status: ConnectionStatus, now: datetime) -> str:
+    if status.expires_at is None:
+        return "none" if status.working is not None else "unknown"
+    age = f"; {span_text(now - status.issued_at)} old" if status.issued_at else ""
+    return f"{'ends' if status.expires_at > now else 'ended'} {_when(status.expires_at, now)}{age}"
+
+
+def _refresh_token(status: ConnectionStatus, now: datetime) -> str | None:
+    if status.refresh_token_refused:
+        return "refused"
+    ends_at = status.refresh_token_expires_at
+    return f"{'ends' if ends_at > now else 'ended'} {_when(ends_at, now)}" if ends_at else None
+
+
+def _next_refresh(status: ConnectionStatus, now: datetime) -> str | None:
+    if status.refresh_at is None or status.refresh_at > now:
+        return _when(status.refresh_at, now)
+    return "overdue" if status.consecutive_failures else "at the next tick"
+
+
+def _attempt(status: ConnectionStatus, now: datetime) -> str | None:
+    if status.last_attempt_at is None:
+        return None
+    outcome = (status.last_outcome or "unknown").replace("_", " ")
+    return f"{_when(status.last_attempt_at, now)}: {outcome}"
+
+
+def _remarks(status: ConnectionStatus) -> str:
+    remarks = [escape(f"Target {target.name} {holds(target)}") for target in status.targets]
+    if status.refresh_token_then and not ENDING & {warning.code for warning in status.warnings}:
+        remarks.append(f"When the refresh token ends: {_with_commands(status.refresh_token_then)}")
+    remarks += [f"Warning: {escape(each.message)}. {_with_commands(each.hint)}" for each in status.warnings]
+    return f"<ul>{''.join(f'<li>{remark}</li>' for remark in remarks)}</ul>" if remarks else ""
+
+
+def _when(moment: datetime | None, now: datetime) -> str:
+    """How far away, and the time; with its day where that is another one."""
+    if moment is None:
+        return ""
+    distance = f"in {span_text(moment - now)}" if moment > now else f"{span_text(now - moment)} ago"
+    day = "" if abs(moment - now) < timedelta(hours=12) else f"{moment:%Y-%m-%d} "
+    return f"{distance} ({day}{moment:%H:%M} UTC)"

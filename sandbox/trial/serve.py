@@ -1,0 +1,169 @@
+"""`make serve`: the sandbox stays up, the timer ticks in real time, the HTTP functions answer on a loopback port."""
+
+import argparse
+import errno
+import logging
+import os
+import random
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from refresher.telemetry import LOGGER
+from sandbox import Sandbox, SandboxClock
+from sandbox.alone import be_alone, shell_lines
+from sandbox.drills import DRILLS, TICK, live_through
+from sandbox.hands import FUNCTION_KEY, Hands
+from sandbox.running import ConnectionSecrets
+from sandbox.trial.gateway import Gateway
+from sandbox.trial.host import Functions, environment, load_functions
+
+_DISABLED = "AzureWebJobs.refresh_tokens.Disabled"
+_SURPRISE = "surprise"
+_LIVED = timedelta(hours=25)
+_BROWSE = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1])"
+"""A browser whose user is signed in and allows the access: it follows the redirects, trusting `SSL_CERT_FILE`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A sandbox that is up, and how to talk to it. `shell` is a file that a shell reads."""
+
+    sandbox: Sandbox
+    secrets: ConnectionSecrets
+    functions: Functions
+    url: str
+    shell: Path
+
+
+def main() -> int:
+    """Serve until interrupted."""
+    options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    broken: str | None = options.broken
+    if broken == _SURPRISE:
+        broken = random.choice(sorted(DRILLS))
+    LOGGER.propagate = False
+    LOGGER.addHandler(logging.NullHandler())
+    try:
+        with standing(broken, options.port) as place:
+            explain(place)
+            LOGGER.addHandler(logging.StreamHandler(sys.stdout))
+            LOGGER.setLevel(logging.INFO)
+            tick_until_interrupted(place.functions, at_once=broken is None)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        print(f"port {options.port} is taken; choose another: make serve ARGS='--port 7072'", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped")
+    return 0
+
+
+@contextmanager
+def standing(broken: str | None, port: int, lived: timedelta = _LIVED) -> Iterator[Standing]:
+    """A sandbox in real time: a new one, or one that worked for a while and then broke. Raises OSError: port taken."""
+    began = datetime.now(UTC) - (lived + DRILLS[broken].ago if broken else timedelta())
+    with Sandbox(clock=SandboxClock(began)) as sandbox, environment(sandbox.environ()):
+        secrets = sandbox.add_connection("servicenow", username=True)
+        functions = load_functions(sandbox.clock)
+        if broken:
+            live_through(DRILLS[broken], sandbox, secrets, functions.fire_timer, lived)
+        sandbox.clock.advance(datetime.now(UTC) - sandbox.clock.now())
+        sandbox.clock.flow()
+        with Gateway(functions, Hands(sandbox, secrets, os.environ), port) as gateway:
+            shell = shell_file(sandbox, gateway.url)
+            yield Standing(sandbox=sandbox, secrets=secrets, functions=functions, url=gateway.url, shell=shell)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make serve", description=__doc__)
+    parser.add_argument("--port", type=int, default=7071, help="port of the HTTP functions (%(default)s)")
+    parser.add_argument(
+        "--broken",
+        choices=[*DRILLS, _SURPRISE],
+        help="an installation that worked for a day and then broke, for training (docs/runbook/README.md)",
+    )
+    return parser
+
+
+def tick_until_interrupted(functions: Functions, *, at_once: bool) -> None:
+    """Fire the timer now and then every five minutes, unless the setting says that the schedule is stopped."""
+    never = threading.Event()
+    if not at_once:
+        never.wait(TICK.total_seconds())
+    while True:
+        if not is_stopped():
+            functions.fire_timer()
+        never.wait(TICK.total_seconds())
+
+
+def is_stopped() -> bool:
+    """Whether the app settings stop the schedule."""
+    return os.environ.get(_DISABLED, "").lower() == "true"
+
+
+def explain(place: Standing) -> None:
+    """Print how to talk to it."""
+    print(
+        f"""The sandbox is up; the functions listen on {place.url}. In another terminal:
+  . {place.shell}
+  python -m refresher status
+  curl -H "x-functions-key: $KEY" $URL/api/status
+  curl -X POST -H "x-functions-key: $KEY" "$URL/api/refresh?connection=$NAME&force=true"
+In a browser: {place.url}/api/status?code={FUNCTION_KEY}
+What people do elsewhere, in that terminal:
+  az keyvault secret set ...                 and what else the runbook does with az, by a stand-in
+  python -m refresher authorize ...          signs in by itself: the browser is a stand-in, too
+  curl $URL/sandbox/system-log               read the instance's system log
+  curl -o FILE $URL/sandbox/client-secret    copy the secret from the application registry
+  curl -X POST $URL/sandbox/wake             wake the instance
+Ctrl-C ends it.""",
+        flush=True,
+    )
+
+
+def shell_file(sandbox: Sandbox, url: str) -> Path:
+    """A file that makes a shell talk to this sandbox: settings, the words of the runbook, an `az` of its own."""
+    python = Path(sys.executable)
+    programs = sandbox.ca_file.with_name("bin")
+    programs.mkdir()
+    run = f"{shlex.quote(str(python))} {{}}"
+    browser = _script(programs / "browser", f"""{run.format(f"-c '{_BROWSE}'")} "$1" >/dev/null &""")
+    # Modules of the sandbox have names of the standard library's: its folder must not come first.
+    _script(programs / "az", f'exec {run.format("-P")} {shlex.quote(str(Path(__file__).parents[1] / "az.py"))} "$@"')
+    values = {
+        **sandbox.environ(),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "BROWSER": str(browser),
+        "URL": url,
+        "KEY": FUNCTION_KEY,
+        "NAME": "servicenow",
+        "VAULT": sandbox.vault.url.removeprefix("https://"),
+        "APP": "sandbox",
+        "GROUP": "sandbox",
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+    file = sandbox.ca_file.with_name("env")
+    file.touch(mode=0o600)
+    path = shlex.quote(f"{programs}:{python.parent}")
+    file.write_text("\n".join([shell_lines(), *lines, f'export PATH={path}:"$PATH"', ""]), "utf-8")
+    return file
+
+
+def _script(file: Path, command: str) -> Path:
+    file.write_text(f"#!/bin/sh\n{command}\n", "utf-8")
+    file.chmod(0o700)
+    return file
+
+
+if __name__ == "__main__":
+    be_alone()
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Each precondition, broken on its own, is found, with what to do; and nothing is changed by looking."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from refresher.app import App
+from refresher.model.check import Check, Verdict
+from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
+from sandbox.faults import Drop, Respond
+from tests.conftest import MakeApp, tick
+
+TARGET = "servicenow--action--global--oauth-token"
+
+
+def verdicts(app: App) -> dict[str, Check]:
+    """The checks by their names."""
+    return {check.name: check for check in app.doctor()}
+
+
+def everything_in(sandbox: Sandbox) -> dict[str, list[tuple[object, ...]]]:
+    """Every version of every secret with what a consumer can see of it."""
+    return {
+        name: [
+            (each.version, each.value, dict(each.tags), each.expires_on, each.content_type, each.enabled)
+            for each in sandbox.vault.versions(name)
+        ]
+        for name in sandbox.vault.names()
+    }
+
+
+def test_a_sound_installation_passes_and_is_left_as_it_was(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection(username=True)
+    app = make_app(SERVICENOW_FALLBACK_GRANT="password", LEASE_CONTAINER_URL=sandbox.leases.url)
+    tick(app)
+    before, requests = everything_in(sandbox), len(sandbox.log)
+    checks = app.doctor()
+    assert {check.verdict for check in checks} == {Verdict.PASS}, [c for c in checks if c.verdict is not Verdict.PASS]
+    assert everything_in(sandbox) == before
+    assert all(check.remedy is None for check in checks)
+    assert len(sandbox.log) - requests < 30
+    assert CANARY_PREFIX not in repr(checks)
+
+
+def no_client_secret(sandbox: Sandbox) -> None:
+    sandbox.vault.delete("servicenow-client-secret")
+
+
+def unreadable_client_id(sandbox: Sandbox) -> None:
+    sandbox.vault.deny("get", "servicenow-client-id")
+
+
+def disabled_password(sandbox: Sandbox) -> None:
+    sandbox.vault.versions("servicenow-password")[-1].enabled = False
+
+
+def unwritable_target(sandbox: Sandbox) -> None:
+    sandbox.vault.deny("update", TARGET)
+
+
+def deleted_target(sandbox: Sandbox) -> None:
+    sandbox.vault.delete(TARGET)
+
+
+def deleted_refresh_token(sandbox: Sandbox) -> None:
+    sandbox.vault.delete("servicenow-refresh-token")
+
+
+def deleted_access_token(sandbox: Sandbox) -> None:
+    sandbox.vault.delete("servicenow-oauth-token")
+
+
+def answering_with_a_page(sandbox: Sandbox) -> None:
+    sandbox.instance.personality = PERSONALITIES["login_page"]
+
+
+def read_only_lease(sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(service="leases", method="PUT", times=None, action=Respond(403, {}, b"")))
+
+
+def hibernating(sandbox: Sandbox) -> None:
+    sandbox.instance.personality = PERSONALITIES["hibernating"]
+
+
+def unreachable(sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(service="instance", times=None, action=Drop()))
+
+
+def throttled(sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(service="instance", times=None, action=Respond(429, {"Retry-After": "30"}, b"")))
+
+
+def no_lease(sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(service="leases", times=None, action=Respond(403, {}, b"")))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "name", "verdict", "remedy"),
+    [
+        (no_client_secret, "servicenow-client-secret", Verdict.FAIL, "az keyvault secret set"),
+        (unreadable_client_id, "servicenow-client-id", Verdict.FAIL, "Key Vault Secrets User"),
+        (disabled_password, "servicenow-password", Verdict.FAIL, "--name servicenow-password --enabled true"),
+        (unwritable_target, TARGET, Verdict.FAIL, "Key Vault Secrets Officer"),
+        (deleted_target, TARGET, Verdict.FAIL, "At once: python -m refresher refresh servicenow"),
+        (deleted_refresh_token, "servicenow-refresh-token", Verdict.FAIL, "az keyvault secret recover"),
+        (deleted_access_token, "servicenow-oauth-token", Verdict.WARN, "The next tick recovers it"),
+        (hibernating, "token endpoint", Verdict.FAIL, "Wake the instance"),
+        (unreachable, "instance", Verdict.FAIL, "SERVICENOW_INSTANCE_URL"),
+        (throttled, "token endpoint", Verdict.WARN, "raise the limit"),
+        (answering_with_a_page, "token endpoint", Verdict.FAIL, "single sign-on"),
+        (no_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
+        (read_only_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
+    ],
+)
+def test_what_is_broken_is_found(
+    sandbox: Sandbox,
+    make_app: MakeApp,
+    break_it: Callable[[Sandbox], None],
+    name: str,
+    verdict: Verdict,
+    remedy: str,
+) -> None:
+    sandbox.add_connection(username=True)
+    app = make_app(SERVICENOW_FALLBACK_GRANT="password", LEASE_CONTAINER_URL=sandbox.leases.url)
+    tick(app)
+    break_it(sandbox)
+    found = verdicts(app)
+    assert found[name].verdict is verdict, found[name]
+    assert remedy in (found[name].remedy or "")
+    others = [check for check in found.values() if check.name != name and check.verdict is Verdict.FAIL]
+    assert others == []
+
+
+def test_an_identity_that_is_refused_ends_the_examination(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    sandbox.faults.add(Fault(service="identity", times=None, action=Respond(400, {}, b"{}")))
+    checks = make_app().doctor()
+    assert [(check.name, check.verdict) for check in checks] == [
+        ("settings", Verdict.PASS),
+        ("identity", Verdict.FAIL),
+    ]
+    assert "managed identity" in (checks[-1].remedy or "")
+
+
+def test_clocks_that_differ_are_told(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    behind = "Mon, 05 Jan 2026 07:55:00 GMT"
+    answer = Respond(401, {"Date": behind, "Content-Type": "application/json"}, b'{"error": "server_error"}')
+    sandbox.faults.add(Fault(service="instance", path="/oauth_token.do", times=None, action=answer))
+    found = verdicts(make_app())["clock"]
+    assert found.verdict is Verdict.WARN
+    assert "300 s" in found.detail
+
+
+def test_a_key_that_does_not_fit_is_found_without_being_used(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection(refresh_token=False)
+    sandbox.vault.put("servicenow-jwt-key", f"{CANARY_PREFIX}not-a-key")
+    app = make_app(SERVICENOW_GRANT="jwt_bearer", SERVICENOW_JWT='{"sub": "servicenow.integration"}')
+    found = verdicts(app)["servicenow-jwt-key"]
+    assert found.verdict is Verdict.FAIL
+    assert CANARY_PREFIX not in f"{found}"
+
+
+def test_set_ups_that_will_not_last_are_warned_of(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    found = verdicts(make_app(PUBLISH_TO="a-name-of-our-own"))
+    assert found["refresh token's life"].verdict is Verdict.WARN
+    assert found["access token's life"].verdict is Verdict.WARN
+    assert found["Simple Chat"].verdict is Verdict.WARN
+    assert found["lease"].verdict is Verdict.WARN
+
+
+def test_a_client_secret_that_ends_soon_is_warned_of(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    stored = sandbox.vault.versions("servicenow-client-secret")[-1]
+    stored.expires_on = sandbox.clock.now() + timedelta(days=3)
+    assert verdicts(make_app())["servicenow-client-secret"].verdict is Verdict.WARN

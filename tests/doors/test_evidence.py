@@ -1,0 +1,108 @@
+"""Why refreshing fails, as far as the vault can tell: what was changed there since the last success."""
+
+from datetime import timedelta
+
+from refresher.app import App
+from refresher.model.check import Check, Verdict
+from sandbox import CANARY_PREFIX, PERSONALITIES, Sandbox
+from tests.conftest import MakeApp, tick
+
+
+def last_refresh(app: App) -> Check:
+    return next(check for check in app.doctor() if check.name == "last refresh")
+
+
+def failing(sandbox: Sandbox, app: App, runs: int = 3) -> Check:
+    for _ in range(runs):
+        sandbox.clock.advance(timedelta(minutes=30))
+        tick(app)
+    return last_refresh(app)
+
+
+def test_before_the_first_refresh_it_says_how_to_make_one(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    found = last_refresh(app)
+    assert (found.verdict, found.remedy) == (Verdict.WARN, "python -m refresher refresh servicenow")
+
+
+def test_a_success_says_how_long_ago_it_was(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=12))
+    found = last_refresh(app)
+    assert (found.verdict, found.detail) == (Verdict.PASS, "succeeded 12 min ago")
+
+
+def test_a_client_secret_that_was_replaced_since_the_last_success_is_suspected(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=10))
+    sandbox.vault.put("servicenow-client-secret", f"{CANARY_PREFIX}wrong")
+    found = failing(sandbox, app)
+    assert found.verdict is Verdict.FAIL
+    assert "failed 2 times in a row, the last time 0 s ago: refresh_token_refused" in found.detail
+    assert found.remedy is not None
+    assert found.remedy.startswith(
+        "servicenow-client-secret was replaced at 2026-01-05 08:10 UTC, after the last success at 2026-01-05 08:00 UTC"
+    )
+    assert "authorize" not in found.remedy
+
+
+def test_a_client_id_is_suspected_in_the_same_way(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=10))
+    sandbox.vault.put("servicenow-client-id", f"{CANARY_PREFIX}wrong")
+    remedy = failing(sandbox, app).remedy or ""
+    assert remedy.startswith("servicenow-client-id was replaced at")
+    assert "--name servicenow-client-id --file FILE" in remedy
+
+
+def test_a_refresh_token_whose_life_is_over_is_suspected(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.instance.personality = PERSONALITIES["refresh_token_of_a_day"]
+    sandbox.add_connection()
+    app = make_app(SERVICENOW_REFRESH_TOKEN_LIFETIME="86400")
+    tick(app)
+    sandbox.clock.advance(timedelta(hours=23))
+    tick(app)
+    found = failing(sandbox, app)
+    assert found.remedy == (
+        "The refresh token's life was to end at 2026-01-06 08:00 UTC. Begin a new one: "
+        "python -m refresher authorize servicenow --grant authorization_code"
+    )
+
+
+def test_where_nothing_in_the_vault_was_replaced_the_instance_is_to_be_asked(sandbox: Sandbox, app: App) -> None:
+    secrets = sandbox.add_connection()
+    tick(app)
+    sandbox.instance.change_client_secret(secrets.application)
+    remedy = failing(sandbox, app).remedy or ""
+    assert remedy.startswith("Nothing in the vault was replaced since the last success at 2026-01-05 08:00 UTC")
+    assert "system log" in remedy
+    assert "python -m refresher authorize servicenow --grant authorization_code. The client: az keyvault" in remedy
+
+
+def test_a_rotated_refresh_token_that_the_product_stored_is_not_taken_for_a_replaced_secret(
+    sandbox: Sandbox, app: App
+) -> None:
+    sandbox.instance.personality = PERSONALITIES["rotating"]
+    secrets = sandbox.add_connection()
+    tick(app)
+    sandbox.instance.change_client_secret(secrets.application)
+    assert (failing(sandbox, app).remedy or "").startswith("Nothing in the vault was replaced")
+
+
+def test_a_cause_that_explains_itself_has_its_own_next_step(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.instance.personality = PERSONALITIES["hibernating"]
+    found = failing(sandbox, app)
+    assert "instance_hibernating" in found.detail
+    assert (found.remedy or "").startswith("Wake the instance")
+
+
+def test_what_cannot_be_read_is_not_judged(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.vault.deny("get", "servicenow-refresh-record")
+    assert "last refresh" not in {check.name for check in app.doctor()}

@@ -1,0 +1,170 @@
+"""The status page: the same facts as the JSON, escaped, and shown by a real browser under its own policy."""
+
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from refresher.model.report import Warning_, WarningCode
+from refresher.status.health import ConnectionStatus, State, TargetStatus
+from refresher.views.page import HEADERS, status_page
+from refresher.web import status_page_reply, status_reply
+from sandbox import Fault, Sandbox
+from sandbox.clock import START
+from sandbox.faults import Respond
+from tests.conftest import MakeApp, tick
+
+
+class Words(HTMLParser):
+    """The visible words and the tags of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def a_status(connection: str = "servicenow", **changes: object) -> ConnectionStatus:
+    status = ConnectionStatus(
+        connection=connection,
+        state=State.FRESH,
+        working=True,
+        message="the token works and is fresh",
+        issued_at=START,
+        expires_at=START + timedelta(hours=1),
+        lives=((START, START + timedelta(hours=1)),),
+        targets=(TargetStatus(name="a--action--global--b", vault_url="https://kv", current=True, working=True),),
+    )
+    return replace(status, **changes)  # type: ignore[arg-type]
+
+
+def test_a_gap_of_the_last_day_is_drawn_and_told(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    app = make_app()
+
+    def ticks(count: int) -> None:
+        for _ in range(count):
+            tick(app)
+            sandbox.clock.advance(timedelta(minutes=5))
+
+    ticks(30)
+    sandbox.faults.add(Fault(service="instance", times=40, action=Respond(400, {}, b"")))
+    ticks(20)
+    assert tick(app).outcome != "refreshed"
+    sandbox.faults.clear()
+    ticks(12)
+    page = status_page(app.status(), sandbox.clock.now())
+    assert page.count('class="gap"') == 1
+    (lacked,) = re.findall(r"(\d+) min without a token", Words(page).text)
+    assert 50 <= int(lacked) <= 100
+
+
+def test_words_from_anywhere_are_escaped() -> None:
+    hostile = "<script>alert('x')</script>\"&"
+    warning = Warning_(code=WarningCode.UNCHANGED, message=hostile, hint=hostile)
+    target = TargetStatus(name=hostile, vault_url=hostile, current=None, working=None)
+    page = status_page(
+        [a_status(hostile, message=hostile, next_step=hostile, cause=hostile, warnings=(warning,), targets=(target,))],
+        START,
+    )
+    read = Words(page)
+    assert {tag for tag, _ in read.tags}.isdisjoint({"script", "img", "link", "iframe", "form"})
+    assert read.text.count(hostile) >= 6
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_runs_no_script() -> None:
+    read = Words(status_page([a_status()], START))
+    for _, attributes in read.tags:
+        assert not {"src", "href", "style", "onclick", "onload"} & set(attributes)
+    policy = HEADERS["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+
+
+def test_what_is_broken_comes_first_and_decides_the_status() -> None:
+    statuses = [
+        a_status("calm"),
+        a_status("worried", state=State.FAILING),
+        a_status("broken", state=State.EXPIRED, working=False, next_step="python -m refresher refresh broken --force"),
+    ]
+    reply = status_page_reply(statuses, START)
+    assert reply.status == status_reply(statuses, START).status == 503
+    text = Words(reply.body).text
+    assert text.index("broken") < text.index("worried") < text.index("calm")
+    assert "1 of 3 connections without a working token" in text
+    assert "python -m refresher refresh broken --force" in text
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert status_page_reply(statuses[:2], START).status == 200
+
+
+@contextmanager
+def serving(page: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            for name, value in {"Content-Type": "text/html; charset=utf-8", **HEADERS}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the overridden one
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def refusals(page: str, folder: Path) -> str:
+    """What a browser says of a page that breaks its own policy."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium is installed: the page cannot be tried in a browser")
+    picture = folder / "page.png"
+    with serving(page) as url:
+        finished = subprocess.run(
+            [
+                chromium,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--enable-logging=stderr",
+                f"--user-data-dir={folder}",
+                f"--screenshot={picture}",
+                url,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert picture.stat().st_size > 1000
+    return "\n".join(line for line in finished.stderr.splitlines() if "Content Security Policy" in line)
+
+
+def test_a_real_browser_shows_it_under_its_policy(tmp_path: Path) -> None:
+    page = status_page([a_status()], START)
+    assert refusals(page, tmp_path) == ""
+    assert "style" in refusals(page.replace("margin:0;", "margin:1px;", 1), tmp_path)

@@ -1,0 +1,129 @@
+"""What a person reads in a terminal or a pipe."""
+
+import io
+import re
+import sys
+from datetime import timedelta
+
+import pytest
+
+from refresher.status.health import ConnectionStatus, State, TargetStatus
+from refresher.status.history import History, Issue
+from refresher.status.lives import Life, gaps
+from refresher.views.tables import show_history, show_statuses, show_step
+from sandbox.clock import START
+
+HOUR = timedelta(hours=1)
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def a_history(*lives: Life, until: int) -> History:
+    issues = tuple(
+        Issue(
+            issued_at=begins,
+            expires_at=ends,
+            confirmed_at=None,
+            trigger="timer",
+            grant="refresh_token",
+            run_id="0" * 32,
+            reason=None,
+            by_hand=False,
+        )
+        for begins, ends in lives
+    )
+    return History(connection="servicenow", issues=issues, gaps=gaps(lives, START, START + until * HOUR))
+
+
+def test_gaps_are_marked_where_they_were_and_the_last_one_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    history = a_history((START, START + HOUR), (START + 2 * HOUR, START + 3 * HOUR), until=4)
+    show_history(history, START + 4 * HOUR, limit=30)
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "servicenow: 2 tokens since 2026-01-05 08:00:00 UTC"
+    assert set(lines[1]) == {"|", "█", "."}
+    rows = [re.split(r"  +", line)[:3] for line in lines[5:]]
+    assert rows == [
+        ["2026-01-05 11:00:00", "GAP", "60 min so far"],
+        ["2026-01-05 10:00:00", "60 min", "timer"],
+        ["2026-01-05 09:00:00", "GAP", "60 min"],
+        ["2026-01-05 08:00:00", "60 min", "timer"],
+    ]
+
+
+def a_status(**changes: object) -> ConnectionStatus:
+    values: dict[str, object] = {
+        "connection": "servicenow",
+        "state": State.AUTHORIZATION_REQUIRED,
+        "working": False,
+        "message": "a person must authorize again",
+        "cause": "refresh_token_refused",
+        "issued_at": START,
+        "expires_at": START + HOUR,
+        "refresh_at": START + HOUR * 5 / 6,
+        "refresh_token_expires_at": START + 100 * HOUR,
+        "last_attempt_at": START + HOUR,
+        "last_outcome": "authorization_required",
+        "consecutive_failures": 3,
+        "targets": (TargetStatus(name="copy", vault_url="https://kv", current=True, working=False),),
+    }
+    return ConnectionStatus(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_status_says_since_when_why_and_where_to_read_on(capfd: pytest.CaptureFixture[str]) -> None:
+    show_statuses([a_status(next_step="Authorize again: python -m refresher authorize servicenow")], START + 2 * HOUR)
+    lines = capfd.readouterr().out.splitlines()
+    assert re.split(r"  +", lines[1])[2:] == ["ended 60 min ago", "120 min", "overdue", "refused", "1 of 1"]
+    assert lines[3:] == [
+        "servicenow: a person must authorize again (refresh_token_refused)",
+        "  last attempt: 60 min ago: authorization_required, 3 failures in a row",
+        "  next: Authorize again:",
+        "      python -m refresher authorize servicenow",
+        "  runbook: docs/runbook/refresh_token_refused.md",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "cells"),
+    [
+        ({"cause": None}, ["ended 60 min ago", "120 min", "overdue", "ends in 4 d", "1 of 1"]),
+        (
+            {"cause": None, "refresh_token_expires_at": START},
+            ["ended 60 min ago", "120 min", "overdue", "ended 120 min ago"],
+        ),
+        ({"cause": None, "refresh_token_expires_at": None}, ["ended 60 min ago", "120 min", "overdue", "none"]),
+        ({"issued_at": None, "expires_at": None, "refresh_at": None}, ["none", "overdue", "refused"]),
+        ({"consecutive_failures": 0}, ["ended 60 min ago", "120 min", "next tick", "refused"]),
+    ],
+)
+def test_each_cell_says_what_is_so(
+    changes: dict[str, object], cells: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    show_statuses([a_status(**changes)], START + 2 * HOUR)
+    row = re.split(r"  +", capfd.readouterr().out.splitlines()[1])[2:]
+    assert row[: len(cells)] == cells
+
+
+def test_a_narrow_terminal_cuts_no_word_and_leaves_commands_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    command = "python -m refresher authorize servicenow --grant authorization_code --port 8400 --no-browser"
+    show_statuses([a_status()], START + 2 * HOUR)
+    show_step(f"{'many words ' * 10}: {command}. And more {'words ' * 12}")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    assert "…" not in shown
+    assert command in shown
+    assert [line for line in shown.splitlines() if len(line) > 80 and command not in line] == []
+
+
+def test_a_terminal_that_cannot_show_blocks_gets_signs_that_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    terminal.encoding = "ascii"
+    monkeypatch.setattr(sys, "stdout", terminal)
+    show_history(a_history((START, START + HOUR), until=2), START + 2 * HOUR, limit=30)
+    assert re.search(r"\|#+\.+\|", terminal.getvalue())

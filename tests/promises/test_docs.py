@@ -1,0 +1,137 @@
+"""Documents that commands and alerts send people to: they are there, complete, and their commands are real."""
+
+import argparse
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from refresher.cli.parser import build_parser
+from refresher.model import check
+from refresher.model.causes import Cause, diagnose
+from refresher.model.report import Outcome
+from refresher.servicenow import answers
+from refresher.status.health import State
+from tests.infra.bicep import INFRA
+
+ROOT = Path(__file__).parents[2]
+RUNBOOK = ROOT / "docs" / "runbook"
+ALERTS = sorted(path.stem for path in (INFRA / "queries").glob("*.kql"))
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").glob("*.md")])
+HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Fixed when"]
+COMMAND = re.compile(r"python -m refresher [^\n`|]+")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Every command line of the product that a document shows, and where."""
+    for path in DOCUMENTS:
+        text = path.read_text("utf-8").replace("\\\n", " ")
+        for found in COMMAND.findall(text):
+            yield path.name, found.strip().rstrip(".,;:)").split("  #")[0]
+
+
+@pytest.mark.parametrize("name", [*ALERTS, *(cause.value for cause in Cause)])
+def test_every_alert_and_every_cause_has_a_page_of_the_same_form(name: str) -> None:
+    page = (RUNBOOK / f"{name}.md").read_text("utf-8")
+    assert page.startswith(f"# {name}\n")
+    assert re.findall(r"^## (.+)$", page, re.MULTILINE) == HEADINGS
+    for section in re.split(r"^## .+$", page, flags=re.MULTILINE)[1:]:
+        assert len(section.strip()) > 20
+
+
+def test_the_runbook_has_no_page_that_nothing_leads_to() -> None:
+    others = {"README", "force", "rotate", "stop", "clone", "disaster"}
+    assert {path.stem for path in RUNBOOK.glob("*.md")} == {*ALERTS, *(cause.value for cause in Cause), *others}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file) if file else path
+        assert linked.exists(), f"{path.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{path.name} links to {target}"
+
+
+def test_every_command_that_a_document_or_a_diagnosis_names_is_one() -> None:
+    named = [*commands()]
+    assert len(named) > 50
+    for cause in Cause:
+        diagnosis = diagnose(cause, "servicenow")
+        for text in (diagnosis.next_step, *diagnosis.checks):
+            named += [(cause.value, found) for found in re.findall(r"python -m refresher [a-z]+(?: [\w-]+)*", text)]
+    for where, command in named:
+        words = shlex.split(command)[3:]
+        prose = next(
+            (at for at, word in enumerate(words) if word in {"and", "says", "is", "tries", "names"}), len(words)
+        )
+        try:
+            build_parser().parse_args(words[:prose])
+        except SystemExit:
+            pytest.fail(f"{where}: {command}")
+
+
+def test_the_schema_of_the_json_names_every_field_and_every_value() -> None:
+    """Of what stands in refresher/views/bodies.py, the one place that makes it."""
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    tree = ast.parse((ROOT / "refresher" / "views" / "bodies.py").read_text("utf-8"))
+    keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
+    fields = {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+    assert len(fields) > 30
+    values = {value.value for kind in (State, Outcome, check.Verdict, answers.Verdict) for value in kind}
+    assert {name for name in fields | values if f"`{name}`" not in text} == set()
+
+
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    (group,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    return dict(group.choices)
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of a table of the reference, found by the first cell of its head."""
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    rows = text.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def test_the_reference_lists_every_command_with_its_arguments() -> None:
+    listed = {cells[0].strip("`") for cells in table("command")}
+    expected = set()
+    for name, parser in subcommands().items():
+        arguments = [each for each in parser._actions if not each.option_strings]
+        words = [f"[{each.metavar}]" if each.nargs == "?" else str(each.metavar) for each in arguments]
+        expected.add(" ".join([name, *words]))
+    assert listed == expected
+
+
+def test_the_reference_lists_every_option_with_the_commands_that_have_it() -> None:
+    names = set(subcommands())
+    listed = {}
+    for option, of, _ in table("option"):
+        listed[option.strip("`")] = names if of == "all" else set(re.findall(r"`([a-z]+)`", of))
+    expected: dict[str, set[str]] = {}
+    for name, parser in subcommands().items():
+        for action in parser._actions:
+            if action.option_strings and action.dest != "help":
+                value = f" {action.metavar or action.dest.upper()}" if action.nargs != 0 else ""
+                expected.setdefault(f"{action.option_strings[0]}{value}", set()).add(name)
+    assert listed == expected
+
+
+def test_the_defaults_of_the_reference_are_those_of_the_parser() -> None:
+    defaults = {
+        action.option_strings[0]: f"{action.default:g}"
+        for parser in subcommands().values()
+        for action in parser._actions
+        if action.option_strings and isinstance(action.default, int | float) and not isinstance(action.default, bool)
+    }
+    told = {cells[0].split()[0].strip("`"): re.findall(r"\((\d+)\)", cells[2]) for cells in table("option")}
+    assert {option: found[0] for option, found in told.items() if found} == defaults

@@ -1,0 +1,195 @@
+"""Every command of the runbook, typed into the shell that `make serve` tells of."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import function_app
+from sandbox.drills import DRILLS
+from sandbox.trial.serve import Standing, is_stopped, standing
+from tests.shell import ROOT, type_in
+
+RUNBOOK = ROOT / "docs" / "runbook"
+NEED_AZURE = (
+    "azd",
+    "az functionapp show",
+    "az functionapp restart",
+    "az functionapp identity show",
+    "az functionapp function keys set",
+    "az keyvault recover",
+    "az storage message clear",
+)
+SECRET = "servicenow-client-secret"
+
+
+def command_lines(name: str = "*") -> list[str]:
+    """The lines of the runbook's console blocks, each once."""
+    pages = [RUNBOOK / "README.md", *sorted(RUNBOOK.glob(f"{name}.md"))]
+    blocks = [
+        block for page in pages for block in re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    ]
+    return list(dict.fromkeys(line for block in blocks for line in block.splitlines()))
+
+
+def needs_azure(line: str) -> bool:
+    return "$(azd " in line or line.startswith(NEED_AZURE)
+
+
+def without_reason(line: str) -> str:
+    return re.sub(r'--reason "[^"]*"', "", line)
+
+
+RUN = [line for line in command_lines() if not needs_azure(line) and not line.startswith(("make ", "export NAME="))]
+COMMANDS = list({without_reason(line): line for line in RUN}.values())
+"""What differs in its reason only is run once."""
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Standing]:
+    with standing(None, 0) as place:
+        yield place
+        function_app.refresher_app.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("laptop")
+
+
+def prepare(place: Standing, folder: Path, line: str) -> str:
+    """Put everything in order, but for what the command is to mend; the command with the reader's words filled in."""
+    sandbox, secrets = place.sandbox, place.secrets
+    application = secrets.application
+    values = {
+        "servicenow-client-id": application.client_id,
+        "servicenow-client-secret": application.client_secret,
+        "servicenow-username": secrets.user_name,
+        "servicenow-password": application.user.password,
+        "servicenow-refresh-token": sandbox.instance.authorize(application),
+    }
+    for name, value in values.items():
+        if name in sandbox.vault.deleted_names():
+            sandbox.vault.purge(name)
+        sandbox.vault.put(name, value)
+    place.functions.fire_timer()
+    line = re.sub(r"\bSECRET\b", SECRET, line).replace("SETTING=VALUE", "REFRESH_INTERVAL_MINUTES=50")
+    named = re.search(r"--name (\S+)", line)
+    name = named[1].strip('"').replace("$NAME", "servicenow") if named else ""
+    if " recover " in line:
+        sandbox.vault.delete(name)
+    if " set-attributes " in line:
+        sandbox.vault.versions(name)[-1].enabled = False
+    for file in ("FILE", "ID_FILE"):
+        (folder / file).write_text(values.get(name, ""), "utf-8")
+    return line
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_command_does_what_its_page_says(place: Standing, folder: Path, line: str) -> None:
+    if line.startswith("curl") and shutil.which("curl") is None:
+        pytest.skip("no curl is installed")
+    typed = prepare(place, folder, line)
+    if "app.json" in line:
+        type_in(place, folder, next(each for each in COMMANDS if each.endswith("> app.json")))
+    user = place.secrets.application.user
+    done = type_in(place, folder, typed, stdin=f"{user.name}\n{user.password}\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"cause"' not in done.stdout
+    expected = 503 if " revoke " in line else 200
+    assert place.functions.http("status", "GET", "/api/status").status_code == expected
+
+
+def test_the_five_commands_after_a_disaster_fill_an_empty_vault(tmp_path: Path) -> None:
+    (block,) = re.findall(
+        r"```console\n(az keyvault secret set.*?)```", (RUNBOOK / "disaster.md").read_text("utf-8"), re.DOTALL
+    )
+    lines = block.splitlines()
+    assert len(lines) == 5
+    with standing(None, 0) as place:
+        for name in place.sandbox.vault.names():
+            place.sandbox.vault.delete(name)
+            place.sandbox.vault.purge(name)
+        application = place.secrets.application
+        (tmp_path / "ID_FILE").write_text(application.client_id, "utf-8")
+        (tmp_path / "FILE").write_text(application.client_secret, "utf-8")
+        stored = type_in(place, tmp_path, "\n".join(lines[:2]))
+        examined = type_in(place, tmp_path, lines[2])
+        authorized = type_in(place, tmp_path, "\n".join(lines[3:]))
+        function_app.refresher_app.close()
+    assert (stored.returncode, examined.returncode, authorized.returncode) == (0, 1, 0)
+    failed = [line for line in examined.stdout.splitlines() if line.startswith("fail  ")]
+    assert [re.split(r"  +", line)[2] for line in failed] == ["refresh token's life"]
+
+
+def test_stopping_is_what_the_timer_goes_by(place: Standing, folder: Path) -> None:
+    """The stand-in of `az` changes the app settings that `make serve` looks at before each tick."""
+    stop, resume = (line for line in COMMANDS if "Disabled=" in line)
+    assert type_in(place, folder, stop).returncode == 0
+    assert is_stopped()
+    assert type_in(place, folder, resume).returncode == 0
+    assert not is_stopped()
+
+
+def status_code(url: str, key: str | None = None) -> int:
+    request = urllib.request.Request(url, headers={"x-functions-key": key} if key else {})  # noqa: S310 - loopback
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_the_functions_of_the_sandbox_are_guarded_as_those_in_azure(place: Standing) -> None:
+    place.functions.fire_timer()
+    assert status_code(f"{place.url}/api/status") == 401
+    assert status_code(f"{place.url}/api/status", key="wrong") == 401
+    # With the key it answers, whatever state the tests before this one have left the connection in.
+    assert status_code(f"{place.url}/api/status", key="sandbox-key") in {200, 503}
+    assert status_code(f"{place.url}/api/status?code=sandbox-key") in {200, 503}
+    assert status_code(f"{place.url}/api/other", key="sandbox-key") == 404
+    assert status_code(f"{place.url}/sandbox/other") == 404
+
+
+def test_make_serve_says_how_to_talk_to_it_until_it_is_interrupted() -> None:
+    def serve(port: str) -> subprocess.Popen[str]:
+        arguments = [sys.executable, "-m", "sandbox.trial.serve", "--port", port]
+        return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    with serve("0") as first:
+        assert first.stdout is not None
+        told = "".join(iter(first.stdout.readline, "Ctrl-C ends it.\n"))
+        (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)\. In another", told)
+        (shell,) = re.findall(r"^  \. (/.+)$", told, re.MULTILINE)
+        assert Path(shell).stat().st_mode & 0o077 == 0
+        with serve(port) as second:
+            _, complaint = second.communicate(timeout=60)
+        assert (second.returncode, complaint.count("\n")) == (1, 1)
+        assert f"port {port} is taken" in complaint
+        # The first tick is reported right away.
+        assert '"outcome": "refreshed"' in first.stdout.readline() + first.stdout.readline()
+        first.send_signal(signal.SIGTERM)
+        out, err = first.communicate(timeout=60)
+    assert (first.returncode, out.splitlines()[-1], err) == (0, "stopped", "")
+    assert not Path(shell).exists()
+
+
+def test_what_needs_azure_is_named_as_not_run() -> None:
+    readme = (RUNBOOK / "README.md").read_text("utf-8").split("## What was run")[1]
+    assert set(re.findall(r"`(azd?\b[^`]*)`", readme)) - {"az"} == set(NEED_AZURE)
+    lines = [line for line in command_lines() if needs_azure(line)]
+    shown = {each for each in NEED_AZURE for line in lines if line.startswith(each) or f"$({each} " in line}
+    assert shown == set(NEED_AZURE)
+
+
+def test_the_drills_of_the_runbook_are_those_of_the_sandbox() -> None:
+    table = (RUNBOOK / "README.md").read_text("utf-8").split("## Drills")[1]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == set(DRILLS)

@@ -1,0 +1,96 @@
+"""docs/telemetry.md is the schema of the events, and the code keeps to it."""
+
+import json
+from pathlib import Path
+
+from refresher.model.grants import Grant
+from refresher.model.report import Outcome, Trigger
+from refresher.telemetry import emit_poisoned, outcome_event, warning_event
+from sandbox import PERSONALITIES, Sandbox
+from tests.conftest import CapturedLog, MakeApp, tick
+
+DOCS = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text("utf-8")
+
+
+def table(head: str) -> dict[str, list[str]]:
+    """The rows of a table in the docs, by their first cell."""
+    lines = DOCS.splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith(f"| {head} |")) + 2
+    rows = {}
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        first, *others = (cell.strip() for cell in line.strip("|").split(" | "))
+        rows[first.strip("`")] = others
+    return rows
+
+
+def events(log: CapturedLog) -> list[tuple[str, dict[str, object]]]:
+    """Level and event of each line of ours; the log starts anew."""
+    lines = [line.split(" ", 2) for line in log.lines if line.startswith("refresher ")]
+    log.lines.clear()
+    return [(level, json.loads(text)) for _, level, text in lines]
+
+
+def test_the_docs_list_every_outcome_with_its_level_and_every_field(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    assert set(table("outcome")) == {each.value for each in Outcome}
+    sandbox.instance.personality = PERSONALITIES["refresh_token_of_a_day"]
+    sandbox.add_connection()
+    report = tick(make_app())
+    assert report.warnings
+    everything_logged.lines.clear()
+    now = sandbox.clock.now()
+    # None is left out of a line only; here every field is there.
+    emitted = {
+        "outcome": set(outcome_event(report, now)),
+        "warning": set(warning_event(report, report.warnings[0], now)),
+    }
+    emit_poisoned(b"servicenow")
+    ((_, poisoned),) = events(everything_logged)
+    documented = table("field")
+    assert set(documented) == emitted["outcome"] | emitted["warning"] | set(poisoned)
+    for field, (where, _) in documented.items():
+        said = {"outcome", "warning", "message_poisoned"} if where == "all" else set(where.split(", "))
+        assert said - {"message_poisoned"} == {kind for kind, names in emitted.items() if field in names}, field
+
+
+def test_the_docs_name_every_trigger_and_grant() -> None:
+    documented = table("field")
+    for name, kind in (("trigger", Trigger), ("grant", Grant)):
+        for member in kind:
+            assert f"`{member.value}`" in documented[name][1], member
+
+
+def test_levels_are_those_that_the_docs_say(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    secrets = sandbox.add_connection()
+    assert secrets.refresh_token
+    app = make_app()
+    seen = {}
+    for _ in range(2):
+        tick(app)
+    sandbox.instance.kill_refresh_token(secrets.refresh_token)
+    for minutes in (50, 5, 5):
+        sandbox.clock.advance(minutes=minutes)
+        tick(app)
+    for level, event in events(everything_logged):
+        if event["event"] == "refresh_outcome":
+            seen[event["outcome"]] = level
+    assert set(seen) >= {"refreshed", "not_due", "kept"}
+    documented = table("outcome")
+    for outcome, level in seen.items():
+        assert documented[str(outcome)][0] == level, outcome
+
+
+def test_an_event_is_one_line_of_json_even_where_its_words_are_not(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    sandbox.add_connection()
+    tick(make_app(), force=True, reason="line one\nline two \u2028 \x1b[31m")
+    lines = [line for line in everything_logged.lines if "refresh_outcome" in line]
+    assert len(lines) == 1
+    assert lines[0].isascii()
+    assert "\n" not in lines[0]

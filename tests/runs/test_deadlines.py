@@ -1,0 +1,123 @@
+"""A run's 45 seconds: nothing begins that cannot end in them, and what came late is stored all the same."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from refresher.app import App
+from refresher.model.causes import Cause
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
+from sandbox import Fault, Personality
+from sandbox.direct import DirectSandbox, Process
+from sandbox.faults import Action, Interrupt, Refuse, Respond, Stall, Throttle
+from sandbox.trial.host import direct_app
+from tests.conftest import direct
+
+TOKEN_ENDPOINT = "/oauth_token.do"
+REFRESH_TOKEN = "servicenow-refresh-token"
+RECORD = "servicenow-refresh-record"
+
+
+def tick(app: App) -> RunReport:
+    """One tick of the one connection."""
+    (report,) = app.tick(RunRequest(trigger=Trigger.TIMER))
+    return report
+
+
+def take(sandbox: DirectSandbox, seconds: float) -> Callable[[], object]:
+    """Let time pass."""
+    return lambda: sandbox.clock.advance(timedelta(seconds=seconds))
+
+
+def answer_after(sandbox: DirectSandbox, seconds: float) -> None:
+    """Let the next token request be answered late."""
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Interrupt(do=take(sandbox, seconds), before=False)))
+
+
+@pytest.mark.parametrize(
+    "action", [Stall(), Refuse(), Respond(503), Throttle(600)], ids=lambda each: type(each).__name__
+)
+def test_a_target_vault_that_hangs_does_not_keep_the_token_from_the_others(action: Action) -> None:
+    """It is read twice in a run, and written last, for a few seconds each."""
+    sandbox = DirectSandbox(vaults=("main", "other"))
+    sandbox.add_connection()
+    near, far = "servicenow--action--global--oauth-token", "https://other.vault.azure.net/secrets/far"
+    app = direct_app(sandbox, Process(sandbox), 0, PUBLISH_TO=f"{near},{far}")
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+    sandbox.faults.add(Fault(service="vault:other", times=None, action=action))
+    began = sandbox.clock.now()
+    report = tick(app)
+    assert sandbox.clock.now() - began <= timedelta(seconds=3 * 5 + 2), "its threads are needed by other connections"
+    assert (report.outcome, report.cause, report.attempts) == (Outcome.FAILED, Cause.PUBLISH_FAILED, 1)
+    held = sandbox.vault.get(near)
+    assert held is not None
+    assert sandbox.instance.access_token_ends_at(held.value) == report.access_token_expires_at
+
+
+@pytest.mark.parametrize("seconds", [43.0, 44.5, 46.0])
+def test_a_rotated_refresh_token_that_comes_late_is_given_ten_seconds_to_be_stored(seconds: float) -> None:
+    """Also where the record was written long before, and where the deadline passed while the answer came."""
+    sandbox, app = direct(personality=Personality(rotates=True))
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+    answer_after(sandbox, seconds)
+    sandbox.faults.add(Fault(service="vault", method="PUT", path=f"/secrets/{REFRESH_TOKEN}", action=Respond(503)))
+    assert tick(app).outcome is Outcome.REFRESHED
+    held = sandbox.vault.get(REFRESH_TOKEN)
+    assert held is not None
+    assert sandbox.instance.is_living_refresh_token(held.value)
+
+
+def test_a_rotated_refresh_token_is_stored_though_somebody_elses_request_was_told_to_pause() -> None:
+    """The pause outlasts the run, and the vault may take the write all the same; the rest waits for a later tick."""
+    sandbox, app = direct(personality=Personality(rotates=True))
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+
+    def meet_a_pause() -> None:
+        sandbox.faults.add(Fault(service="vault", method="GET", action=Throttle(100)))
+        app.status()
+
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Interrupt(do=meet_a_pause, before=False)))
+    assert tick(app).cause is Cause.VAULT_THROTTLED
+    held = sandbox.vault.get(REFRESH_TOKEN)
+    assert held is not None
+    assert sandbox.instance.is_living_refresh_token(held.value)
+    sandbox.clock.advance(timedelta(minutes=5))
+    assert tick(app).outcome is Outcome.REFRESHED
+
+
+def test_writes_end_with_ten_seconds_more_than_the_run() -> None:
+    """The lease of a minute outlasts them."""
+    sandbox, app = direct()
+    began = sandbox.clock.now()
+    answer_after(sandbox, 44.0)
+    sandbox.faults.add(Fault(service="vault", method="PUT", times=None, action=Respond(503, {"Retry-After": "3"})))
+    assert tick(app).cause is Cause.VAULT_UNAVAILABLE
+    assert timedelta(seconds=45) < sandbox.clock.now() - began <= timedelta(seconds=56)
+
+
+@pytest.mark.parametrize("taken", [40.0, 44.0])
+@pytest.mark.parametrize("settings", [{}, {"SERVICENOW_GRANT": "password"}])
+def test_a_token_is_not_asked_for_with_no_time_left_to_hear_the_answer(settings: dict[str, str], taken: float) -> None:
+    """A slow vault took it; the password does not count as refused."""
+    sandbox, app = direct(settings, username=True)
+    sandbox.faults.add(
+        Fault(service="vault", path="/secrets/servicenow-client-id", action=Interrupt(take(sandbox, taken)))
+    )
+    report = tick(app)
+    assert (report.outcome, report.cause, report.attempts) == (Outcome.FAILED, Cause.INSTANCE_TIMEOUT, 0)
+    assert sandbox.log.count(service="instance") == 0
+    record = sandbox.vault.get(RECORD)
+    assert record is None or "password-refusals" not in record.tags
+
+
+def test_a_try_is_not_begun_either() -> None:
+    """The error is that of the try before."""
+    sandbox, app = direct()
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Interrupt(take(sandbox, 39.8))))
+    sandbox.instance.personality = Personality(refuse_first=1)
+    report = tick(app)
+    assert (report.cause, report.attempts) == (Cause.ACCESS_DENIED, 1)

@@ -1,0 +1,182 @@
+"""One refresher per connection: overlapping runs, a holder that was killed, a lease service that is down."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from refresher.model.causes import Cause
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
+from refresher.web import refresh_reply
+from sandbox import Fault, Sandbox, SandboxClock
+from sandbox.faults import Drop, Interrupt, Respond
+from tests.conftest import MakeApp, tick
+from tests.doors.test_commands import run
+
+TOKEN_ENDPOINT = "/oauth_token.do"
+INTERVAL = timedelta(minutes=50)
+
+
+@pytest.fixture(params=["file", "blob"])
+def lease_settings(request: pytest.FixtureRequest, sandbox: Sandbox) -> dict[str, str]:
+    """Settings for each kind of lease."""
+    return {"LEASE_CONTAINER_URL": sandbox.leases.url} if request.param == "blob" else {}
+
+
+@pytest.fixture
+def blob(sandbox: Sandbox) -> dict[str, str]:
+    """Settings for a blob lease."""
+    return {"LEASE_CONTAINER_URL": sandbox.leases.url}
+
+
+def test_two_runs_at_once_make_one_token_request(
+    sandbox: Sandbox, make_app: MakeApp, lease_settings: dict[str, str]
+) -> None:
+    """The second, started while the first asks ServiceNow, leaves: busy, with a time to come back."""
+    sandbox.add_connection()
+    first, second = make_app(**lease_settings), make_app(**lease_settings)
+    seen: list[RunReport] = []
+    overlap = Interrupt(lambda: seen.append(tick(second)))
+    sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=overlap))
+    assert tick(first).outcome is Outcome.REFRESHED
+    (busy,) = seen
+    assert (busy.outcome, busy.cause) == (Outcome.BUSY, Cause.LEASE_HELD)
+    assert busy.retry_after is not None
+    assert sandbox.log.count(path=TOKEN_ENDPOINT) == 1
+
+
+def test_due_is_checked_again_once_the_lease_is_held(
+    sandbox: Sandbox, make_app: MakeApp, lease_settings: dict[str, str]
+) -> None:
+    """A run that was overtaken between its first look and the lease finds a fresh token, and asks for none."""
+    sandbox.add_connection()
+    first, second = make_app(**lease_settings), make_app(**lease_settings)
+    tick(first)
+    sandbox.clock.advance(INTERVAL)
+    sandbox.log.clear()
+    # The third read of a run's first round is its last: the other run goes in between it and the lease.
+    overtake = Interrupt(lambda: tick(second), before=False)
+    sandbox.faults.add(Fault(service="vault", path="/secrets/servicenow-refresh-record", action=overtake))
+    assert tick(first).outcome is Outcome.NOT_DUE
+    assert sandbox.log.count(path=TOKEN_ENDPOINT) == 1
+
+
+def test_a_busy_run_answers_409_with_a_time_to_come_back(
+    sandbox: Sandbox, make_app: MakeApp, lease_settings: dict[str, str]
+) -> None:
+    """As problem details, with the cause."""
+    sandbox.add_connection()
+    first, second = make_app(**lease_settings), make_app(**lease_settings)
+    seen: list[RunReport] = []
+    request = RunRequest(trigger=Trigger.HTTP, force=True)
+    overlap = Interrupt(lambda: seen.extend(second.refresh(["servicenow"], request)))
+    sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=overlap))
+    tick(first)
+    reply = refresh_reply(seen, sandbox.clock.now())
+    assert reply.status == 409
+    assert int(reply.headers["Retry-After"]) >= 1
+    body = json.loads(reply.body)
+    assert (body["status"], body["cause"], body["connection"]) == (409, "lease_held", "servicenow")
+
+
+def test_a_held_lease_is_looked_at_and_not_tried_for(
+    sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]
+) -> None:
+    """Programs that wait cause no flood of conflicts."""
+    sandbox.add_connection()
+    first, second = make_app(**blob), make_app(**blob)
+    for _ in range(3):
+        overlap = Interrupt(lambda: tick(second))
+        sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=overlap))
+    assert tick(first).outcome is Outcome.REFRESHED
+    assert sandbox.log.count(service="leases", status=409) == 0
+
+
+def test_a_lease_outlasts_a_run_and_ends_by_itself(sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]) -> None:
+    """60 seconds against 45 and ten: a killed holder costs the next minute, not the next tick."""
+    sandbox.add_connection()
+    killed, next_one = make_app(**blob), make_app(**blob)
+    # As after a kill: the lease is never released.
+    sandbox.faults.add(Fault(service="leases", method="PUT", after=3, times=None, action=Drop()))
+    tick(killed)
+    sandbox.faults.clear()
+    assert sandbox.leases.is_leased("servicenow")
+    sandbox.clock.advance(timedelta(seconds=55))
+    assert sandbox.leases.is_leased("servicenow")
+    sandbox.clock.advance(timedelta(seconds=5))
+    assert not sandbox.leases.is_leased("servicenow")
+    sandbox.clock.advance(INTERVAL)
+    assert tick(next_one).outcome is Outcome.REFRESHED
+
+
+def test_it_is_released_at_the_end(sandbox: Sandbox, make_app: MakeApp, lease_settings: dict[str, str]) -> None:
+    """The next run need not wait, whether the one before succeeded or failed."""
+    sandbox.add_connection()
+    app = make_app(**lease_settings)
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, times=None, action=Respond(404, {}, b"")))
+    assert tick(app).outcome is Outcome.FAILED
+    sandbox.faults.clear()
+    assert tick(app).outcome is Outcome.REFRESHED
+    assert tick(app, force=True).outcome is Outcome.REFRESHED
+
+
+class TestALeaseServiceThatIsDown:
+    """With a token that does not rotate an overlap is harmless; an outage is not."""
+
+    def test_what_is_not_urgent_waits(self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]) -> None:
+        """The old token lives for ten more minutes; ServiceNow is not asked."""
+        sandbox.add_connection()
+        app = make_app(**blob)
+        tick(app)
+        sandbox.clock.advance(INTERVAL)
+        sandbox.log.clear()
+        sandbox.faults.add(Fault(service="leases", times=None, action=Respond(503, {}, b"")))
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.LEASE_UNAVAILABLE)
+        assert report.hint
+        assert sandbox.log.count(service="instance") == 0
+
+    @pytest.mark.parametrize("status", [503, 403])
+    def test_what_is_urgent_goes_ahead_and_says_so(
+        self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str], status: int
+    ) -> None:
+        """The old token would end before the next tick."""
+        sandbox.add_connection()
+        app = make_app(**blob)
+        tick(app)
+        sandbox.clock.advance(timedelta(minutes=55))
+        sandbox.faults.add(Fault(service="leases", times=None, action=Respond(status, {}, b"")))
+        report = tick(app)
+        assert report.outcome is Outcome.REFRESHED
+        assert WarningCode.LEASE_UNAVAILABLE in [warning.code for warning in report.warnings]
+
+    def test_the_release_failing_costs_nothing(
+        self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]
+    ) -> None:
+        """It runs out by itself."""
+        sandbox.add_connection()
+        app = make_app(**blob)
+        sandbox.faults.add(Fault(service="leases", method="PUT", after=3, times=None, action=Respond(500, {}, b"")))
+        assert tick(app).outcome is Outcome.REFRESHED
+
+
+def test_the_commands_say_since_when_another_run_is_under_way() -> None:
+    """`refresh` exits 4; `tick` leaves quietly; both leave the holder alone."""
+    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as sandbox:
+        sandbox.add_connection()
+        settings = {"LEASE_CONTAINER_URL": sandbox.leases.url}
+        ended: list[tuple[int, str, str]] = []
+
+        def while_it_is_held() -> None:
+            for command in (["refresh", "servicenow", "--force"], ["tick"]):
+                done = run(sandbox, *command, **settings)
+                ended.append((done.returncode, done.stdout, done.stderr))
+
+        sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=Interrupt(while_it_is_held)))
+        assert run(sandbox, "tick", **settings).returncode == 0
+        (refresh_code, refresh_out, _), (tick_code, tick_out, _) = ended
+        assert (refresh_code, tick_code) == (4, 0)
+        assert "servicenow: busy" in refresh_out
+        assert "since" in refresh_out
+        assert "busy" in tick_out
+        assert sandbox.log.count(path=TOKEN_ENDPOINT) == 1

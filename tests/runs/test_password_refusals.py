@@ -1,0 +1,109 @@
+"""A password that ServiceNow refuses, tick by tick: bounded, and not given up for a fault that refused everything."""
+
+from datetime import timedelta
+
+from refresher.model.causes import Cause
+from refresher.model.grants import Grant
+from refresher.model.report import Outcome
+from refresher.policy.password_gate import PAUSE, TRIES, TRIES_IN_ALL
+from sandbox import Fault, Sandbox
+from sandbox.faults import Respond
+from sandbox.personality import GENERIC_REFUSAL
+from tests.conftest import MakeApp, tick
+
+PASSWORD = "servicenow-password"
+RECORD = "servicenow-refresh-record"
+USER = "servicenow.integration"
+GENERIC = Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)
+
+
+def record_tags(sandbox: Sandbox) -> dict[str, str]:
+    """The tags of the record; empty where there is none."""
+    record = sandbox.vault.get(RECORD)
+    return record.tags if record else {}
+
+
+def test_a_fault_that_refuses_all_for_nearly_half_an_hour_costs_no_fallback(
+    sandbox: Sandbox, make_app: MakeApp
+) -> None:
+    """And when the refresh token ends days later, the password begins a new life."""
+    added = sandbox.add_connection(username=True)
+    settings = {"SERVICENOW_FALLBACK_GRANT": "password"}
+    tick(make_app(**settings))
+    sandbox.clock.advance(timedelta(minutes=55))
+    fault = Fault(path="/oauth_token.do", times=None, action=GENERIC)
+    sandbox.faults.add(fault)
+    sent = [passwords_sent(sandbox, make_app, settings) for _ in range(5)]
+    assert sent == [1, 0, 0, 0, 0], "the second try waits"
+    assert record_tags(sandbox)["password-refusals"] == "1"
+    assert record_tags(sandbox)["password-refusals-in-doubt"] == "1"
+    sandbox.faults.clear()
+    assert tick(make_app(**settings)).grant is Grant.REFRESH_TOKEN
+    assert "password-refusals" not in record_tags(sandbox)
+    assert record_tags(sandbox)["password-refusals-forgiven"] == "1"
+    sandbox.clock.advance(timedelta(days=3))
+    sandbox.instance.kill_refresh_token(added.refresh_token or "")
+    assert tick(make_app(**settings)).grant is Grant.PASSWORD
+    assert "password-refusals-forgiven" not in record_tags(sandbox)
+
+
+def passwords_sent(sandbox: Sandbox, make_app: MakeApp, settings: dict[str, str]) -> int:
+    """How many a tick sends; the next one comes five minutes later."""
+    sandbox.log.clear()
+    assert tick(make_app(**settings)).outcome is not Outcome.REFRESHED
+    sandbox.clock.advance(timedelta(minutes=5))
+    return sum(each.grant_type == "password" for each in sandbox.log.select(path="/oauth_token.do"))
+
+
+def test_a_password_that_is_refused_while_the_refresh_token_works_is_not_forgiven(
+    sandbox: Sandbox, make_app: MakeApp
+) -> None:
+    sandbox.add_connection(username=True)
+    sandbox.vault.put(PASSWORD, "CANARY-wrong")
+    sandbox.clock.advance(timedelta(days=99))
+    app = make_app(SERVICENOW_FALLBACK_GRANT="password")
+    for _ in range(6):
+        assert tick(app).grant is Grant.REFRESH_TOKEN
+        sandbox.clock.advance(timedelta(minutes=50))
+    assert sandbox.instance.password_attempts(USER) == TRIES
+    sandbox.faults.add(Fault(path="/oauth_token.do", times=3, action=GENERIC))
+    assert tick(app).outcome is not Outcome.REFRESHED
+    sandbox.clock.advance(timedelta(minutes=5))
+    assert tick(app).grant is Grant.REFRESH_TOKEN
+    sandbox.clock.advance(timedelta(minutes=50))
+    tick(app)
+    assert sandbox.instance.password_attempts(USER) == TRIES
+
+
+def test_a_wrong_password_is_not_forgiven_until_the_user_is_locked(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """Again and again a fault refuses the refresh token, and ServiceNow itself the password."""
+    added = sandbox.add_connection(username=True)
+    sandbox.vault.put(PASSWORD, "CANARY-wrong")
+    app = make_app(SERVICENOW_FALLBACK_GRANT="password")
+    for _ in range(8):
+        sandbox.clock.advance(timedelta(hours=2))
+        sandbox.faults.add(Fault(path="/oauth_token.do", times=3, action=GENERIC))
+        assert tick(app).outcome is not Outcome.REFRESHED
+        sandbox.clock.advance(timedelta(minutes=5))
+        assert tick(app).grant is Grant.REFRESH_TOKEN
+    assert sandbox.instance.password_attempts(USER) == TRIES_IN_ALL
+    assert not added.application.user.locked
+
+
+def test_a_pause_is_said_and_asks_for_nobody(sandbox: Sandbox, make_app: MakeApp) -> None:
+    added = sandbox.add_connection(refresh_token=False, username=True)
+    sandbox.vault.put(PASSWORD, "CANARY-wrong")
+    app = make_app(SERVICENOW_GRANT="password")
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=5))
+    opens_at = sandbox.clock.now() + PAUSE
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=5))
+    report = tick(app)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.PASSWORD_REFUSED)
+    assert f"from {opens_at:%H:%M}" in report.message
+    assert "servicenow-password" in (report.hint or "")
+    assert report.consecutive_failures == 3, "the alert counts it"
+    assert record_tags(sandbox)["last-cause"] == "password_refused"
+    sandbox.vault.put(PASSWORD, added.application.user.password)
+    assert tick(app).outcome is Outcome.REFRESHED

@@ -1,0 +1,169 @@
+"""What each path costs in requests, to the last one, and which of them are on their way together."""
+
+import json
+import threading
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from refresher.app import App
+from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.policy.due import Reason
+from sandbox import Fault, Personality, Sandbox
+from sandbox.faults import Interrupt, Respond
+from tests.conftest import MakeApp, tick
+
+MINUTES = timedelta(minutes=1)
+NAME = "servicenow"
+TOKEN, COPY = f"{NAME}-oauth-token", f"{NAME}--action--global--oauth-token"
+RECORD = f"{NAME}-refresh-record"
+CONSUMER_SIDE = {f"GET {name}" for name in (TOKEN, COPY, RECORD)}
+CREDENTIALS = {f"GET {NAME}-{name}" for name in ("client-id", "client-secret", "refresh-token")}
+PUBLISHING = {f"PUT {TOKEN}", f"PUT {COPY}"}
+ASKING = Counter({"POST /oauth_token.do": 1, "GET /api/now/table/sys_user": 1})
+
+
+def cost(sandbox: Sandbox) -> Counter[str]:
+    """Every request since the log was cleared: its method, and the secret's name or the path."""
+    found: Counter[str] = Counter()
+    for each in sandbox.log:
+        name = each.path.removeprefix("/secrets/").split("/")[0] if each.service.startswith("vault") else each.path
+        found[f"{each.method} {name}"] += 1
+    return found
+
+
+@pytest.fixture
+def warm(sandbox: Sandbox, app: App) -> App:
+    """The product after its first refresh, with an empty log."""
+    sandbox.add_connection()
+    tick(app)
+    sandbox.log.clear()
+    return app
+
+
+def all_together(sandbox: Sandbox, many: int, method: str) -> threading.Barrier:
+    """Let so many requests of a method pass only once all of them are there; later ones go by."""
+    barrier = threading.Barrier(many, timeout=5)
+    sandbox.faults.add(Fault(service="vault", method=method, action=Interrupt(do=barrier.wait), times=many))
+    return barrier
+
+
+def test_a_tick_with_nothing_due_is_one_round_of_reads_and_nothing_else(sandbox: Sandbox, warm: App) -> None:
+    sandbox.clock.advance(5 * MINUTES)
+    barrier = all_together(sandbox, 3, "GET")
+    assert tick(warm).outcome is Outcome.NOT_DUE
+    assert cost(sandbox) == Counter(CONSUMER_SIDE)
+    assert not barrier.broken
+
+
+def test_a_warm_refresh_is_two_rounds_of_reads_one_token_request_one_probe_and_one_round_of_writes(
+    sandbox: Sandbox, warm: App
+) -> None:
+    sandbox.clock.advance(50 * MINUTES)
+    first = all_together(sandbox, 3, "GET")
+    second = all_together(sandbox, 6, "GET")
+    writes = all_together(sandbox, 2, "PUT")
+    assert tick(warm).outcome is Outcome.REFRESHED
+    assert cost(sandbox) == Counter(CONSUMER_SIDE) + Counter(CONSUMER_SIDE | CREDENTIALS | PUBLISHING) + ASKING
+    assert not any(barrier.broken for barrier in (first, second, writes))
+
+
+def test_the_lease_costs_four_requests_and_the_note_for_people_holds_nobody_up(
+    sandbox: Sandbox, make_app: MakeApp
+) -> None:
+    """A look, the lease, the note beside the reads that follow, the release."""
+    sandbox.add_connection()
+    app = make_app(LEASE_CONTAINER_URL=sandbox.leases.url)
+    tick(app)
+    sandbox.clock.advance(50 * MINUTES)
+    sandbox.log.clear()
+    reading = threading.Event()
+    read = Fault(service="vault", path=f"/secrets/{NAME}-client-id", action=Interrupt(do=reading.set))
+    note = Fault(service="leases", method="PUT", after=1, action=Interrupt(do=lambda: reading.wait(5)))
+    sandbox.faults.add(read)
+    sandbox.faults.add(note)
+    assert tick(app).outcome is Outcome.REFRESHED
+    assert [each.method for each in sandbox.log.select(service="leases")] == ["HEAD", "PUT", "PUT", "PUT"]
+    assert reading.is_set()
+
+
+def test_a_cold_process_asks_for_its_own_token_once_and_not_once_for_each_connection(
+    sandbox: Sandbox, make_app: MakeApp
+) -> None:
+    """On a busy machine a request may come between the first answer and the SDK's own cache, and ask once more."""
+    names = [f"c{number}" for number in range(12)]
+    for name in names:
+        sandbox.add_connection(name)
+    settings = {name: {"instance_url": sandbox.instance.url} for name in names}
+    app = make_app(SERVICENOW_CONNECTIONS=json.dumps(settings), SERVICENOW_INSTANCE_URL="")
+    app.tick(RunRequest(trigger=Trigger.TIMER))
+    assert 1 <= sandbox.log.count(service="identity") <= 2
+    # The challenge meets those that are on their way before its first answer is there.
+    assert 1 <= sandbox.log.count(service="vault", status=401) <= 3 * len(names)
+
+
+def test_a_warm_worker_asks_for_no_token_and_meets_no_challenge(sandbox: Sandbox, warm: App) -> None:
+    for _ in range(3):
+        sandbox.clock.advance(50 * MINUTES)
+        assert tick(warm).outcome is Outcome.REFRESHED
+    assert sandbox.log.count(service="identity") == 0
+    assert sandbox.log.count(status=401) == 0
+
+
+def test_a_rotated_refresh_token_is_written_before_the_probe_and_everything_else(sandbox: Sandbox, warm: App) -> None:
+    """Its first rotation is a surprise; from then on the record says before each request that one is under way."""
+    sandbox.instance.personality = Personality(rotates=True)
+    sandbox.clock.advance(50 * MINUTES)
+    assert tick(warm).outcome is Outcome.REFRESHED
+    order = [f"{each.method} {each.path.split('/')[2]}" for each in sandbox.log if each.method in {"PUT", "PATCH"}]
+    assert order[0] == f"PUT {NAME}-refresh-token"
+    paths = [each.path for each in sandbox.log]
+    assert paths.index(f"/secrets/{NAME}-refresh-token", paths.index("/oauth_token.do")) < paths.index(
+        "/api/now/table/sys_user"
+    )
+
+
+def test_a_target_that_differs_costs_its_own_write_only(sandbox: Sandbox, warm: App) -> None:
+    sandbox.vault.put(COPY, "CANARY-something-else")
+    assert tick(warm).outcome is Outcome.PUBLISHED
+    assert cost(sandbox) == Counter(CONSUMER_SIDE) + Counter(CONSUMER_SIDE | {f"PUT {COPY}"})
+
+
+def test_the_same_token_again_changes_tags_and_makes_no_version(sandbox: Sandbox, warm: App) -> None:
+    sandbox.instance.personality = Personality(same_token=True)
+    sandbox.clock.advance(50 * MINUTES)
+    assert tick(warm).outcome is Outcome.UNCHANGED
+    written = {key: count for key, count in cost(sandbox).items() if key.startswith(("PUT", "PATCH"))}
+    assert written == {f"PATCH {TOKEN}": 1, f"PATCH {COPY}": 1}
+
+
+def test_a_failure_costs_one_write_of_the_record_and_its_end_one_more(sandbox: Sandbox, warm: App) -> None:
+    """The first failure makes the record; from then on it is changed in place, and success does not touch it."""
+    refusing = Fault(path="/oauth_token.do", times=None, action=Respond(503))
+    sandbox.faults.add(refusing)
+    sandbox.clock.advance(50 * MINUTES)
+    writes = []
+    for minutes in (5, 5, 50, 0):
+        sandbox.log.clear()
+        tick(warm)
+        writes.append(sorted(key for key in cost(sandbox) if RECORD in key and not key.startswith("GET")))
+        sandbox.clock.advance(minutes * MINUTES)
+        if len(writes) == 2:
+            sandbox.faults.clear()
+    assert writes == [[f"PUT {RECORD}"], [f"PATCH {RECORD}"], [f"PATCH {RECORD}"], []]
+
+
+def test_several_connections_share_the_challenge_and_the_credential(sandbox: Sandbox, make_app: MakeApp) -> None:
+    names = [f"c{number}" for number in range(8)]
+    for name in names:
+        sandbox.add_connection(name)
+    settings = {name: {"instance_url": sandbox.instance.url} for name in names}
+    app = make_app(SERVICENOW_CONNECTIONS=json.dumps(settings), SERVICENOW_INSTANCE_URL="")
+    app.status(names[:1])
+    sandbox.log.clear()
+    reports = app.tick(RunRequest(trigger=Trigger.TIMER))
+    assert {report.outcome for report in reports} == {Outcome.REFRESHED}
+    assert {report.reason for report in reports} == {Reason.ACCESS_TOKEN_MISSING}
+    assert sandbox.log.count(service="identity") == 0
+    assert sandbox.log.count(status=401) == 0

@@ -1,0 +1,330 @@
+"""What is stored beside the tokens, there and back; and what a person's edit or a careless copy does to it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from refresher.keyvault.tags import (
+    access_token_tags,
+    parse_access_token,
+    parse_record,
+    parse_refresh_token,
+    record_tags,
+    refresh_token_tags,
+    revoked_tags,
+)
+from refresher.model.grants import Grant
+from refresher.model.moments import format_instant
+from refresher.model.report import Trigger
+from refresher.model.stored import StoredSecret
+from refresher.model.tokens import Secret
+from refresher.policy.password_gate import PasswordRefusals
+from refresher.policy.record import ATTEMPT_STARTED, RefreshRecord
+from tests.factories import HOUR, NOON, SECOND, access_token, stored_access_token
+
+DAYS = timedelta(days=100)
+
+
+def secret(**fields: Any) -> StoredSecret:  # noqa: ANN401
+    """A secret as the vault returns it."""
+    return StoredSecret(**{"name": "n", "version": "v1", "value": Secret("CANARY-value"), **fields})
+
+
+def tagged(**changes: Any) -> StoredSecret:  # noqa: ANN401
+    """An access token with its metadata, with changes to its tags; None takes a tag away."""
+    tags = access_token_tags(access_token(), connection="c", run_id="r" * 32, trigger=Trigger.TIMER)
+    expires_on = changes.pop("expires_on", NOON + HOUR)
+    edited = {**tags, **{name.replace("_", "-"): value for name, value in changes.items()}}
+    return secret(tags={name: value for name, value in edited.items() if value is not None}, expires_on=expires_on)
+
+
+class TestAccessToken:
+    """Its dates count only where tags and attribute agree."""
+
+    def test_it_comes_back_as_it_was_written(self) -> None:
+        tags = access_token_tags(
+            access_token(),
+            connection="c",
+            run_id="r1",
+            trigger=Trigger.HTTP,
+            reason="x" * 300,
+            confirmed_at=NOON + SECOND,
+            recent="50/60",
+        )
+        assert tags == {
+            "connection": "c",
+            "issued-at": "2026-03-01T12:00:00+00:00",
+            "expires-at": "2026-03-01T13:00:00+00:00",
+            "grant": "refresh_token",
+            "run-id": "r1",
+            "trigger": "http",
+            "confirmed-at": "2026-03-01T12:00:01+00:00",
+            "recent": "50/60",
+            "reason": "x" * 256,
+        }
+        assert parse_access_token(secret(tags=tags, expires_on=NOON + HOUR)) == stored_access_token(
+            "CANARY-value",
+            confirmed_at=NOON + SECOND,
+            grant=Grant.REFRESH_TOKEN,
+            trigger="http",
+            run_id="r1",
+            recent="50/60",
+        )
+
+    def test_what_is_not_known_has_no_tag(self) -> None:
+        assert set(tagged().tags) == {"connection", "issued-at", "expires-at", "grant", "run-id", "trigger"}
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            {"issued_at": None},
+            {"expires_at": None},
+            {"issued_at": "yesterday"},
+            {"issued_at": "2026-03-01T12:00:00"},
+            {"issued_at": "2026-03-01T13:00:00+00:00"},
+            {"expires_at": "9999-12-31T23:59:59-23:59"},
+            {"expires_at": "2026-03-01T13:30:00+00:00"},
+            {"expires_on": None},
+            {"expires_on": NOON + HOUR + 2 * SECOND},
+            {"expires_on": NOON + HOUR - 2 * SECOND},
+        ],
+    )
+    def test_dates_that_are_not_there_or_contradict_each_other_count_as_absent(self, edit: dict[str, Any]) -> None:
+        token = parse_access_token(tagged(confirmed_at=format_instant(NOON), recent="50/60", **edit))
+        assert (token.issued_at, token.expires_at, token.confirmed_at, token.recent) == (None, None, None, None)
+        assert token.life is None
+        assert not token.lives_at(NOON)
+        assert (token.grant, token.run_id) == (Grant.REFRESH_TOKEN, "r" * 32)
+
+    @pytest.mark.parametrize("attribute", [NOON + HOUR, NOON + HOUR + SECOND, NOON + HOUR - SECOND])
+    def test_an_attribute_holds_whole_seconds(self, attribute: datetime) -> None:
+        assert parse_access_token(tagged(expires_on=attribute)).expires_at == NOON + HOUR
+
+    def test_another_time_zone_and_spaces_are_read(self) -> None:
+        token = parse_access_token(tagged(issued_at=" 2026-03-01T13:00:00+01:00 "))
+        assert token.issued_at == NOON
+        assert token.issued_at.tzinfo is UTC
+
+    def test_one_that_was_revoked_says_so(self) -> None:
+        assert parse_access_token(tagged(revoked_at=format_instant(NOON))).revoked
+        assert not parse_access_token(tagged()).revoked
+
+    def test_a_grant_that_nobody_knows_is_none(self) -> None:
+        assert parse_access_token(tagged(grant="carrier_pigeon")).grant is None
+
+    def test_it_lives_from_its_issue_or_confirmation_to_its_end(self) -> None:
+        token = stored_access_token()
+        assert token.life == (NOON, NOON + HOUR)
+        assert replace(token, confirmed_at=NOON + SECOND).life == (NOON + SECOND, NOON + HOUR)
+        assert replace(token, issued_at=None).life is None
+        assert replace(token, expires_at=None).life is None
+        assert token.lives_at(NOON + HOUR - SECOND)
+        assert not token.lives_at(NOON + HOUR)
+
+
+class TestRefreshToken:
+    """The start of its life is its tag, else its creation; the end follows from the setting."""
+
+    @pytest.mark.parametrize(
+        ("tags", "created_on", "issued_at"),
+        [
+            ({"issued-at": format_instant(NOON - HOUR)}, NOON, NOON - HOUR),
+            ({"issued-at": format_instant(NOON)}, NOON - HOUR, NOON),
+            ({"issued-at": format_instant(NOON + SECOND)}, NOON - HOUR, NOON - HOUR),
+            ({"issued-at": "soon"}, NOON - HOUR, NOON - HOUR),
+            ({}, NOON - HOUR, NOON - HOUR),
+            ({}, None, NOON),
+        ],
+    )
+    def test_its_start(self, tags: dict[str, str], created_on: datetime | None, issued_at: datetime) -> None:
+        held = parse_refresh_token(secret(tags=tags, created_on=created_on), lifetime=DAYS, now=NOON)
+        assert (held.issued_at, held.expires_at) == (issued_at, issued_at + DAYS)
+        assert not held.described
+
+    @pytest.mark.parametrize(
+        ("changes", "expires_on", "described"),
+        [
+            ({}, NOON + DAYS, True),
+            ({}, NOON + DAYS + SECOND, True),
+            ({}, NOON + DAYS + 2 * SECOND, False),
+            ({}, NOON + DAYS - 2 * SECOND, False),
+            ({}, None, False),
+            ({"expires-at": format_instant(NOON + HOUR)}, NOON + DAYS, False),
+            ({"issued-at": format_instant(NOON - HOUR)}, NOON + DAYS, False),
+        ],
+    )
+    def test_it_is_described_where_tags_and_attribute_say_so(
+        self, changes: dict[str, str], expires_on: datetime | None, described: bool
+    ) -> None:
+        tags = {**refresh_token_tags("c", NOON, NOON + DAYS), **changes}
+        held = parse_refresh_token(secret(tags=tags, expires_on=expires_on), lifetime=DAYS, now=NOON)
+        assert held.described is described
+
+    def test_its_tags(self) -> None:
+        assert refresh_token_tags("c", NOON, NOON + HOUR) == {
+            "connection": "c",
+            "issued-at": "2026-03-01T12:00:00+00:00",
+            "expires-at": "2026-03-01T13:00:00+00:00",
+        }
+        assert revoked_tags(NOON) == {
+            "expires-at": "2026-03-01T12:00:00+00:00",
+            "revoked-at": "2026-03-01T12:00:00+00:00",
+        }
+
+    def test_white_space_around_it_is_none_of_it(self) -> None:
+        held = parse_refresh_token(secret(value=Secret(" CANARY-value\n")), lifetime=DAYS, now=NOON)
+        assert (held.value, held.version) == (Secret("CANARY-value"), "v1")
+
+
+FULL = RefreshRecord(
+    exists=True,
+    last_attempt_at=NOON,
+    last_outcome="kept",
+    last_cause="access_denied",
+    consecutive_failures=2,
+    password=PasswordRefusals(version="p1", count=2, in_doubt=1, forgiven=1, tried_at=NOON),
+    refused_refresh_token_version="r1",
+    refresh_token_refusals=2,
+    spent_refresh_token_version="r3",
+    rotates=True,
+)
+
+
+def refused(version: str, count: int, *, in_doubt: int = 0, tried_at: datetime | None = None) -> RefreshRecord:
+    """The record after so many refusals of a password."""
+    return RefreshRecord(password=PasswordRefusals(version=version, count=count, in_doubt=in_doubt, tried_at=tried_at))
+
+
+class TestRecord:
+    """Failures and refusals, in tags that a person can read and edit."""
+
+    def test_it_comes_back_as_it_was_written(self) -> None:
+        assert record_tags("c", FULL) == {
+            "connection": "c",
+            "last-attempt-at": "2026-03-01T12:00:00+00:00",
+            "last-outcome": "kept",
+            "last-cause": "access_denied",
+            "consecutive-failures": "2",
+            "refused-password-version": "p1",
+            "password-refusals": "2",
+            "password-refusals-in-doubt": "1",
+            "password-refusals-forgiven": "1",
+            "password-tried-at": "2026-03-01T12:00:00+00:00",
+            "refused-refresh-token-version": "r1",
+            "refresh-token-refusals": "2",
+            "spent-refresh-token-version": "r3",
+            "rotates": "true",
+        }
+        assert parse_record(secret(tags=record_tags("c", FULL))) == FULL
+
+    def test_what_says_nothing_is_left_out(self) -> None:
+        assert record_tags("c", RefreshRecord()) == {"connection": "c", "consecutive-failures": "0"}
+        assert parse_record(None) == RefreshRecord()
+        assert parse_record(secret()) == RefreshRecord(exists=True)
+
+    def test_it_has_no_more_tags_than_key_vault_holds(self) -> None:
+        assert len(record_tags("c", FULL)) <= 15
+
+    def test_what_is_held_against_no_version_is_nothing(self) -> None:
+        tags = record_tags("c", FULL)
+        del tags["refused-password-version"]
+        assert parse_record(secret(tags=tags)).password == PasswordRefusals()
+
+    def test_no_more_is_in_doubt_than_was_refused(self) -> None:
+        tags = record_tags("c", FULL)
+        del tags["password-refusals"]
+        read = parse_record(secret(tags=tags)).password
+        assert (read.count, read.in_doubt, read.forgiven) == (0, 0, 1)
+
+    def test_a_tag_holds_256_characters(self) -> None:
+        assert record_tags("c", replace(FULL, last_cause="x" * 300))["last-cause"] == "x" * 256
+
+    @pytest.mark.parametrize(
+        ("text", "count"),
+        [("3", 3), ("007", 7), ("999999999", 999_999_999), ("1000000000", 0), ("-1", 0), ("x", 0), ("\u0663", 0)],
+    )
+    def test_a_count_that_cannot_be_read_is_none(self, text: str, count: int) -> None:
+        assert parse_record(secret(tags={"consecutive-failures": text})).consecutive_failures == count
+
+    @given(st.dictionaries(st.sampled_from(sorted(record_tags("c", FULL))), st.text(max_size=30)))
+    def test_any_edit_is_read(self, tags: dict[str, str]) -> None:
+        """And what was read can be written."""
+        record_tags("c", parse_record(secret(tags=tags)))
+
+    def test_a_failure_counts(self) -> None:
+        after = FULL.after_failure(NOON + HOUR, "failed", "instance_error")
+        assert after == replace(
+            FULL,
+            last_attempt_at=NOON + HOUR,
+            last_outcome="failed",
+            last_cause="instance_error",
+            consecutive_failures=3,
+        )
+
+    def test_a_success_ends_the_failures_and_forgets_no_refusal(self) -> None:
+        after = FULL.after_success(NOON + HOUR, "refreshed")
+        assert after == replace(
+            FULL, last_attempt_at=NOON + HOUR, last_outcome="refreshed", last_cause=None, consecutive_failures=0
+        )
+
+    def test_an_attempt_is_noted_before_it_is_made(self) -> None:
+        started = FULL.before_attempt(NOON + HOUR)
+        assert started == replace(FULL, last_attempt_at=NOON + HOUR, last_outcome=ATTEMPT_STARTED)
+        assert ATTEMPT_STARTED == "started"
+
+    def test_refusals_count_for_the_version_that_was_refused(self) -> None:
+        record = RefreshRecord().with_refresh_token_refusals("r1", 1)
+        assert [record.refresh_token_refusals_of(version) for version in ("r1", "r2", None)] == [1, 0, 0]
+        assert [FULL.with_refresh_token_refusals("r1", 0).refused_refresh_token_version] == [None]
+        assert replace(RefreshRecord(), refresh_token_refusals=3).refresh_token_refusals_of(None) == 0
+
+    def test_a_spent_refresh_token_is_known_by_its_version(self) -> None:
+        record = RefreshRecord().with_spent_refresh_token("r1")
+        assert [record.may_be_spent(version) for version in ("r1", "r2", None)] == [True, False, False]
+        assert not RefreshRecord().may_be_spent(None)
+        assert not record.with_spent_refresh_token(None).may_be_spent("r1")
+
+    @pytest.mark.parametrize(
+        ("record", "stored", "settled"),
+        [
+            (RefreshRecord(), RefreshRecord(), True),
+            (RefreshRecord(last_outcome="refreshed"), RefreshRecord(last_outcome="kept"), True),
+            (RefreshRecord(consecutive_failures=1), RefreshRecord(consecutive_failures=1), False),
+            (RefreshRecord(), RefreshRecord(consecutive_failures=1), False),
+            (RefreshRecord(), RefreshRecord(last_outcome=ATTEMPT_STARTED), False),
+            (RefreshRecord(last_outcome=ATTEMPT_STARTED), RefreshRecord(), False),
+            (RefreshRecord(rotates=True), RefreshRecord(), False),
+            (RefreshRecord(), RefreshRecord().with_spent_refresh_token("r1"), False),
+            (RefreshRecord(), refused("p1", 1), False),
+            (refused("p1", 1), refused("p1", 2), False),
+            (refused("p1", 1), refused("p2", 1), False),
+            (
+                refused("p1", 1),
+                refused("p1", 1, in_doubt=1),
+                False,
+            ),
+            (
+                refused("p1", 1, tried_at=NOON),
+                refused("p1", 1),
+                False,
+            ),
+            (RefreshRecord().with_refresh_token_refusals("r1", 1), RefreshRecord(), False),
+            (
+                RefreshRecord().with_refresh_token_refusals("r1", 1),
+                RefreshRecord().with_refresh_token_refusals("r2", 1),
+                False,
+            ),
+            (refused("p1", 3), refused("p1", 3), True),
+        ],
+    )
+    def test_a_success_is_written_only_where_it_puts_something_right(
+        self, record: RefreshRecord, stored: RefreshRecord, settled: bool
+    ) -> None:
+        assert record.is_settled(stored) is settled
+
+
+def test_instants_are_written_in_utc() -> None:
+    assert format_instant(NOON.astimezone(timezone(HOUR))) == "2026-03-01T12:00:00+00:00"

@@ -1,0 +1,73 @@
+"""Secrets show themselves to nobody by accident, and to few on purpose."""
+
+import ast
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from refresher.model.grants import Grant
+from refresher.model.tokens import AccessToken, Secret
+from tests.factories import HOUR, NOON
+
+PACKAGE = Path(__file__).parents[3] / "refresher"
+CANARY = "CANARY-value"
+OPENERS = {
+    "keyvault/vault",
+    "servicenow/assertion",
+    "servicenow/authorization",
+    "servicenow/oauth",
+    "servicenow/session",
+}
+"""They build requests, read a redirect, or write the vault."""
+
+
+def test_only_what_builds_a_request_or_writes_the_vault_opens_a_secret() -> None:
+    opened = {
+        path.relative_to(PACKAGE).with_suffix("").as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"reveal", "_value"} and path.stem != "tokens"
+    }
+    assert opened
+    assert opened <= OPENERS
+
+
+@pytest.mark.parametrize("form", ["{}", "{!s}", "{!r}", "{!a}"])
+def test_a_secret_is_never_shown(form: str) -> None:
+    """Neither by itself nor in what holds it."""
+    token = AccessToken(value=Secret(CANARY), issued_at=NOON, expires_at=NOON + HOUR, grant=Grant.PASSWORD)
+    for each in (Secret(CANARY), [Secret(CANARY)], token):
+        assert CANARY not in form.format(each)
+    assert f"{Secret(CANARY):>20}" == "(hidden)"
+
+
+@pytest.mark.parametrize(
+    "take",
+    [pickle.dumps, copy.deepcopy, copy.copy, json.dumps, vars, asdict],
+    ids=["pickle", "deepcopy", "copy", "json", "vars", "asdict"],
+)
+def test_a_secret_is_not_taken_out_of_the_process(take: Callable[[object], object]) -> None:
+    token = AccessToken(value=Secret(CANARY), issued_at=NOON, expires_at=NOON + HOUR, grant=Grant.PASSWORD)
+    with pytest.raises(TypeError) as caught:
+        take(token if take is asdict else Secret(CANARY))
+    assert CANARY not in str(caught.value)
+
+
+def test_a_secret_is_equal_to_the_same_one_and_to_no_text() -> None:
+    assert Secret(CANARY) == Secret(CANARY)
+    assert len({Secret(CANARY), Secret(CANARY), Secret("CANARY-other")}) == 2
+    assert Secret(CANARY) != Secret("CANARY-other")
+    assert Secret(CANARY) != CANARY
+    assert Secret(f" {CANARY}\n").stripped() == Secret(CANARY)
+    assert not Secret("")
+
+
+def test_a_token_lives_from_its_issue_to_its_end() -> None:
+    token = AccessToken(value=Secret(CANARY), issued_at=NOON, expires_at=NOON + HOUR, grant=Grant.PASSWORD)
+    assert token.lifetime == timedelta(hours=1)

@@ -1,0 +1,105 @@
+"""Warnings in time: each by its boundary, with the day and the next step."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from refresher.model.connection import Connection
+from refresher.model.report import WarningCode
+from refresher.policy.forecast import STANDING, foresee
+from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection
+
+DAY = timedelta(days=1)
+ENDING, SOON, STOPS = (
+    WarningCode.REFRESH_TOKEN_ENDING,
+    WarningCode.REFRESH_TOKEN_ENDING_SOON,
+    WarningCode.STOPS_WITHOUT_A_PERSON,
+)
+ALONE = connection()
+WITH_PASSWORD = connection(SERVICENOW_FALLBACK_GRANT="password")
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "remaining", "code"),
+    [
+        (100 * DAY, 100 * DAY, STOPS),
+        (100 * DAY, 14 * DAY + SECOND, STOPS),
+        (100 * DAY, 14 * DAY, ENDING),
+        (100 * DAY, 3 * DAY + SECOND, ENDING),
+        (100 * DAY, 3 * DAY, SOON),
+        (100 * DAY, SECOND, SOON),
+        (DAY, 6 * HOUR + SECOND, STOPS),
+        (DAY, 6 * HOUR, ENDING),
+        (DAY, 144 * MINUTE + SECOND, ENDING),
+        (DAY, 144 * MINUTE, SOON),
+    ],
+)
+def test_the_end_of_a_refresh_token_comes_nearer(lifetime: timedelta, remaining: timedelta, code: WarningCode) -> None:
+    """14 and 3 days before, or in the last quarter and tenth of a life that is shorter than that."""
+    now = NOON + lifetime - remaining
+    (warning,) = foresee(ALONE, None, (NOON, NOON + lifetime), TIMING, now)
+    assert warning.code is code
+    assert f"{NOON + lifetime:%Y-%m-%d %H:%M} UTC" in warning.message
+    assert warning.hint == (
+        "Before then: python -m refresher authorize servicenow --grant authorization_code. "
+        "Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
+    )
+
+
+@pytest.mark.parametrize("late", [timedelta(), 5 * DAY])
+def test_an_end_that_has_passed_is_still_said(late: timedelta) -> None:
+    """The token may live on where lives slide; nobody knows."""
+    (warning,) = foresee(ALONE, None, (NOON, NOON + DAY), TIMING, NOON + DAY + late)
+    assert (warning.code, warning.message) == (SOON, "the refresh token's life was to end on 2026-03-02 12:00 UTC")
+
+
+@pytest.mark.parametrize(
+    ("settings", "ready", "warns"),
+    [
+        (ALONE, False, True),
+        (WITH_PASSWORD, True, False),
+        (WITH_PASSWORD, False, True),
+        (connection(SERVICENOW_GRANT="client_credentials"), False, False),
+    ],
+)
+def test_only_what_nothing_will_replace_is_warned_of(settings: Connection, ready: bool, warns: bool) -> None:
+    """A fallback grant that cannot be used is none."""
+    found = foresee(settings, None, (NOON, NOON + DAY), TIMING, NOON, fallback_ready=ready)
+    assert [warning.code for warning in found] == [STOPS] * warns
+    assert all("fallback grant password would do it" in each.hint for each in found if settings is WITH_PASSWORD)
+    assert foresee(settings, None, None, TIMING, NOON, fallback_ready=ready) == ()
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "expected", "codes"),
+    [
+        (HOUR, None, []),
+        (10 * MINUTE, None, []),
+        (10 * MINUTE - SECOND, None, [WarningCode.ACCESS_TOKEN_SHORT]),
+        (8 * HOUR, None, []),
+        (8 * HOUR + SECOND, None, [WarningCode.ACCESS_TOKEN_LONG]),
+        (HOUR, HOUR + 90 * SECOND, []),
+        (HOUR, HOUR + 91 * SECOND, [WarningCode.LIFETIME_DIFFERS]),
+        (HOUR, HOUR - 91 * SECOND, [WarningCode.LIFETIME_DIFFERS]),
+        (9 * HOUR, HOUR, [WarningCode.ACCESS_TOKEN_LONG, WarningCode.LIFETIME_DIFFERS]),
+    ],
+)
+def test_odd_lives_of_access_tokens(lifetime: timedelta, expected: timedelta | None, codes: list[WarningCode]) -> None:
+    """Shorter than two ticks, longer than eight hours, other than configured."""
+    found = foresee(replace(ALONE, access_token_lifetime=expected), lifetime, None, TIMING, NOON)
+    assert [warning.code for warning in found] == codes
+    assert all(f"access tokens live {lifetime.total_seconds():.0f} s" in warning.message for warning in found)
+    assert all("Application Registry" in warning.hint for warning in found)
+
+
+def test_what_lasts_is_logged_once_a_day_and_what_happens_every_time() -> None:
+    assert {code for code in WarningCode if code not in STANDING} == {
+        WarningCode.UNCHANGED,
+        WarningCode.GRANT_FAILED,
+        WarningCode.PROBE_INCONCLUSIVE,
+        WarningCode.LEASE_UNAVAILABLE,
+        WarningCode.RECORD_NOT_WRITTEN,
+        WarningCode.REFRESH_TOKEN_NOT_DESCRIBED,
+        WarningCode.PASSWORD_NOT_STORED,
+    }

@@ -1,0 +1,480 @@
+"""The decisions: what is due and how urgent, which grants, when to fall back, which token consumers should read."""
+
+import zlib
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+
+from refresher.model.causes import Cause
+from refresher.model.errors import TokenEndpointError
+from refresher.model.grants import Grant
+from refresher.model.stored import StoredAccessToken, TargetState
+from refresher.model.timing import Timing
+from refresher.policy.choice import Choice, choose_token
+from refresher.policy.due import (
+    NotDue,
+    Reason,
+    Refresh,
+    Republish,
+    Urgency,
+    decide_refresh,
+    evaluate_urgency,
+    refresh_time,
+)
+from refresher.policy.grants import is_ready, may_fall_back, needs_person, plan_grants, renewal_time
+from refresher.policy.password_gate import PAUSE, TRIES, PasswordRefusals
+from refresher.policy.record import RefreshRecord
+from tests.factories import (
+    HOUR,
+    MINUTE,
+    NOON,
+    SECOND,
+    TIMING,
+    access_token,
+    connection,
+    refresh_token,
+    stored_access_token,
+    target,
+)
+
+G = Grant
+
+
+def decide(
+    token: StoredAccessToken | None,
+    now: datetime,
+    *targets: TargetState,
+    force: bool = False,
+    timing: Timing = TIMING,
+) -> NotDue | Republish | Refresh:
+    return decide_refresh("servicenow", token, targets, timing, now, force=force)
+
+
+class TestWhatIsDue:
+    """A token of an hour falls due at 50 minutes, one of half an hour at 25, at the nearest tick of five minutes."""
+
+    @pytest.mark.parametrize(
+        ("lifetime", "age", "reason"),
+        [
+            (HOUR, timedelta(), None),
+            (HOUR, 47 * MINUTE + 29 * SECOND, None),
+            (HOUR, 47 * MINUTE + 30 * SECOND, Reason.ACCESS_TOKEN_AGING),
+            (HOUR, 50 * MINUTE - SECOND, Reason.ACCESS_TOKEN_AGING),
+            (HOUR, 50 * MINUTE, Reason.ACCESS_TOKEN_ENDING),
+            (HOUR, HOUR - SECOND, Reason.ACCESS_TOKEN_ENDING),
+            (HOUR, HOUR, Reason.ACCESS_TOKEN_EXPIRED),
+            (HOUR, 100 * HOUR, Reason.ACCESS_TOKEN_EXPIRED),
+            (30 * MINUTE, 20 * MINUTE - SECOND, None),
+            (30 * MINUTE, 20 * MINUTE, Reason.ACCESS_TOKEN_ENDING),
+            (54 * MINUTE, 42 * MINUTE + 29 * SECOND, None),
+            (54 * MINUTE, 42 * MINUTE + 30 * SECOND, Reason.ACCESS_TOKEN_AGING),
+            (8 * HOUR, 47 * MINUTE, None),
+            (8 * HOUR, 47 * MINUTE + 30 * SECOND, Reason.ACCESS_TOKEN_AGING),
+            (10 * MINUTE, timedelta(), Reason.ACCESS_TOKEN_ENDING),
+            (HOUR, -SECOND, Reason.CLOCK_SKEW),
+        ],
+    )
+    def test_by_age_and_by_end(self, lifetime: timedelta, age: timedelta, reason: Reason | None) -> None:
+        """To the second."""
+        decision = decide(stored_access_token(expires_at=NOON + lifetime), NOON + age)
+        if reason is None:
+            due = NOON + min(50 * MINUTE, lifetime * 5 / 6)
+            assert decision == NotDue(reason=Reason.FRESH, refresh_at=due)
+        else:
+            assert isinstance(decision, Refresh)
+            assert decision.reason is reason
+
+    def test_no_token_is_due(self) -> None:
+        """At once, and urgently."""
+        assert decide(None, NOON) == Refresh(reason=Reason.ACCESS_TOKEN_MISSING, urgency=Urgency.MANDATORY)
+
+    @pytest.mark.parametrize("missing", [{"issued_at": None}, {"expires_at": None}])
+    def test_a_token_without_its_dates_is_due(self, missing: dict[str, None]) -> None:
+        """Somebody wrote it by hand; nobody knows when it ends."""
+        decision = decide(stored_access_token(**missing), NOON)
+        assert decision == Refresh(reason=Reason.METADATA_MISSING, urgency=decision_urgency(missing))
+
+    def test_nobody_forces_it_unasked(self) -> None:
+        """As `status` asks."""
+        assert isinstance(decide_refresh("servicenow", stored_access_token(), (), TIMING, NOON), NotDue)
+
+    def test_an_operator_can_force_it(self) -> None:
+        """Whatever its age; the urgency stays what the token says."""
+        assert decide(stored_access_token(), NOON, force=True) == Refresh(
+            reason=Reason.FORCED, urgency=Urgency.ADVISORY
+        )
+        assert decide(None, NOON, force=True) == Refresh(reason=Reason.FORCED, urgency=Urgency.MANDATORY)
+
+    def test_a_confirmed_token_counts_from_its_confirmation(self) -> None:
+        """What ServiceNow returned again is asked for again when it nears its end, not at every tick."""
+        token = stored_access_token(confirmed_at=NOON + 50 * MINUTE, expires_at=NOON + 70 * MINUTE)
+        decision = decide(token, NOON + 55 * MINUTE)
+        assert decision == NotDue(reason=Reason.FRESH, refresh_at=NOON + 50 * MINUTE + 20 * MINUTE * 5 / 6)
+        assert isinstance(decide(token, NOON + 60 * MINUTE), Refresh)
+
+    @given(
+        st.timedeltas(min_value=12 * MINUTE, max_value=48 * HOUR),
+        st.timedeltas(min_value=timedelta(), max_value=50 * HOUR),
+        st.timedeltas(min_value=timedelta(), max_value=5 * HOUR),
+    )
+    def test_once_due_it_stays_due(self, lifetime: timedelta, age: timedelta, later: timedelta) -> None:
+        """Nothing but a new token makes a connection fresh again."""
+        token = stored_access_token(expires_at=NOON + lifetime)
+        if isinstance(decide(token, NOON + age), Refresh):
+            assert isinstance(decide(token, NOON + age + later), Refresh)
+
+    @given(
+        st.timedeltas(min_value=timedelta(), max_value=48 * HOUR),
+        st.timedeltas(min_value=MINUTE, max_value=HOUR),
+        st.timedeltas(min_value=-HOUR, max_value=50 * HOUR),
+    )
+    def test_a_token_that_is_not_due_outlives_two_ticks(
+        self, lifetime: timedelta, tick: timedelta, age: timedelta
+    ) -> None:
+        """So one lost tick costs nothing."""
+        timing = Timing(interval=50 * MINUTE, tick=tick)
+        now = NOON + age
+        if isinstance(decide(stored_access_token(expires_at=NOON + lifetime), now, timing=timing), NotDue):
+            assert now + 2 * tick < NOON + lifetime
+
+
+def decision_urgency(missing: dict[str, None]) -> Urgency:
+    """A token whose end is known may still be known to live; without an end nobody can say."""
+    return Urgency.MANDATORY if "expires_at" in missing else Urgency.ADVISORY
+
+
+class TestUrgency:
+    """A failure is advisory while the old token outlives the next tick, with a minute for its lateness."""
+
+    @pytest.mark.parametrize(
+        ("remaining", "urgency"),
+        [
+            (6 * MINUTE, Urgency.MANDATORY),
+            (6 * MINUTE + SECOND, Urgency.ADVISORY),
+            (timedelta(), Urgency.MANDATORY),
+            (-HOUR, Urgency.MANDATORY),
+        ],
+    )
+    def test_by_what_remains(self, remaining: timedelta, urgency: Urgency) -> None:
+        """To the second."""
+        assert evaluate_urgency(stored_access_token(expires_at=NOON + remaining), TIMING, NOON) is urgency
+
+    def test_no_token_is_urgent(self) -> None:
+        """There is nothing to keep."""
+        assert evaluate_urgency(None, TIMING, NOON) is Urgency.MANDATORY
+
+
+class TestCopies:
+    """Copies are written again without asking ServiceNow; one that is ahead leads to a refresh."""
+
+    @pytest.mark.parametrize(
+        ("state", "reason"),
+        [
+            (target(None), Reason.TARGET_MISSING),
+            (target(stored_access_token("CANARY-other")), Reason.TARGET_DIFFERS),
+            (target(stored_access_token("CANARY-other", expires_at=None)), Reason.TARGET_DIFFERS),
+            (target(stored_access_token("CANARY-other", expires_at=NOON + HOUR)), Reason.TARGET_DIFFERS),
+        ],
+    )
+    def test_what_is_missing_or_differs_is_published_again(self, state: TargetState, reason: Reason) -> None:
+        """Only that target."""
+        good = target(stored_access_token(), "good")
+        assert decide(stored_access_token(), NOON, good, state) == Republish(reason=reason, targets=(state.target,))
+
+    def test_missing_and_differing_are_written_together(self) -> None:
+        """One run mends all."""
+        missing, differing = target(None, "one"), target(stored_access_token("CANARY-other"), "two")
+        assert decide(stored_access_token(), NOON, differing, missing) == Republish(
+            reason=Reason.TARGET_MISSING, targets=(missing.target, differing.target)
+        )
+
+    def test_what_cannot_be_read_is_left_alone(self) -> None:
+        """Nobody knows what it holds."""
+        assert isinstance(decide(stored_access_token(), NOON, target(None, known=False)), NotDue)
+
+    def test_a_copy_with_a_later_end_leads_to_a_refresh(self) -> None:
+        """It is the newer token; the main secret could not be written."""
+        ahead = target(stored_access_token("CANARY-newer", expires_at=NOON + HOUR + SECOND))
+        decision = decide(stored_access_token(), NOON, ahead)
+        assert decision == Refresh(reason=Reason.TARGET_AHEAD, urgency=Urgency.ADVISORY)
+
+    def test_unless_it_has_ended(self) -> None:
+        """A dead one is only different."""
+        early = stored_access_token("CANARY-newer", issued_at=NOON - 2 * HOUR, expires_at=NOON - SECOND)
+        main = stored_access_token(expires_at=None)
+        assert not isinstance(decide(main, NOON, target(early)), Republish)
+
+    def test_a_due_token_is_refreshed_before_it_is_copied(self) -> None:
+        """No stale token is spread."""
+        assert isinstance(decide(stored_access_token(), NOON + 50 * MINUTE, target(None)), Refresh)
+
+
+class TestManyConnections:
+    """More than twenty are spread over two ticks, each always by the same share, and never later than the age."""
+
+    def test_a_few_are_not_spread(self) -> None:
+        """Twenty are few."""
+        assert Timing.of(50 * MINUTE, 5 * MINUTE, 20).spread == timedelta()
+        assert Timing.of(50 * MINUTE, 5 * MINUTE, 21).spread == 10 * MINUTE
+
+    @given(st.from_regex(r"[a-z][a-z0-9-]{0,40}", fullmatch=True))
+    def test_each_has_its_own_moment_within_the_spread(self, name: str) -> None:
+        """A share of the spread earlier, by a checksum of its name."""
+        timing = Timing.of(50 * MINUTE, 5 * MINUTE, 1000)
+        moment = refresh_time(name, NOON, NOON + HOUR, timing)
+        share = zlib.crc32(name.encode()) / 2**32
+        assert moment == NOON + 50 * MINUTE - 10 * MINUTE * share
+        assert NOON + 40 * MINUTE <= moment <= NOON + 50 * MINUTE
+
+    def test_a_very_short_life_is_not_due_before_its_beginning(self) -> None:
+        """The spread does not reach further back than the issue."""
+        timing = Timing.of(50 * MINUTE, 5 * MINUTE, 1000)
+        moments = [refresh_time(f"c{number}", NOON, NOON + 2 * MINUTE, timing) for number in range(50)]
+        assert min(moments) == NOON
+
+
+PASSWORD = {"SERVICENOW_FALLBACK_GRANT": "password"}
+REFUSED_ONCE = RefreshRecord().with_refresh_token_refusals("r1", 1)
+REFUSED_TWICE = RefreshRecord().with_refresh_token_refusals("r1", 2)
+PASSWORD_SPENT = RefreshRecord(password=PasswordRefusals(version="p1", count=TRIES))
+JWT = {"SERVICENOW_JWT": '{"sub": "u"}'}
+NEAR_THE_END = NOON + timedelta(days=93)
+
+
+class TestPlan:
+    """The connection's grant, then its fallback; the fallback first where the refresh token gives way."""
+
+    @pytest.mark.parametrize(
+        ("settings", "has_refresh_token", "record", "now", "grants"),
+        [
+            ({}, True, RefreshRecord(), NOON, [G.REFRESH_TOKEN]),
+            ({}, True, REFUSED_TWICE, NOON, [G.REFRESH_TOKEN]),
+            ({}, True, RefreshRecord(), NOON + timedelta(days=200), [G.REFRESH_TOKEN]),
+            (PASSWORD, True, RefreshRecord(), NOON, [G.REFRESH_TOKEN, G.PASSWORD]),
+            (PASSWORD, False, RefreshRecord(), NOON, [G.PASSWORD]),
+            (PASSWORD, True, REFUSED_ONCE, NOON, [G.REFRESH_TOKEN, G.PASSWORD]),
+            (PASSWORD, True, REFUSED_TWICE, NOON, [G.PASSWORD, G.REFRESH_TOKEN]),
+            (PASSWORD, True, RefreshRecord(), NEAR_THE_END - SECOND, [G.REFRESH_TOKEN, G.PASSWORD]),
+            (PASSWORD, True, RefreshRecord(), NEAR_THE_END, [G.PASSWORD, G.REFRESH_TOKEN]),
+            (PASSWORD, True, PASSWORD_SPENT, NEAR_THE_END, [G.REFRESH_TOKEN]),
+            (
+                {"SERVICENOW_FALLBACK_GRANT": "client_credentials"},
+                True,
+                RefreshRecord(),
+                NEAR_THE_END,
+                [G.REFRESH_TOKEN, G.CLIENT_CREDENTIALS],
+            ),
+            (
+                {"SERVICENOW_FALLBACK_GRANT": "client_credentials"},
+                True,
+                RefreshRecord(),
+                NOON + timedelta(days=100),
+                [G.CLIENT_CREDENTIALS, G.REFRESH_TOKEN],
+            ),
+            ({"SERVICENOW_GRANT": "client_credentials"}, False, RefreshRecord(), NOON, [G.CLIENT_CREDENTIALS]),
+            (
+                {"SERVICENOW_GRANT": "client_credentials"},
+                True,
+                RefreshRecord(),
+                NOON,
+                [G.CLIENT_CREDENTIALS, G.REFRESH_TOKEN],
+            ),
+            ({"SERVICENOW_GRANT": "jwt_bearer", **JWT}, False, RefreshRecord(), NOON, [G.JWT_BEARER]),
+            (
+                {"SERVICENOW_GRANT": "jwt_bearer", "SERVICENOW_FALLBACK_GRANT": "password", **JWT},
+                False,
+                RefreshRecord(),
+                NOON,
+                [G.JWT_BEARER, G.PASSWORD],
+            ),
+            ({"SERVICENOW_GRANT": "password"}, True, RefreshRecord(), NOON, [G.PASSWORD, G.REFRESH_TOKEN]),
+        ],
+    )
+    def test_grants_in_order(
+        self,
+        settings: dict[str, str],
+        has_refresh_token: bool,
+        record: RefreshRecord,
+        now: datetime,
+        grants: list[Grant],
+    ) -> None:
+        """For each set-up and each past."""
+        token = refresh_token() if has_refresh_token else None
+        plan = plan_grants(connection(**settings), token, "p1", record, now)
+        assert (list(plan.grants), plan.blocked) == (grants, None)
+
+    def test_nothing_left_says_why(self) -> None:
+        """A person must authorize, or store the right password."""
+        missing = plan_grants(connection(), None, None, RefreshRecord(), NOON)
+        assert (missing.grants, missing.blocked) == ((), Cause.REFRESH_TOKEN_MISSING)
+        refused = plan_grants(connection(**PASSWORD), None, "p1", PASSWORD_SPENT, NOON)
+        assert (refused.grants, refused.blocked) == ((), Cause.PASSWORD_REFUSED)
+
+    @pytest.mark.parametrize(
+        ("refusals", "version", "force", "admitted"),
+        [
+            (2, "p1", False, True),
+            (3, "p1", False, False),
+            (4, "p1", False, False),
+            (3, "p2", False, True),
+            (3, None, False, True),
+            (3, "p1", True, True),
+        ],
+    )
+    def test_a_refused_password_waits_for_a_newer_one_or_an_operator(
+        self, refusals: int, version: str | None, force: bool, admitted: bool
+    ) -> None:
+        """Three refusals in a row of one version shut the gate."""
+        record = RefreshRecord(password=PasswordRefusals(version="p1", count=refusals))
+        plan = plan_grants(connection(**PASSWORD), None, version, record, NOON, force=force)
+        assert (Grant.PASSWORD in plan.grants) is admitted
+
+    def test_a_paused_password_stands_aside_for_the_other_grants_and_says_until_when(self) -> None:
+        paused = RefreshRecord(password=PasswordRefusals(version="p1", count=2, tried_at=NOON))
+        only, beside = connection(SERVICENOW_GRANT="password"), connection(**PASSWORD)
+        assert plan_grants(beside, refresh_token(), "p1", paused, NOON).grants == (Grant.REFRESH_TOKEN,)
+        blocked = plan_grants(only, None, "p1", paused, NOON)
+        assert (blocked.grants, blocked.blocked, blocked.until) == ((), Cause.PASSWORD_REFUSED, NOON + PAUSE)
+        assert plan_grants(only, None, "p1", paused, NOON + PAUSE).grants == (Grant.PASSWORD,)
+        assert plan_grants(only, None, "p1", paused, NOON, force=True).grants == (Grant.PASSWORD,)
+        held = PasswordRefusals(version="p1", count=TRIES, in_doubt=1, tried_at=NOON)
+        assert plan_grants(only, None, "p1", RefreshRecord(password=held), NOON).until is None, "a person must act"
+
+    def test_refusals_of_another_refresh_token_do_not_count(self) -> None:
+        """A new version starts with a clean record."""
+        plan = plan_grants(connection(**PASSWORD), refresh_token(version="r2"), "p1", REFUSED_TWICE, NOON)
+        assert plan.grants == (Grant.REFRESH_TOKEN, Grant.PASSWORD)
+
+    @pytest.mark.parametrize(
+        ("lifetime", "window"),
+        [
+            (timedelta(days=100), timedelta(days=7)),
+            (timedelta(days=70), timedelta(days=7)),
+            (timedelta(days=60), timedelta(days=6)),
+            (timedelta(days=1), timedelta(hours=2.4)),
+            (timedelta(hours=10), HOUR),
+            (timedelta(hours=2), HOUR),
+        ],
+    )
+    def test_the_last_tenth_is_at_least_an_hour_and_at_most_seven_days(
+        self, lifetime: timedelta, window: timedelta
+    ) -> None:
+        """Where a new life begins."""
+        assert renewal_time(connection(**PASSWORD), refresh_token(lifetime)) == NOON + lifetime - window
+
+    def test_the_share_is_configurable(self) -> None:
+        """A quarter of 20 days is five."""
+        quarter = replace(connection(**PASSWORD), renewal_share=0.25)
+        assert renewal_time(quarter, refresh_token(timedelta(days=20))) == NOON + timedelta(days=15)
+
+
+class TestReadiness:
+    """A fallback grant renews only where it could be used today."""
+
+    @pytest.mark.parametrize(
+        ("grant", "password_version", "has_key", "record", "ready"),
+        [
+            (None, "p1", True, RefreshRecord(), False),
+            (G.CLIENT_CREDENTIALS, None, False, PASSWORD_SPENT, True),
+            (G.JWT_BEARER, None, True, PASSWORD_SPENT, True),
+            (G.JWT_BEARER, "p1", False, RefreshRecord(), False),
+            (G.PASSWORD, "p1", False, RefreshRecord(), True),
+            (G.PASSWORD, None, True, RefreshRecord(), False),
+            (G.PASSWORD, "p1", False, RefreshRecord(password=PasswordRefusals(version="p1", count=2)), True),
+            (G.PASSWORD, "p1", False, PASSWORD_SPENT, False),
+            (G.PASSWORD, "p2", False, PASSWORD_SPENT, True),
+        ],
+    )
+    def test_by_its_credentials_and_their_past(
+        self, grant: Grant | None, password_version: str | None, has_key: bool, record: RefreshRecord, ready: bool
+    ) -> None:
+        """A refused password is none until a newer one is there."""
+        assert is_ready(grant, password_version=password_version, has_key=has_key, record=record) is ready
+
+
+def error(cause: Cause) -> TokenEndpointError:
+    return TokenEndpointError("for the test", cause=cause)
+
+
+class TestFallingBack:
+    """One generic 401 condemns nothing while the old token works."""
+
+    @pytest.mark.parametrize(
+        ("cause", "conditions", "expected"),
+        [
+            (Cause.ACCESS_DENIED, {}, False),
+            (Cause.ACCESS_DENIED, {"refusals_before": 1}, True),
+            (Cause.ACCESS_DENIED, {"urgency": Urgency.MANDATORY}, True),
+            (Cause.ACCESS_DENIED, {"force": True}, True),
+            (Cause.ACCESS_DENIED, {"answer_lost": True}, True),
+            (Cause.ACCESS_DENIED, {"next_is_sound": True}, True),
+            (Cause.INVALID_GRANT, {}, True),
+            (Cause.UNSUPPORTED_GRANT_TYPE, {}, True),
+            (Cause.REQUEST_REFUSED, {}, True),
+            (Cause.INVALID_CLIENT, {"urgency": Urgency.MANDATORY, "force": True}, False),
+            (Cause.INVALID_CLIENT, {"next_is_sound": True}, False),
+            (Cause.INSTANCE_ERROR, {"urgency": Urgency.MANDATORY}, False),
+            (Cause.INSTANCE_ERROR, {"next_is_sound": True}, False),
+            (Cause.INSTANCE_THROTTLED, {"urgency": Urgency.MANDATORY}, False),
+            (Cause.INSTANCE_TIMEOUT, {"urgency": Urgency.MANDATORY, "force": True}, False),
+            (Cause.NOT_A_TOKEN, {"urgency": Urgency.MANDATORY}, False),
+        ],
+    )
+    def test_by_cause_and_conditions(self, cause: Cause, conditions: dict[str, object], expected: bool) -> None:
+        """A wrong client or an instance that is down meets every grant."""
+        given_ = {
+            "refusals_before": 0,
+            "urgency": Urgency.ADVISORY,
+            "force": False,
+            "answer_lost": False,
+            **conditions,
+        }
+        assert may_fall_back(error(cause), **given_) is expected  # type: ignore[arg-type]
+
+
+class TestAPersonIsNeeded:
+    """Only when nothing that this program may do can help."""
+
+    @pytest.mark.parametrize(
+        ("cause", "refusals", "tried", "expected"),
+        [
+            (Cause.ACCESS_DENIED, 1, (G.REFRESH_TOKEN,), False),
+            (Cause.ACCESS_DENIED, 2, (G.REFRESH_TOKEN,), True),
+            (Cause.INVALID_GRANT, 0, (G.REFRESH_TOKEN,), True),
+            (Cause.INVALID_GRANT, 0, (G.JWT_BEARER,), False),
+            (Cause.ACCESS_DENIED, 2, (G.PASSWORD,), False),
+            (Cause.INVALID_CLIENT, 5, (G.REFRESH_TOKEN,), False),
+            (Cause.INSTANCE_ERROR, 5, (G.REFRESH_TOKEN, G.PASSWORD), False),
+        ],
+    )
+    def test_by_cause_and_past(self, cause: Cause, refusals: int, tried: tuple[Grant, ...], expected: bool) -> None:
+        """An outage never asks for one."""
+        assert needs_person(error(cause), refresh_token_refusals=refusals, grants_tried=tried) is expected
+
+
+class TestChoice:
+    """Consumers read the token that ends later, unless it is dead."""
+
+    @pytest.mark.parametrize(
+        ("stored", "choice"),
+        [
+            (None, Choice.NEW),
+            (stored_access_token("CANARY-new"), Choice.SAME),
+            (stored_access_token(expires_at=NOON + HOUR + SECOND), Choice.STORED),
+            (stored_access_token(expires_at=NOON + HOUR), Choice.NEW),
+            (stored_access_token(expires_at=None), Choice.NEW),
+            (stored_access_token(issued_at=None, expires_at=NOON + 2 * HOUR), Choice.STORED),
+            (stored_access_token(issued_at=NOON + SECOND, expires_at=NOON + 2 * HOUR), Choice.NEW),
+        ],
+    )
+    def test_by_their_ends(self, stored: StoredAccessToken | None, choice: Choice) -> None:
+        """Never an earlier end."""
+        assert choose_token(stored, access_token(), NOON) is choice
+
+    def test_a_dead_token_is_never_chosen(self) -> None:
+        """Whatever its end says about the new one's."""
+        stored = stored_access_token(expires_at=NOON - SECOND)
+        new = access_token(issued_at=NOON - 2 * HOUR, lifetime=HOUR)
+        assert choose_token(stored, new, NOON) is Choice.NEW

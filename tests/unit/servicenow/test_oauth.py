@@ -1,0 +1,485 @@
+"""The token endpoint's answers: what is a token, and what each other answer means."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import example, given, settings, strategies as st
+
+from refresher.model.causes import Cause, diagnose
+from refresher.model.connection import Connection
+from refresher.model.errors import TokenEndpointError
+from refresher.model.grants import Grant
+from refresher.model.moments import parse_retry_after
+from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret, TokenResponse
+from refresher.servicenow.oauth import (
+    LARGEST_BODY,
+    build_token_request,
+    encode_form,
+    parse_probe_user,
+    parse_token_response,
+)
+from refresher.settings.load import load_settings
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+CANARY = "CANARY-token-value"
+CLIENT = ClientCredentials(client_id=Secret("id\n"), client_secret=Secret(" s&c=r%t "))
+GOOD = {"access_token": CANARY, "expires_in": 1799, "refresh_token": "CANARY-refresh", "scope": "useraccount"}
+JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8", "X-Transaction-ID": "abc-123"}
+HTML = b"<html><head><title>Log in</title></head></html>"
+CHECK_ADDRESS = "Check that the instance URL is the instance itself, with no login page or proxy in between."
+HIBERNATING = b"<html><head><title>Instance Hibernating page</title></head></html>"
+
+
+def connection() -> Connection:
+    settings = load_settings(
+        {"KEY_VAULT_URL": "https://v.vault.azure.net", "SERVICENOW_INSTANCE_URL": "https://x.service-now.com"}
+    )
+    return settings.connections[0]
+
+
+def parse(
+    body: bytes | dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None
+) -> TokenResponse:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse_token_response(
+        status, JSON_HEADERS if headers is None else headers, content, now=NOW, grant=Grant.REFRESH_TOKEN
+    )
+
+
+def failure(
+    body: bytes | dict[str, object], *, status: int = 200, headers: dict[str, str] | None = None
+) -> TokenEndpointError:
+    with pytest.raises(TokenEndpointError) as caught:
+        parse(body, status=status, headers=headers)
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert "canary" not in (error.message + error.hint).lower()
+    return error
+
+
+class TestRequest:
+    """Requests are forms that hold the grant's own fields, and stripped secrets."""
+
+    @pytest.mark.parametrize(
+        ("grant", "parts", "fields"),
+        [
+            (
+                Grant.REFRESH_TOKEN,
+                {"refresh_token": Secret("r\n")},
+                {"grant_type": "refresh_token", "refresh_token": "r"},
+            ),
+            (
+                Grant.PASSWORD,
+                {"password": PasswordCredentials(username=Secret("bob "), password=Secret("pä ss"))},
+                {"grant_type": "password", "username": "bob", "password": "pä ss"},
+            ),
+            (Grant.CLIENT_CREDENTIALS, {}, {"grant_type": "client_credentials"}),
+            (
+                Grant.JWT_BEARER,
+                {"assertion": Secret("a.b.c")},
+                {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": "a.b.c"},
+            ),
+            (
+                Grant.AUTHORIZATION_CODE,
+                {"code": Secret("c"), "code_verifier": Secret("v"), "redirect_uri": "http://127.0.0.1:1/"},
+                {
+                    "grant_type": "authorization_code",
+                    "code": "c",
+                    "redirect_uri": "http://127.0.0.1:1/",
+                    "code_verifier": "v",
+                },
+            ),
+        ],
+    )
+    def test_each_grant_sends_its_own_fields(self, grant: Grant, parts: dict[str, object], fields: object) -> None:
+        request = build_token_request(connection(), grant, CLIENT, **parts)  # type: ignore[arg-type]
+        sent = {name: value for name, (value,) in parse_qs(request.body().decode("ascii")).items()}
+        assert isinstance(fields, dict)
+        assert sent == {"client_id": "id", "client_secret": "s&c=r%t", **fields}
+        assert request.url == "https://x.service-now.com/oauth_token.do"
+        assert request.grant is grant
+
+    @pytest.mark.parametrize(
+        ("grant", "missing"),
+        [
+            (Grant.REFRESH_TOKEN, "refresh_token"),
+            (Grant.PASSWORD, "username"),
+            (Grant.JWT_BEARER, "assertion"),
+            (Grant.AUTHORIZATION_CODE, "code"),
+        ],
+    )
+    def test_a_missing_part_is_an_error_of_the_caller(self, grant: Grant, missing: str) -> None:
+        with pytest.raises(ValueError, match=f"needs {missing}"):
+            build_token_request(connection(), grant, CLIENT)
+
+    def test_a_part_of_white_space_is_missing(self) -> None:
+        with pytest.raises(ValueError, match="needs refresh_token"):
+            build_token_request(connection(), Grant.REFRESH_TOKEN, CLIENT, refresh_token=Secret(" \n"))
+
+    def test_a_request_shows_no_secret(self) -> None:
+        request = build_token_request(connection(), Grant.REFRESH_TOKEN, CLIENT, refresh_token=Secret(CANARY))
+        assert CANARY not in repr(request)
+
+    def test_a_character_that_is_none_cannot_break_the_form(self) -> None:
+        assert encode_form({"a": Secret("\ud800"), "b": "x y"}) == b"a=%3F&b=x+y"
+
+
+class TestSuccess:
+    """A token is taken from 200 and a JSON object with a token and its life, and from nothing else."""
+
+    def test_a_full_answer(self) -> None:
+        response = parse(GOOD)
+        assert response.access_token.value == Secret(CANARY)
+        assert response.access_token.issued_at == NOW
+        assert response.access_token.lifetime == timedelta(seconds=1799)
+        assert response.access_token.grant is Grant.REFRESH_TOKEN
+        assert response.refresh_token == Secret("CANARY-refresh")
+        assert response.scope == "useraccount"
+        assert response.transaction_id == "abc-123"
+
+    @pytest.mark.parametrize("given_refresh_token", [None, "", 7, ["x"], {}, "two words", "line\nfeed"])
+    def test_a_refresh_token_that_is_none_leaves_the_old_one(self, given_refresh_token: object) -> None:
+        assert parse({**GOOD, "refresh_token": given_refresh_token}).refresh_token is None
+
+    def test_an_absent_refresh_token_leaves_the_old_one(self) -> None:
+        assert parse({"access_token": "t", "expires_in": 60}).refresh_token is None
+
+    @pytest.mark.parametrize(
+        ("expires_in", "seconds"),
+        [(1, 1), (1799, 1799), (1800.0, 1800), ("1798", 1798), (" 60 ", 60), (315_360_000, 315_360_000)],
+    )
+    def test_a_life_may_be_a_number_or_a_numeric_text(self, expires_in: object, seconds: int) -> None:
+        assert parse({**GOOD, "expires_in": expires_in}).access_token.lifetime == timedelta(seconds=seconds)
+
+    @pytest.mark.parametrize(
+        "expires_in",
+        [None, 0, -1, True, "", "soon", "-5", "1e3", "\u0663\u0660", 1.5, 1e300, 315_360_001, 10**40, [60]],
+    )
+    def test_a_life_that_cannot_be_used_makes_it_no_token(self, expires_in: object) -> None:
+        error = failure({**GOOD, "expires_in": expires_in})
+        assert error.cause is Cause.NOT_A_TOKEN
+        assert error.message == "the token endpoint answered 200 with JSON without a usable expires_in"
+
+    @pytest.mark.parametrize("access_token", [None, "", " ", "a b", "a\tb", "a\n", "\x7f", "tökén", 5, ["t"]])
+    def test_an_access_token_that_is_no_visible_text_is_no_token(self, access_token: object) -> None:
+        error = failure({**GOOD, "access_token": access_token})
+        assert error.cause is Cause.NOT_A_TOKEN
+        assert error.message == "the token endpoint answered 200 with JSON without a usable access_token"
+
+    @pytest.mark.parametrize("scope", ["", None, 5, ["a"], "\u2028", "\ud800"])
+    def test_a_scope_that_is_no_plain_text_is_empty(self, scope: object) -> None:
+        assert parse({**GOOD, "scope": scope}).scope == ""
+
+    @pytest.mark.parametrize("error", [None, "", 0])
+    def test_an_error_that_says_nothing_is_none(self, error: object) -> None:
+        assert parse({**GOOD, "error": error}).access_token.value == Secret(CANARY)
+
+    def test_a_byte_order_mark_and_another_content_type_do_not_matter(self) -> None:
+        response = parse(b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), headers={"content-type": "text/html"})
+        assert response.access_token.value == Secret(CANARY)
+        assert response.transaction_id is None
+
+    @pytest.mark.parametrize("transaction_id", ["", "a" * 65, "a b", "<script>", "a\n"])
+    def test_a_transaction_id_of_another_form_is_dropped(self, transaction_id: str) -> None:
+        assert parse(GOOD, headers={"x-transaction-id": transaction_id}).transaction_id is None
+
+
+class TestFailure:
+    """Every other answer has one cause, says whether it may pass, and repeats nothing of the answer."""
+
+    @pytest.mark.parametrize(
+        ("code", "cause"),
+        [
+            ("invalid_client", Cause.INVALID_CLIENT),
+            ("invalid_grant", Cause.INVALID_GRANT),
+            ("unsupported_grant_type", Cause.UNSUPPORTED_GRANT_TYPE),
+            ("invalid_request", Cause.REQUEST_REFUSED),
+            ("unauthorized_client", Cause.REQUEST_REFUSED),
+            ("invalid_scope", Cause.REQUEST_REFUSED),
+        ],
+    )
+    @pytest.mark.parametrize("status", [200, 400, 401, 403])
+    def test_a_code_of_the_rfc_is_definite(self, status: int, code: str, cause: Cause) -> None:
+        error = failure({**GOOD, "error": code, "error_description": "canary"}, status=status)
+        assert (error.cause, error.transient, error.ambiguous) == (cause, False, False)
+        assert error.message == f"ServiceNow refused the token request: {code}"
+        assert error.transaction_id == "abc-123"
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [
+            (401, {"error": "server_error", "error_description": "access_denied"}),
+            (401, {"error": "access_denied"}),
+            (400, {"error": "server_error"}),
+            (200, {**GOOD, "error": "server_error"}),
+            (401, {"error": {"message": "User Not Authenticated canary"}, "status": "failure"}),
+            (401, {"error": "canary"}),
+            (401, {}),
+            (401, b""),
+            (401, b"canary"),
+            (401, GOOD),
+        ],
+    )
+    def test_the_generic_refusal_may_pass(self, status: int, body: bytes | dict[str, object]) -> None:
+        error = failure(body, status=status)
+        assert error.cause is Cause.ACCESS_DENIED
+        assert error.ambiguous
+        assert error.transient
+        assert "Exception on token flow" in diagnose(error.cause, "servicenow").next_step
+        assert (
+            error.message == f"ServiceNow refused the token request with its generic {status}, which does not say why"
+        )
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 405, 415])
+    def test_another_refusal_names_its_status(self, status: int) -> None:
+        error = failure({"error": "canary"}, status=status)
+        assert (error.cause, error.transient) == (Cause.REQUEST_REFUSED, False)
+        assert error.message == f"ServiceNow refused the token request with status {status}"
+        assert error.hint == CHECK_ADDRESS
+
+    @pytest.mark.parametrize("error_value", ["canary", {"message": "canary"}, True])
+    def test_a_200_that_carries_an_error_is_a_failure(self, error_value: object) -> None:
+        error = failure({**GOOD, "error": error_value})
+        assert error.cause is Cause.REQUEST_REFUSED
+        assert error.message == "ServiceNow answered 200 with an error instead of a token"
+
+    @pytest.mark.parametrize("status", [200, 401, 404, 503])
+    def test_a_hibernating_instance_is_recognized_whatever_its_status(self, status: int) -> None:
+        error = failure(HIBERNATING, status=status, headers={"content-type": "text/html"})
+        assert (error.cause, error.transient) == (Cause.INSTANCE_HIBERNATING, False)
+        assert error.message == "the ServiceNow instance is hibernating"
+        assert "developer.servicenow.com" in diagnose(error.cause, "servicenow").next_step
+
+    @pytest.mark.parametrize("headers", [{"content-type": "Text/HTML"}, {"Content-Type": "application/xhtml+xml"}])
+    def test_a_page_is_told_by_its_type_even_where_its_text_is_not(self, headers: dict[str, str]) -> None:
+        assert failure(b"please log in", headers=headers).message == "the token endpoint answered 200 with a web page"
+
+    @pytest.mark.parametrize("body", [b"<html>", b" \n<html>", b"<html> "])
+    def test_or_by_its_text_even_where_its_type_is_not(self, body: bytes) -> None:
+        assert failure(body, headers={"content-type": "application/json"}).cause is Cause.NOT_A_TOKEN
+        assert "web page" in failure(body, headers={"content-type": "application/json"}).message
+
+    @pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404])
+    @pytest.mark.parametrize("headers", [{"content-type": "text/html;charset=UTF-8"}, {}])
+    def test_a_page_does_not_count_against_the_credentials(self, status: int, headers: dict[str, str]) -> None:
+        error = failure(HTML, status=status, headers=headers)
+        assert (error.cause, error.transient, error.refused) == (Cause.NOT_A_TOKEN, True, False)
+        assert error.message == f"the token endpoint answered {status} with a web page"
+        assert error.hint == CHECK_ADDRESS
+
+    def test_a_full_session_queue_passes(self) -> None:
+        error = failure(b"", status=202, headers={"Retry-After": "7"})
+        assert (error.cause, error.transient, error.retry_after) == (Cause.NOT_A_TOKEN, True, 7.0)
+        assert error.message == "ServiceNow answered 202: its session queue is full, and no token was issued"
+        assert error.hint == "It passes when the instance has less to do; the next tick tries again."
+
+    @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+    def test_a_redirect_is_no_token(self, status: int) -> None:
+        error = failure(GOOD, status=status, headers={"Location": "https://canary.example"})
+        assert (error.cause, error.transient) == (Cause.NOT_A_TOKEN, False)
+        assert error.message == f"the token endpoint answered {status}, a redirect, which is not followed"
+        assert error.hint == CHECK_ADDRESS
+
+    @pytest.mark.parametrize(("value", "seconds"), [("30", 30.0), ("Sun, 01 Mar 2026 12:00:20 GMT", 20.0), ("", None)])
+    def test_throttling_says_when_to_come_back(self, value: str, seconds: float | None) -> None:
+        error = failure(b"", status=429, headers={"retry-after": value})
+        assert (error.cause, error.transient, error.retry_after) == (Cause.INSTANCE_THROTTLED, True, seconds)
+        assert error.message == "ServiceNow limits the rate of requests"
+
+    @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 599])
+    def test_a_fault_of_the_instance_passes(self, status: int) -> None:
+        error = failure({"error": "invalid_client"}, status=status, headers={"Retry-After": "3"})
+        assert (error.cause, error.transient, error.retry_after) == (Cause.INSTANCE_ERROR, True, 3.0)
+
+    def test_a_definite_refusal_names_no_time_to_come_back(self) -> None:
+        error = failure({"error": "invalid_grant"}, status=401, headers={"Retry-After": "3"})
+        assert error.retry_after is None
+        assert error.hint == ""
+
+    @pytest.mark.parametrize("status", [100, 201, 204, 206, 0, -1])
+    def test_another_success_is_none(self, status: int) -> None:
+        error = failure(GOOD, status=status)
+        assert (error.cause, error.transient, error.hint) == (Cause.NOT_A_TOKEN, True, CHECK_ADDRESS)
+
+    def test_a_status_beyond_the_classes_is_a_refusal(self) -> None:
+        assert failure(b"", status=600).cause is Cause.REQUEST_REFUSED
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"canary",
+            b"[]",
+            b"null",
+            b'"canary"',
+            b"\xff\xfe",
+            b"[" * 200_000,
+            b'{"access_token": "canary", "expires_in": NaN}',
+            b'{"access_token": "canary", "expires_in": 60, "access_token": "other"}',
+            b'{"access_token": "canary", "expires_in": ' + b"9" * 5000 + b"}",
+            json.dumps(GOOD).encode("utf-16"),
+        ],
+    )
+    def test_what_is_no_json_object_is_no_token(self, body: bytes) -> None:
+        error = failure(body)
+        assert error.cause is Cause.NOT_A_TOKEN
+        assert error.message == "the token endpoint answered 200 with no JSON object"
+
+    def test_an_answer_larger_than_any_token_is_not_read(self) -> None:
+        padded = json.dumps(GOOD).encode().ljust(LARGEST_BODY + 1)
+        error = failure(padded)
+        assert (error.cause, error.message) == (Cause.NOT_A_TOKEN, "the answer is larger than any token")
+        assert (error.transient, error.hint) == (False, CHECK_ADDRESS)
+        assert parse(padded[:-1]).access_token.value == Secret(CANARY)
+
+
+DATES = st.from_regex(
+    r"(Sun, )?[0-9]{1,2} (Mar|Feb) [0-9]{1,5} [0-9]{1,2}:[0-9]{2}(:[0-9]{2})? (GMT|[+-][0-9]{4,6})", fullmatch=True
+)
+"""Dates as they are written in headers, and those that no calendar has."""
+
+
+class TestRetryAfter:
+    """Both forms are understood; nonsense is no instruction."""
+
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            ("0", 0.0),
+            (" 120 ", 120.0),
+            ("-5", 0.0),
+            ("Sun, 01 Mar 2026 12:01:00 GMT", 60.0),
+            ("Sun, 01 Mar 2026 12:01:00 -0000", 60.0),
+            ("Sun, 01 Mar 2026 13:01:00 +0100", 60.0),
+            ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
+            (None, None),
+            ("", None),
+            ("soon", None),
+            ("1.5", None),
+            ("9" * 16, None),
+            ("\u0663", None),
+            ("Sun, 99 Mar 2026 12:01:00 GMT", None),
+            ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ],
+    )
+    def test_forms(self, value: str | None, seconds: float | None) -> None:
+        assert parse_retry_after(value, NOW) == seconds
+
+    @given(st.text(max_size=80) | st.text("0123456789 :,-+GMTSunMar", max_size=40) | DATES)
+    def test_any_text_is_a_time_or_nothing(self, value: str) -> None:
+        seconds = parse_retry_after(value, NOW)
+        assert seconds is None or seconds >= 0
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+PROBE_ANSWERS = st.fixed_dictionaries(
+    {
+        "result": st.lists(st.fixed_dictionaries({}, optional={"user_name": st.text(max_size=110) | ANY_JSON}))
+        | ANY_JSON
+    }
+)
+
+
+class TestProbeUser:
+    """The probe's answer names a user, or it does not."""
+
+    @pytest.mark.parametrize("name", ["simple.chat", "x", "x" * 100])
+    def test_the_user_is_read(self, name: str) -> None:
+        assert parse_probe_user(json.dumps({"result": [{"user_name": name}]}).encode()) == name
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{}",
+            b'{"result": []}',
+            b'{"result": {}}',
+            b'{"result": ["x"]}',
+            b'{"result": [{}]}',
+            b'{"result": [{"user_name": ""}]}',
+            b'{"result": [{"user_name": 5}]}',
+            b'{"result": [{"user_name": "a\\nb"}]}',
+            b'{"result": [{"user_name": "' + b"x" * 101 + b'"}]}',
+        ],
+    )
+    def test_another_answer_names_nobody(self, body: bytes) -> None:
+        assert parse_probe_user(body) is None
+
+    @given(st.binary(max_size=60) | PROBE_ANSWERS.map(lambda value: json.dumps(value).encode()))
+    @example(b'{"result": [{"user_name": "u"}]}')
+    def test_any_body_is_a_user_or_nobody(self, body: bytes) -> None:
+        name = parse_probe_user(body)
+        if name is not None:
+            assert name == json.loads(body)["result"][0]["user_name"]
+            assert name.isprintable()
+            assert 0 < len(name) <= 100
+
+
+VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20)
+ANY_FIELDS = {
+    "access_token": VISIBLE | st.text(max_size=20) | ANY_JSON,
+    "expires_in": st.integers(-5, 10**11) | st.text("0123456789.-e", max_size=12) | ANY_JSON,
+    "refresh_token": VISIBLE | st.text(max_size=20) | ANY_JSON,
+    "error": st.sampled_from(["invalid_client", "server_error", "", "x"]) | ANY_JSON,
+    "scope": ANY_JSON,
+}
+# A token with at most one thing wrong with it: chance alone never comes so near.
+NEARLY = st.builds(
+    lambda token, life, change: {"access_token": token, "expires_in": life, **change},
+    VISIBLE,
+    st.integers(1, 4000),
+    st.sampled_from(sorted(ANY_FIELDS)).flatmap(lambda name: st.fixed_dictionaries({name: ANY_FIELDS[name]})),
+)
+ANSWERS = st.fixed_dictionaries({}, optional=ANY_FIELDS)
+BODIES = (
+    st.binary(max_size=200)
+    | ANY_JSON.map(lambda value: json.dumps(value).encode())
+    | ANSWERS.map(lambda value: json.dumps(value).encode())
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(["Content-Type", "Retry-After", "X-Transaction-ID", "Location"]),
+    st.text(max_size=70) | st.sampled_from(["text/html", "30", "application/json"]) | DATES,
+)
+
+
+@given(status=st.sampled_from([200, 200, 200, 400, 401, 429, 503]) | st.integers(0, 999), headers=HEADERS, body=BODIES)
+@example(status=200, headers={}, body=b'{"access_token": "t", "expires_in": 1}')
+def test_any_answer_is_a_valid_token_or_a_declared_error(status: int, headers: dict[str, str], body: bytes) -> None:
+    assert_understood(status, headers, body)
+
+
+@settings(max_examples=300)
+@given(status=st.sampled_from([200, 200, 200, 201, 202, 401]), answer=NEARLY)
+def test_one_thing_wrong_is_enough(status: int, answer: dict[str, object]) -> None:
+    assert_understood(status, {}, json.dumps(answer).encode())
+
+
+def assert_understood(status: int, headers: dict[str, str], body: bytes) -> None:
+    response: TokenResponse | None = None
+    error: TokenEndpointError | None = None
+    try:
+        response = parse_token_response(status, headers, body, now=NOW, grant=Grant.PASSWORD)
+    except TokenEndpointError as caught:
+        error = caught
+    if response is None:
+        assert error is not None
+        assert error.message
+        assert error.retry_after is None or error.transient
+        return
+    fields = json.loads(body)
+    assert status == 200
+    assert not fields.get("error")
+    assert response.access_token.value == Secret(fields["access_token"])
+    assert all("!" <= sign <= "~" for sign in fields["access_token"])
+    assert fields["access_token"]
+    assert timedelta(seconds=1) <= response.access_token.lifetime <= timedelta(days=3650)
+    if response.refresh_token is not None:
+        assert response.refresh_token == Secret(fields["refresh_token"])
+        assert fields["refresh_token"]
