@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 
 from refresher.app import App
 from refresher.model.report import RunReport, RunRequest, Trigger
+from refresher.telemetry import quiet_third_parties
 from sandbox import CANARY_PREFIX, Personality, Sandbox
 from sandbox.direct import DirectSandbox, Process
 from sandbox.trial.host import direct_app, environment, product_clock
@@ -18,6 +19,9 @@ from tests.azurite import Azurite, run_azurite
 # A suite that was started in the background ignores Ctrl-C, and so would every process that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As every process of the product does, whichever module a test happens to load first.
+quiet_third_parties()
 
 # The same examples in every run, however slow the machine is. `make mutate` has brought a profile of its own.
 if hypothesis_settings.get_current_profile_name() == "default":
