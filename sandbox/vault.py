@@ -96,6 +96,16 @@ class KeyVault:
         with self._shelf.lock:
             self._shelf.delete(name, takes=timedelta())
 
+    def delete_slowly(self, name: str) -> None:
+        """Soft-delete now, which takes the time that it takes."""
+        with self._shelf.lock:
+            self._shelf.delete(name, self.pace.deleting)
+
+    def recover(self, name: str) -> None:
+        """Begin to recover a soft-deleted secret."""
+        with self._shelf.lock:
+            self._shelf.recover(name, self.pace.recovering)
+
     def purge(self, name: str) -> None:
         """Remove a soft-deleted secret for good."""
         with self._shelf.lock:

@@ -16,8 +16,7 @@ _CONFLICT = 409
 _THROTTLED = 429
 _SERVER_ERRORS = 500
 _REQUEST_TIMEOUT = 408
-_RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered"})
-_RECOVERY_TAKES = 1.0
+_RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered", "ObjectIsBeingDeleted"})
 _NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
 _ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
 _READ_ONLY = ("-client-id", "-client-secret", "-username", "-password", "-jwt-key")
@@ -28,15 +27,16 @@ WHO_IDENTITY_IS = f". {IDENTITY}, and whatever else is missing: python -m refres
 
 
 class BeingRecoveredError(VaultError):
-    """A soft-deleted name stands in the way of a write; recovering it takes a moment."""
+    """A name that was deleted is on its way back: for up to half a minute it is neither there nor free.
+
+    Whoever has other things to write does that first (`Vault.once_recovered`).
+    """
 
     def __init__(self, what: str, *, recover: bool) -> None:
         super().__init__(
-            f"the name is soft-deleted ({what})",
+            f"the name was deleted, and its recovery is not over yet ({what})",
             cause=Cause.VAULT_UNAVAILABLE,
-            hint='Recover the secret: az keyvault secret recover --vault-name "$VAULT" --name SECRET',
-            transient=True,
-            retry_after=_RECOVERY_TAKES,
+            hint="Wait for the next tick: Key Vault takes up to half a minute.",
             sent=False,
         )
         self.recover = recover

@@ -2,7 +2,7 @@
 
 The SDK's own retries and time-outs are made for hours; here they are off, and the run's retry loop decides. It
 also knows what the SDK does not: a write whose answer was lost is looked up before it is sent again (the SDK's
-PUT would leave an extra, equal version), and a soft-deleted name is recovered, then written.
+PUT would leave an extra, equal version), and a soft-deleted name is recovered, which takes its time, then written.
 Permission needed: secrets get, set (which includes changing tags) and recover.
 """
 
@@ -34,6 +34,8 @@ _T = TypeVar("_T")
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 _ATTEMPTS = 5
+_LOOKS_AGAIN_AFTER = 2.0
+"""Seconds. A recovery takes from 4 to 30; the SDK looks as often."""
 
 
 class Vault:
@@ -65,7 +67,8 @@ class Vault:
         """Write a secret and return its version. A value equal to `stored` makes no new version: tags change.
 
         An irreplaceable value is sent even where the vault should be left alone for longer than there is time.
-        Raises VaultError. What was there before is untouched by a write that fails.
+        Raises VaultError; BeingRecoveredError where the name was deleted, as soon as its recovery was begun. What was
+        there before is untouched by a write that fails.
         """
         if stored is not None and stored.value == value:
             self.describe(
@@ -104,6 +107,16 @@ class Vault:
                 raise
 
         return self._retrying(put, deadline, insist=irreplaceable)
+
+    def once_recovered(self, write: Callable[[], _T], deadline: Deadline) -> _T:
+        """Write, and for as long as the name is being recovered, wait and write again. Raises VaultError."""
+        while True:
+            try:
+                return write()
+            except BeingRecoveredError:
+                if deadline.remaining() <= _LOOKS_AGAIN_AFTER:
+                    raise
+            self._clock.sleep(_LOOKS_AGAIN_AFTER)
 
     def describe(
         self,
@@ -178,10 +191,18 @@ class Vault:
         return None
 
     def _recover(self, name: str, deadline: Deadline) -> None:
-        # The poller that this returns is not waited for: the write is simply tried again.
-        self._call(
-            "recover", name, deadline, lambda **limits: self._client.begin_recover_deleted_secret(name, **limits)
-        )
+        """Begin it. Where somebody else did meanwhile, there is nothing left to begin."""
+        # The poller that this returns is not waited for: a name that can be read again may still refuse a write
+        # (https://github.com/Azure/azure-sdk-for-net/issues/31581).
+        try:
+            self._call(
+                "recover", name, deadline, lambda **limits: self._client.begin_recover_deleted_secret(name, **limits)
+            )
+        except BeingRecoveredError:
+            return
+        except VaultError as error:
+            if error.cause is not Cause.SECRET_MISSING:
+                raise
 
     def _retrying(self, operation: Callable[[], _T], deadline: Deadline, *, insist: bool = False) -> _T:
         for attempt in retrying(self._clock, deadline, attempts=_ATTEMPTS):

@@ -2,14 +2,17 @@
 
 A changed refresh token first: it may be the only one that ServiceNow still accepts. Then the access token and its
 copies for consumers, side by side: whichever of them a crash leaves out, their dates tell the next run which is newer.
-An unchanged refresh token is described, not written again.
+An unchanged refresh token is described, not written again. A name that was deleted comes back within half a minute:
+what else there is to write is written meanwhile.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
+from refresher.keyvault.errors import BeingRecoveredError
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.reading import OTHERS_TAKE, SHARE_OF_OTHERS, OpenVault
 from refresher.keyvault.tags import (
@@ -57,7 +60,7 @@ class Publisher:
     ) -> str:
         """Store a refresh token with its life, an equal value by changing its tags; returns the version.
 
-        Raises VaultError.
+        Raises VaultError; BeingRecoveredError at once, so that the access token need not wait for this one.
         """
         return self._open_vault(self._vault_url).write(
             connection.refresh_token_name,
@@ -70,14 +73,20 @@ class Publisher:
             irreplaceable=True,
         )
 
+    def once_recovered(self, write: Callable[[], str], deadline: Deadline) -> str:
+        """Write to the product's own vault, and wait for as long as the name is being recovered. Raises VaultError."""
+        return self._open_vault(self._vault_url).once_recovered(write, deadline)
+
     def write_password(self, connection: Connection, password: PasswordCredentials, deadline: Deadline) -> None:
         """Store the integration user for the password grant; the password last, since its version is what counts.
 
         Raises VaultError.
         """
         places = ((connection.username_name, password.username), (connection.password_name, password.password))
+        vault = self._open_vault(self._vault_url)
         for name, value in places:
-            self._open_vault(self._vault_url).write(
+            write = partial(
+                vault.write,
                 name,
                 value,
                 content_type=CREDENTIAL_CONTENT_TYPE,
@@ -86,6 +95,7 @@ class Publisher:
                 stored=None,
                 deadline=deadline,
             )
+            vault.once_recovered(write, deadline)
 
     def write_access_token(
         self, connection: Connection, token: Published, side: ConsumerSide, deadline: Deadline
@@ -135,7 +145,8 @@ class Publisher:
                 name, version, content_type=RECORD_CONTENT_TYPE, tags=tags, expires_on=None, deadline=deadline
             )
             return version
-        return vault.write(
+        write = partial(
+            vault.write,
             name,
             Secret(RECORD_VALUE),
             content_type=RECORD_CONTENT_TYPE,
@@ -144,6 +155,7 @@ class Publisher:
             stored=None,
             deadline=deadline,
         )
+        return vault.once_recovered(write, deadline)
 
     def _targets(
         self, targets: tuple[PublishTarget, ...], side: ConsumerSide
@@ -157,22 +169,36 @@ class Publisher:
         deadline: Deadline,
         hurried: Collection[PublishTarget] = (),
     ) -> dict[PublishTarget, VaultError]:
-        """Write side by side. The threads are everybody's: what could not be read does not hold one for long."""
+        """Write side by side, and then what was being recovered meanwhile.
 
-        def write(place: PublishTarget) -> VaultError | None:
+        The threads are everybody's: what could not be read does not hold one for long, and what is being recovered is
+        waited for in the run's own. The recoveries go on side by side all the same.
+        """
+
+        def write(place: PublishTarget, *, patiently: bool = False) -> VaultError | None:
+            vault = self._open_vault(place.vault_url)
+            allowed = deadline.part(SHARE_OF_OTHERS, OTHERS_TAKE) if place in hurried else deadline
+            once = partial(
+                vault.write,
+                place.name,
+                token.value,
+                content_type=ACCESS_TOKEN_CONTENT_TYPE,
+                tags=token.tags,
+                expires_on=token.expires_on,
+                stored=places[place],
+                deadline=allowed,
+            )
             try:
-                self._open_vault(place.vault_url).write(
-                    place.name,
-                    token.value,
-                    content_type=ACCESS_TOKEN_CONTENT_TYPE,
-                    tags=token.tags,
-                    expires_on=token.expires_on,
-                    stored=places[place],
-                    deadline=deadline.part(SHARE_OF_OTHERS, OTHERS_TAKE) if place in hurried else deadline,
-                )
+                if patiently:
+                    vault.once_recovered(once, allowed)
+                else:
+                    once()
             except VaultError as error:
                 return error
             return None
 
-        results = zip(places, self._executor.map(write, places), strict=True)
-        return {place: error for place, error in results if error is not None}
+        results = dict(zip(places, self._executor.map(write, places), strict=True))
+        for place, error in results.items():
+            if isinstance(error, BeingRecoveredError):
+                results[place] = write(place, patiently=True)
+        return {place: error for place, error in results.items() if error is not None}

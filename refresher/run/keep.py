@@ -6,8 +6,10 @@ The order of the writes themselves is `publish`'s; this module decides what they
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
+from refresher.keyvault.errors import BeingRecoveredError
 from refresher.keyvault.found import ConsumerSide, Credentials
 from refresher.keyvault.tags import access_token_tags, revoked_tags
 from refresher.keyvault.writing import Published, Publisher
@@ -55,15 +57,17 @@ class TokenStore:
         expires_at = issued_at + run.connection.refresh_token_lifetime
         run.refresh_token_life = (issued_at, expires_at)
         unchanged = before is not None and before.value == value
+        write = partial(
+            self._publisher.write_refresh_token,
+            run.connection,
+            value,
+            issued_at,
+            expires_at,
+            credentials.refresh_token_secret if unchanged else None,
+            run.writing_deadline(),
+        )
         try:
-            version = self._publisher.write_refresh_token(
-                run.connection,
-                value,
-                issued_at,
-                expires_at,
-                credentials.refresh_token_secret if unchanged else None,
-                run.writing_deadline(),
-            )
+            version = write()
         except VaultError as error:
             if unchanged:
                 # Only its dates are missing; the next refresh writes them.
@@ -74,6 +78,8 @@ class TokenStore:
                 )
                 return before
             run.unkept = error
+            if isinstance(error, BeingRecoveredError):
+                run.keep_again = partial(self._publisher.once_recovered, write, run.writing_deadline())
             version = ""
             if grant is Grant.REFRESH_TOKEN and before is not None:
                 effort.record = effort.record.with_spent_refresh_token(before.version)
@@ -101,7 +107,10 @@ class TokenStore:
         if choice is not Choice.SAME:
             run.access_token_lifetime = new.lifetime
         token = self._to_publish(run, side, new, choice, now)
-        failed = self._publisher.write_access_token(run.connection, token, side, deadline)
+        try:
+            failed = self._publisher.write_access_token(run.connection, token, side, deadline)
+        finally:
+            self._keep_again(run)
         run.published = (now if choice is not Choice.NEW else new.issued_at, token.expires_on)
         if run.unkept is not None:
             raise run.unkept
@@ -113,6 +122,16 @@ class TokenStore:
             self._warn_once_of_unchanged(run, side, choice)
         self.record_success(run, side, outcome)
         return run.report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
+
+    def _keep_again(self, run: Run) -> None:
+        """Store the refresh token whose name was still being recovered when the others were written."""
+        if run.keep_again is None:
+            return
+        try:
+            run.keep_again()
+            run.unkept = None
+        except VaultError as error:
+            run.unkept = error
 
     def _is_accepted(self, run: Run, side: ConsumerSide, session: "Session") -> bool:
         """Whether ServiceNow accepts the stored token, which says that it outlives the new one.

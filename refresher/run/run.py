@@ -1,5 +1,6 @@
 """One run while it goes on: what is known so far, its deadlines, and the report that is made however it ends."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -49,6 +50,8 @@ class Run:
     record_version: str | None = None
     unkept: VaultError | None = None
     """Why a new refresh token could not be stored."""
+    keep_again: Callable[[], object] | None = None
+    """Stores it after all, once its name is recovered; raises VaultError."""
     _writing_deadline: Deadline | None = None
 
     def writing_deadline(self) -> Deadline:
