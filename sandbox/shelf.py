@@ -79,7 +79,9 @@ class Shelf:
 
     def add(self, version: SecretVersion) -> None:
         """Put a version on top, whatever stands in its way."""
-        self._names.setdefault(version.name.lower(), Shelved(name=version.name)).versions.append(version)
+        shelved = self._names.setdefault(version.name.lower(), Shelved(name=version.name))
+        shelved.versions.append(version)
+        shelved.life, shelved.until = Life.ACTIVE, None
 
     def change(self, before: SecretVersion, after: SecretVersion) -> None:
         """Put a version in the place of another."""

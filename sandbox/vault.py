@@ -107,8 +107,10 @@ class KeyVault:
             self._shelf.recover(name, self.pace.recovering)
 
     def purge(self, name: str) -> None:
-        """Remove a soft-deleted secret for good."""
+        """Remove a soft-deleted secret for good. Raises KeyError where it is not deleted."""
         with self._shelf.lock:
+            if name not in self.deleted_names():
+                raise KeyError(name)
             self._shelf.purge(name)
 
     def deny(self, operation: str, name: str = ".*") -> None:
