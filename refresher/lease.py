@@ -28,9 +28,11 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
+from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock
 from refresher.model.errors import LeaseHeldError, LeaseUnavailableError
+from refresher.model.steps import Step
 
 if TYPE_CHECKING:
     from azure.storage.blob import (
@@ -268,9 +270,10 @@ class BlobLease:
             hint = "It passes as a rule; the next tick tries again."
         elif isinstance(error, ClientAuthenticationError | ValueError):
             message = "no token for the lease container could be had from the identity endpoint"
-            hint = (
-                f"Check the app's managed identity (it needs the role {ROLE!r} on the container) and AZURE_CLIENT_ID; "
-                "on a laptop, run az login."
+            hint = Step(
+                f"Check the app's managed identity (it needs the role {ROLE!r} on the container) and AZURE_CLIENT_ID. "
+                "On a laptop: ",
+                steps.log_in(),
             )
         else:
             message = f"the lease container {where} could not be reached"

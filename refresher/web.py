@@ -18,25 +18,6 @@ from refresher.views.page import HEADERS as PAGE_HEADERS, status_page
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _BUSY_RETRY_AFTER = 60.0
-_UNAVAILABLE = frozenset(
-    {
-        Cause.IDENTITY_UNAVAILABLE,
-        Cause.VAULT_UNAVAILABLE,
-        Cause.VAULT_THROTTLED,
-        Cause.VAULT_FORBIDDEN,
-        Cause.SECRET_MISSING,
-        Cause.SECRET_DISABLED,
-        Cause.SECRET_INVALID,
-        Cause.INSTANCE_UNREACHABLE,
-        Cause.INSTANCE_TIMEOUT,
-        Cause.INSTANCE_THROTTLED,
-        Cause.INSTANCE_ERROR,
-        Cause.INSTANCE_HIBERNATING,
-        Cause.LEASE_UNAVAILABLE,
-        Cause.PUBLISH_FAILED,
-    }
-)
-_OURS = frozenset({Cause.SETTINGS_INVALID, Cause.UNEXPECTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,9 +186,7 @@ def _gravity(report: RunReport) -> int:
 def _status(report: RunReport) -> HTTPStatus:
     if report.outcome is Outcome.BUSY:
         return HTTPStatus.CONFLICT
-    if report.cause in _OURS:
-        return HTTPStatus.INTERNAL_SERVER_ERROR
-    return HTTPStatus.SERVICE_UNAVAILABLE if report.cause in _UNAVAILABLE else HTTPStatus.BAD_GATEWAY
+    return report.cause.row.kind.http_status if report.cause is not None else HTTPStatus.BAD_GATEWAY
 
 
 def _json(

@@ -35,6 +35,10 @@ def build_parser() -> argparse.ArgumentParser:
     groups = parser.add_subparsers(required=True, metavar="GROUP")
     vault = _group(groups, "keyvault")
     _command(vault, "show", _show_vault, "--name")
+    policy = _command(vault, "set-policy", lambda _: "the sandbox's vault goes by roles", "--name", "--object-id")
+    policy.add_argument("--secret-permissions", nargs="+", required=True)
+    rules = _group(vault, "network-rule")
+    _command(rules, "add", lambda _: "the sandbox's vault has no firewall", "--name", "--ip-address")
     secret = _group(vault, "secret")
     in_vault = ("--vault-name", "--name")
     _command(secret, "set", _set, *in_vault, "--file")
@@ -66,13 +70,14 @@ def _command(
     name: str,
     run: Callable[[argparse.Namespace], str | None],
     *required: str,
-) -> None:
+) -> argparse.ArgumentParser:
     parser = group.add_parser(name)
     for option in required:
         parser.add_argument(option, required=True)
     parser.add_argument("--query")
     parser.add_argument("--output")
     parser.set_defaults(run=run)
+    return parser
 
 
 def _client(options: argparse.Namespace) -> "SecretClient":

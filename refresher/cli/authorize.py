@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from refresher.cli.exit_codes import ExitCode, gravest
 from refresher.cli.redirect import RedirectReceiver
+from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest
+from refresher.model.steps import Step
 from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret
 from refresher.run.order import Authorization
 from refresher.servicenow.answers import Probe, Verdict
@@ -70,7 +72,7 @@ def authorize(app: "App", options: argparse.Namespace, request: RunRequest) -> R
     if authorization.grant is Grant.AUTHORIZATION_CODE and report.cause is Cause.ACCESS_DENIED:
         # The code came from the same client id a moment ago, so that little else is left to refuse.
         client = diagnose(Cause.INVALID_CLIENT, connection.name).next_step
-        return replace(report, hint=f"ServiceNow issued the code, so that it is the client secret. {client}")
+        return replace(report, hint=Step("ServiceNow issued the code, so that it is the client secret. ", client))
     return report
 
 
@@ -115,18 +117,16 @@ def _probe_body(name: str, answer: Probe | None) -> dict[str, str | None]:
 
 def _probe_text(name: str, answer: Probe | None) -> str:
     if answer is None:
-        return f"there is no access token\n  next: python -m refresher refresh {name}"
+        return f"there is no access token\n  next: {steps.refresh(name)}"
     who = f"it acts as {answer.user_name}" if answer.user_name else "the instance did not say whose it is"
     transaction = f" (ServiceNow transaction {answer.transaction_id})" if answer.transaction_id else ""
     match answer.verdict:
         case Verdict.ACCEPTED:
             return f"the token works; {who}"
         case Verdict.REJECTED:
-            return f"ServiceNow refuses the token{transaction}\n  next: python -m refresher refresh {name} --force"
+            return f"ServiceNow refuses the token{transaction}\n  next: {steps.refresh(name, force=True)}"
         case Verdict.UNKNOWN:
-            return (
-                f"the instance could not say{transaction}\n  next: try again; then python -m refresher doctor {name}"
-            )
+            return f"the instance could not say{transaction}\n  next: try again; then {steps.doctor()}"
 
 
 def _with_password(connection: Connection, *, store: bool) -> Authorization:

@@ -19,11 +19,13 @@ from refresher.doctor.secret_checks import Examination
 from refresher.keyvault.errors import IDENTITY, WHO_IDENTITY_IS, no_identity
 from refresher.keyvault.reading import OpenVault
 from refresher.lease import Lease
-from refresher.model.causes import Cause, diagnose
+from refresher.model import steps
+from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import LeaseUnavailableError, TokenEndpointError
+from refresher.model.steps import Step
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
 
@@ -93,21 +95,14 @@ class Doctor:
             with self._servicenow.session(connection, deadline) as session:
                 greeting = session.greet()
         except TokenEndpointError as error:
-            remedy = error.hint or _places_to_look_at(error.cause, connection.name)
+            remedy = error.hint or _remedy(error.cause, connection.name)
             yield failed(connection.name, "instance", error.message, remedy)
             return
         yield passed(connection.name, "instance", f"{connection.instance_url} was reached over trusted TLS")
-        if greeting.cause is Cause.NOT_A_TOKEN:
-            meaning = diagnose(greeting.cause, connection.name).meaning
-            yield failed(
-                connection.name, "token endpoint", meaning, _places_to_look_at(greeting.cause, connection.name)
-            )
-        elif greeting.cause in {Cause.INSTANCE_HIBERNATING, Cause.INSTANCE_ERROR}:
-            diagnosis = diagnose(greeting.cause, connection.name)
-            yield failed(connection.name, "token endpoint", diagnosis.meaning, diagnosis.next_step)
-        elif greeting.cause is Cause.INSTANCE_THROTTLED:
-            diagnosis = diagnose(greeting.cause, connection.name)
-            yield warned(connection.name, "token endpoint", diagnosis.meaning, diagnosis.next_step)
+        if greeting.cause.row.kind in {Kind.AWAY, Kind.ANSWER, Kind.THROTTLED}:
+            judged = warned if greeting.cause.row.kind is Kind.THROTTLED else failed
+            meaning, remedy = greeting.cause.row.meaning, _remedy(greeting.cause, connection.name)
+            yield judged(connection.name, "token endpoint", meaning, remedy)
         else:
             yield passed(connection.name, "token endpoint", "it refuses a request without credentials, as it should")
         if greeting.date is None:
@@ -121,9 +116,12 @@ class Doctor:
             yield passed(connection.name, "clock", f"within {round(skew.total_seconds())} s of the instance's")
 
 
-def _places_to_look_at(cause: Cause, name: str) -> str:
-    """What to check, for causes whose next step is to run this examination."""
-    return f"Look at: {'; '.join(diagnose(cause, name).checks)}."
+def _remedy(cause: Cause, name: str) -> Step:
+    """The next step of a cause; what to check, where that would be to run this examination."""
+    diagnosis = diagnose(cause, name)
+    if steps.doctor() in diagnosis.next_step.commands:
+        return Step(f"Look at: {'; '.join(diagnosis.checks)}.")
+    return diagnosis.next_step
 
 
 def _scope_of(vault_url: str) -> str:
@@ -156,8 +154,9 @@ class Identity:
 _CLAIMS = {"upn": "user", "appid": "application (client) id", "oid": "object id"}
 
 
-def _for(identity: Identity, remedy: str | None) -> str | None:
+def _for(identity: Identity, remedy: Step | None) -> Step | None:
     """A remedy with the identity's object id in the command that gives it a role."""
     if remedy is None or "oid" not in identity.claims:
         return remedy
-    return remedy.replace(WHO_IDENTITY_IS, "").replace(IDENTITY, identity.claims["oid"])
+    told = (piece for piece in remedy.pieces if piece not in WHO_IDENTITY_IS.pieces)
+    return Step(*told).naming(IDENTITY, identity.claims["oid"])

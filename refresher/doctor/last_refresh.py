@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from refresher.keyvault.tags import parse_access_token, parse_record, parse_refresh_token
+from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.connection import Connection
+from refresher.model.steps import Step
 from refresher.model.stored import StoredSecret
 from refresher.views.words import span_text
 
 _CHECK = "last refresh"
 _WRITES_TAKE = timedelta(minutes=2)
 """A run stores a refresh token and then dates the access token by its own clock, not by Key Vault's."""
-_UNEXPLAINED = frozenset({Cause.ACCESS_DENIED, Cause.REFRESH_TOKEN_REFUSED})
 
 
 def judge_last_refresh(
@@ -30,47 +31,47 @@ def judge_last_refresh(
     succeeded_at = token.life[0] if token is not None and token.life is not None else None
     if not record.consecutive_failures:
         if succeeded_at is None:
-            return warned(
-                connection.name, _CHECK, "there was none yet", f"python -m refresher refresh {connection.name}"
-            )
+            return warned(connection.name, _CHECK, "there was none yet", steps.refresh(connection.name))
         return passed(connection.name, _CHECK, f"succeeded {span_text(now - succeeded_at)} ago")
     last = f", the last time {span_text(now - record.last_attempt_at)} ago" if record.last_attempt_at else ""
     detail = f"failed {record.consecutive_failures} times in a row{last}: {record.last_cause or 'cause unknown'}"
-    cause = Cause(record.last_cause) if record.last_cause in set(Cause) else Cause.UNEXPECTED
-    if cause in _UNEXPLAINED and succeeded_at is not None:
+    cause = Cause.of(record.last_cause) or Cause.UNEXPECTED
+    if not cause.row.explains and succeeded_at is not None:
         return failed(connection.name, _CHECK, detail, _suspect(connection, secrets, vault, succeeded_at, now))
     return failed(connection.name, _CHECK, detail, diagnose(cause, connection.name).next_step)
 
 
 def _suspect(
     connection: Connection, secrets: Mapping[str, StoredSecret], vault: str, succeeded_at: datetime, now: datetime
-) -> str:
-    authorize = f"python -m refresher authorize {connection.name} --grant authorization_code"
-    refresh = f"python -m refresher refresh {connection.name} --force"
+) -> Step:
+    authorize, refresh = steps.authorize(connection.name), steps.refresh(connection.name, force=True)
     last = f"the last success at {_minute(succeeded_at)}"
     for name in (connection.client_secret_name, connection.client_id_name):
         changed_at = secrets[name].created_on if name in secrets else None
         if changed_at is not None and changed_at > succeeded_at + _WRITES_TAKE:
-            return (
+            return Step(
                 f"{name} was replaced at {_minute(changed_at)}, after {last}: most likely the new value is wrong. "
-                f"Store the right one: {_set(vault, name)}; then: {refresh}"
+                "Store the right one: ",
+                steps.set_secret(vault, name),
+                "; then: ",
+                refresh,
             )
     stored = secrets.get(connection.refresh_token_name)
     ends = ""
     if stored is not None:
         expires_at = parse_refresh_token(stored, lifetime=connection.refresh_token_lifetime, now=now).expires_at
         if expires_at <= now:
-            return f"The refresh token's life was to end at {_minute(expires_at)}. Begin a new one: {authorize}"
+            return Step(f"The refresh token's life was to end at {_minute(expires_at)}. Begin a new one: ", authorize)
         ends = f", and the refresh token was to live until {_minute(expires_at)}"
-    return (
+    return Step(
         f"Nothing in the vault was replaced since {last}{ends}: so something was changed on the instance, whose "
-        "system log says what (message starts with 'Exception on token flow'). The refresh token or the user: "
-        f"{authorize}. The client: {_set(vault, connection.client_secret_name)}; then: {refresh}"
+        "system log says what (message starts with 'Exception on token flow'). The refresh token or the user: ",
+        authorize,
+        ". The client: ",
+        steps.set_secret(vault, connection.client_secret_name),
+        "; then: ",
+        refresh,
     )
-
-
-def _set(vault: str, name: str) -> str:
-    return f"az keyvault secret set --vault-name {vault} --name {name} --file FILE --output none"
 
 
 def _minute(moment: datetime) -> str:

@@ -12,12 +12,14 @@ from refresher.doctor.last_refresh import judge_last_refresh
 from refresher.keyvault.errors import missing, vault_name
 from refresher.keyvault.reading import OpenVault
 from refresher.keyvault.tags import parse_access_token, parse_refresh_token
+from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection, PublishTarget
 from refresher.model.errors import RefresherError, VaultError
 from refresher.model.grants import Grant
+from refresher.model.steps import Step
 from refresher.model.stored import StoredSecret
 from refresher.model.timing import Timing
 from refresher.policy.forecast import foresee
@@ -126,14 +128,15 @@ class Examination:
     def _deleted_check(self, place: PublishTarget) -> Check:
         connection = self._connection
         if place in connection.publish_to:
-            remedy = (
-                "Deleted in Simple Chat with its action, most likely. The next tick recovers it. At once: python -m "
-                f"refresher refresh {connection.name}. Was it on purpose? Then take it out of publish_to."
+            remedy = Step(
+                "Deleted in Simple Chat with its action, most likely. The next tick recovers it. At once: ",
+                steps.refresh(connection.name),
+                ". Was it on purpose? Then take it out of publish_to.",
             )
             return failed(connection.name, place.name, "soft-deleted: its readers find no token", remedy)
         if place.name == connection.refresh_token_name:
-            remedy = f"az keyvault secret recover --vault-name {vault_name(place.vault_url)} --name {place.name}"
-            return failed(connection.name, place.name, "soft-deleted", f"Recover it: {remedy}")
+            remedy = Step("Recover it: ", steps.recover_secret(vault_name(place.vault_url), place.name))
+            return failed(connection.name, place.name, "soft-deleted", remedy)
         return warned(connection.name, place.name, "soft-deleted", "The next tick recovers it.")
 
     def _judge_refresh_token(self, secret: StoredSecret | None) -> list[Check]:
@@ -156,7 +159,7 @@ class Examination:
         connection, now = self._connection, self._clock.now()
         token = parse_access_token(secret) if secret is not None else None
         if token is None or not token.lives_at(now) or token.life is None:
-            remedy = f"See 'last refresh', then: python -m refresher refresh {connection.name} --force"
+            remedy = Step("See 'last refresh', then: ", steps.refresh(connection.name, force=True))
             return [warned(connection.name, "access token's life", "there is no living access token", remedy)]
         timing = Timing.of(self._settings.refresh_interval, self._settings.tick, len(self._settings.connections))
         begins, ends = token.life

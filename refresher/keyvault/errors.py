@@ -6,9 +6,11 @@ from urllib.parse import urlsplit
 
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
+from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
 from refresher.model.moments import parse_retry_after
+from refresher.model.steps import Step
 
 _ERRORS = 400
 _FORBIDDEN = 403
@@ -22,7 +24,7 @@ _ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
 _READ_ONLY = ("-client-id", "-client-secret", "-username", "-password", "-jwt-key")
 """Secrets that the product only reads; any other it writes, too."""
 IDENTITY = "IDENTITY"
-WHO_IDENTITY_IS = f". {IDENTITY}, and whatever else is missing: python -m refresher doctor"
+WHO_IDENTITY_IS = Step(f". {IDENTITY}, and whatever else is missing: ", steps.doctor())
 """A hint names the identity that asked by this word, since a vault's answer does not; `doctor` fills it in."""
 
 
@@ -80,27 +82,24 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
         return VaultError(
             f"the newest version of secret {name} in {url} is disabled",
             cause=Cause.SECRET_DISABLED,
-            hint="Store a new value, or enable this one: az keyvault secret set-attributes "
-            f"--vault-name {vault} --name {name} --enabled true",
+            hint=Step("Store a new value, or enable this one: ", steps.enable_secret(vault, name)),
         )
     if code in _NETWORK:
         message = f"the network rules of {url} keep this address out ({what})"
-        hint = (
-            f"Let the app's network through (docs/azure.md). A laptop: az keyvault network-rule add --name {vault} "
-            "--ip-address ADDRESS"
-        )
+        hint = Step("Let the app's network through (docs/azure.md). A laptop: ", steps.let_address_in(vault))
         return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
     if code in _ACCESS_POLICY:
-        hint = (
-            "This vault goes by access policies, for which roles do not count: az keyvault set-policy "
-            f"--name {vault} --object-id {IDENTITY} --secret-permissions get set recover{WHO_IDENTITY_IS}"
+        hint = Step(
+            "This vault goes by access policies, for which roles do not count: ",
+            steps.set_policy(vault, IDENTITY),
+            WHO_IDENTITY_IS,
         )
         return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
     role = "Key Vault Secrets User" if name.endswith(_READ_ONLY) else "Key Vault Secrets Officer"
-    scope = f'"$(az keyvault show --name {vault} --query id --output tsv)/secrets/{name}"'
-    hint = (
-        "Assign the role, which works after some minutes: az role assignment create "
-        f'--assignee {IDENTITY} --role "{role}" --scope {scope}{WHO_IDENTITY_IS}'
+    hint = Step(
+        "Assign the role, which works after some minutes: ",
+        steps.assign_role(role, vault, name, IDENTITY),
+        WHO_IDENTITY_IS,
     )
     return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
 
@@ -122,12 +121,16 @@ def not_its_own(operation: str, name: str, url: str) -> VaultError:
 
 def missing(name: str, url: str) -> VaultError:
     """There is no such secret."""
-    secret = f"--vault-name {vault_name(url)} --name {name}"
+    vault = vault_name(url)
     return VaultError(
         f"secret {name} is not in {url}",
         cause=Cause.SECRET_MISSING,
-        hint=f"Was it deleted? Then recover it: az keyvault secret recover {secret}. Otherwise store it: az keyvault "
-        f"secret set {secret} --file FILE --output none",
+        hint=Step(
+            "Was it deleted? Then recover it: ",
+            steps.recover_secret(vault, name),
+            ". Otherwise store it: ",
+            steps.set_secret(vault, name),
+        ),
     )
 
 
@@ -136,7 +139,7 @@ def no_identity() -> VaultError:
     return VaultError(
         "no token for Key Vault could be had from the identity endpoint",
         cause=Cause.IDENTITY_UNAVAILABLE,
-        hint="Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: az login",
+        hint=Step("Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: ", steps.log_in()),
         transient=True,
         sent=False,
     )

@@ -1,163 +1,244 @@
-"""What a cause most likely means, and what to do about it, in ServiceNow's and Azure's own terms.
+"""Causes: what each most likely means, what to look at, what to do next, and what it is to the rest of the product.
 
-ServiceNow answers nearly every failure with the same 401; the true cause stands only in the instance's system
-log. An operator gets the likely causes in the order in which they are worth checking.
+One row for each: a member of the enum is its row, so that none can lack a column. ServiceNow answers nearly every
+failure with the same 401; the true cause stands only in the instance's system log. An operator gets the likely
+causes in the order in which they are worth checking, in ServiceNow's and Azure's own terms.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
+from typing import Self
+
+from refresher.model import steps
+from refresher.model.steps import VAULT, Step
+
+
+class Kind(StrEnum):
+    """Whose fault a cause is, and what follows for everybody who asks."""
+
+    CALLER = "caller"
+    """The request or the command."""
+    PRODUCT = "product"
+    """Settings or this program."""
+    BUSY = "busy"
+    """Nobody's: another run is at work."""
+    AZURE = "azure"
+    """The vault, what is in it, the identity, the lease."""
+    AWAY = "away"
+    """The instance serves nobody for a time; one that throttles or refuses is there."""
+    THROTTLED = "throttled"
+    """The instance serves, but less often than it is asked."""
+    ANSWER = "answer"
+    """The instance's answer is neither a token that works nor a refusal."""
+    REFUSED = "refused"
+    """ServiceNow said no to what was sent."""
+    PERSON = "person"
+    """Nothing is left that the product may try."""
+
+    @property
+    def http_status(self) -> HTTPStatus:
+        """What a caller over HTTP is answered."""
+        return _HTTP_STATUS[self]
+
+
+_HTTP_STATUS = {
+    Kind.CALLER: HTTPStatus.BAD_REQUEST,
+    Kind.PRODUCT: HTTPStatus.INTERNAL_SERVER_ERROR,
+    Kind.BUSY: HTTPStatus.CONFLICT,
+    Kind.AZURE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Kind.AWAY: HTTPStatus.SERVICE_UNAVAILABLE,
+    Kind.THROTTLED: HTTPStatus.SERVICE_UNAVAILABLE,
+    Kind.ANSWER: HTTPStatus.BAD_GATEWAY,
+    Kind.REFUSED: HTTPStatus.BAD_GATEWAY,
+    Kind.PERSON: HTTPStatus.BAD_GATEWAY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What there is to know of a cause; `{connection}` in a text stands for the connection's name."""
+
+    code: str
+    kind: Kind
+    meaning: str
+    """A sentence for a person."""
+    checks: tuple[str, ...]
+    """What to look at, in order."""
+    next_step: Step
+    """The one thing to do."""
+    passes: bool = False
+    """Whether waiting helps: the next tick may well succeed."""
+    explains: bool = True
+    """Whether it says what is at fault; otherwise any of the credentials may be."""
+    ends_refresh_token: bool = False
+    """Whether the refresh token's dates mean nothing any more."""
+    unclear: bool = False
+    """Whether it also comes from something on the way, after ServiceNow did what was asked."""
+
+
+_NAME = "{connection}"
+_LOG = "System Logs > System Log > All: search the message for 'Exception on token flow'"
+_REGISTRY = "System OAuth > Application Registry"
+_AUTHORIZE = steps.authorize(_NAME)
+_REFRESH = steps.refresh(_NAME)
+_FORCE = steps.refresh(_NAME, force=True)
+_DOCTOR = steps.doctor()
+_SET_CLIENT_SECRET = steps.set_secret(VAULT, f"{_NAME}-client-secret")
 
 
 class Cause(StrEnum):
     """Why a run did not end with a new token. Stable codes: alerts and runbook pages are named after them."""
 
-    SETTINGS_INVALID = "settings_invalid"
-    BAD_REQUEST = "bad_request"
-    IDENTITY_UNAVAILABLE = "identity_unavailable"
-    VAULT_UNAVAILABLE = "vault_unavailable"
-    VAULT_THROTTLED = "vault_throttled"
-    VAULT_FORBIDDEN = "vault_forbidden"
-    SECRET_MISSING = "secret_missing"  # noqa: S105
-    SECRET_DISABLED = "secret_disabled"  # noqa: S105
-    SECRET_INVALID = "secret_invalid"  # noqa: S105
-    INSTANCE_UNREACHABLE = "instance_unreachable"
-    INSTANCE_TIMEOUT = "instance_timeout"
-    INSTANCE_THROTTLED = "instance_throttled"
-    INSTANCE_ERROR = "instance_error"
-    INSTANCE_HIBERNATING = "instance_hibernating"
-    NOT_A_TOKEN = "not_a_token"  # noqa: S105
-    INVALID_CLIENT = "invalid_client"
-    INVALID_GRANT = "invalid_grant"
-    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
-    REQUEST_REFUSED = "request_refused"
-    ACCESS_DENIED = "access_denied"
-    TOKEN_REJECTED = "token_rejected"  # noqa: S105
-    GUEST_TOKEN = "guest_token"  # noqa: S105
-    REFRESH_TOKEN_MISSING = "refresh_token_missing"  # noqa: S105
-    REFRESH_TOKEN_REFUSED = "refresh_token_refused"  # noqa: S105
-    ROTATED_TOKEN_LOST = "rotated_token_lost"  # noqa: S105
-    PASSWORD_REFUSED = "password_refused"  # noqa: S105
-    AUTHORIZATION_INCOMPLETE = "authorization_incomplete"
-    UNCHANGED = "unchanged"
-    LEASE_HELD = "lease_held"
-    LEASE_UNAVAILABLE = "lease_unavailable"
-    PUBLISH_FAILED = "publish_failed"
-    UNEXPECTED = "unexpected"
+    _value_: str
+    row: Row
 
+    def __new__(cls, row: Row) -> Self:
+        """Make a member of its row."""
+        member = str.__new__(cls, row.code)
+        member._value_ = row.code
+        member.row = row
+        return member
 
-AWAY = frozenset(
-    {Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.INSTANCE_HIBERNATING}
-)
-"""What is said of an instance that serves nobody for a time; one that throttles or refuses is there."""
+    @classmethod
+    def of(cls, code: str | None) -> "Cause | None":
+        """The cause of that code, as a record tells it; None where there is none."""
+        return next((cause for cause in cls if cause == code), None)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """`meaning` is a sentence for a person, `checks` what to look at in order, `next_step` the one thing to do.
-
-    A command in them ends with the text, or before punctuation and a space, so that it can be told from the words.
-    """
-
-    meaning: str
-    checks: tuple[str, ...]
-    next_step: str
-
-
-_LOG = "System Logs > System Log > All: search the message for 'Exception on token flow'"
-_AUTHORIZE = "python -m refresher authorize {connection} --grant authorization_code"
-_REFRESH = "python -m refresher refresh {connection}"
-_SET = 'az keyvault secret set --vault-name "$VAULT" --name {connection}-%s --file FILE --output none'
-_SET_CLIENT_SECRET = _SET % "client-secret"
-_REGISTRY = "System OAuth > Application Registry"
-
-_DIAGNOSES: dict[Cause, Diagnosis] = {
-    Cause.SETTINGS_INVALID: Diagnosis(
+    SETTINGS_INVALID = Row(
+        code="settings_invalid",
+        kind=Kind.PRODUCT,
         meaning="A setting is missing or cannot be used.",
         checks=("docs/settings.md: name, default and form of each setting",),
-        next_step="Correct the app settings that the message names: az functionapp config appsettings set "
-        '--name "$APP" --resource-group "$GROUP" --settings SETTING=VALUE',
-    ),
-    Cause.BAD_REQUEST: Diagnosis(
+        next_step=Step("Correct the app settings that the message names: ", steps.set_app_setting()),
+    )
+    BAD_REQUEST = Row(
+        code="bad_request",
+        kind=Kind.CALLER,
         meaning="The request or the command names something that is not there, or cannot be understood.",
         checks=("docs/cli.md and docs/runbook/force.md: what can be asked for",),
-        next_step="Correct the request; nothing was changed.",
-    ),
-    Cause.IDENTITY_UNAVAILABLE: Diagnosis(
+        next_step=Step("Correct the request; nothing was changed."),
+    )
+    IDENTITY_UNAVAILABLE = Row(
+        code="identity_unavailable",
+        kind=Kind.AZURE,
         meaning="The app could not get a token of its own from Microsoft Entra.",
         checks=("the managed identity is assigned to the app", "AZURE_CLIENT_ID is that identity's client id"),
-        next_step="On a laptop: az login. In Azure, see that the identity is assigned to the app: python -m refresher "
-        "doctor",
-    ),
-    Cause.VAULT_UNAVAILABLE: Diagnosis(
+        next_step=Step(
+            "On a laptop: ", steps.log_in(), ". In Azure, see that the identity is assigned to the app: ", _DOCTOR
+        ),
+        passes=True,
+    )
+    VAULT_UNAVAILABLE = Row(
+        code="vault_unavailable",
+        kind=Kind.AZURE,
         meaning="Key Vault did not do what was asked.",
         checks=("KEY_VAULT_URL", "the vault's firewall and private endpoint", "Azure status"),
-        next_step="The next tick tries again. If it repeats: python -m refresher doctor",
-    ),
-    Cause.VAULT_THROTTLED: Diagnosis(
+        next_step=Step("The next tick tries again. If it repeats: ", _DOCTOR),
+        passes=True,
+    )
+    VAULT_THROTTLED = Row(
+        code="vault_throttled",
+        kind=Kind.AZURE,
         meaning="Key Vault throttles this subscription's requests.",
         checks=("other heavy users of the vault", "the number of connections in one vault"),
-        next_step="The next tick tries again. If it repeats, use a vault of your own.",
-    ),
-    Cause.VAULT_FORBIDDEN: Diagnosis(
+        next_step=Step("The next tick tries again. If it repeats, use a vault of your own."),
+        passes=True,
+    )
+    VAULT_FORBIDDEN = Row(
+        code="vault_forbidden",
+        kind=Kind.AZURE,
         meaning="The app's identity may not do this in Key Vault.",
         checks=("the role assignments of the secret and the vault", "the vault's firewall"),
-        next_step="The command that assigns what is missing: python -m refresher doctor",
-    ),
-    Cause.SECRET_MISSING: Diagnosis(
+        next_step=Step("The command that assigns what is missing: ", _DOCTOR),
+    )
+    SECRET_MISSING = Row(
+        code="secret_missing",
+        kind=Kind.AZURE,
         meaning="A secret that the connection needs is not in the vault.",
-        checks=("the secret's name, letter by letter", "whether it was deleted: az keyvault secret list-deleted"),
-        next_step="Store the secret that the message names, then: python -m refresher refresh {connection}",
-    ),
-    Cause.SECRET_DISABLED: Diagnosis(
+        checks=("the secret's name, letter by letter", Step("whether it was deleted: ", steps.list_deleted())),
+        next_step=Step("Store the secret that the message names, then: ", _REFRESH),
+    )
+    SECRET_DISABLED = Row(
+        code="secret_disabled",
+        kind=Kind.AZURE,
         meaning="The newest version of a secret is disabled; older versions are not used.",
         checks=("the secret's versions in the portal",),
-        next_step="Enable that version or store a new one, then: python -m refresher refresh {connection}",
-    ),
-    Cause.SECRET_INVALID: Diagnosis(
+        next_step=Step("Enable that version or store a new one, then: ", _REFRESH),
+    )
+    SECRET_INVALID = Row(
+        code="secret_invalid",
+        kind=Kind.AZURE,
         meaning="A secret holds something that cannot be used for its purpose.",
         checks=("the secret that the message names: empty, or not in the form that is needed",),
-        next_step="Store the right value, then: python -m refresher refresh {connection}",
-    ),
-    Cause.INSTANCE_UNREACHABLE: Diagnosis(
+        next_step=Step("Store the right value, then: ", _REFRESH),
+    )
+    INSTANCE_UNREACHABLE = Row(
+        code="instance_unreachable",
+        kind=Kind.AWAY,
         meaning="The instance could not be reached, or hung up.",
         checks=("SERVICENOW_INSTANCE_URL", "the instance's IP address access control", "outbound rules, DNS, proxy"),
-        next_step="Does the instance open in a browser? From here: python -m refresher doctor",
-    ),
-    Cause.INSTANCE_TIMEOUT: Diagnosis(
+        next_step=Step("Does the instance open in a browser? From here: ", _DOCTOR),
+        passes=True,
+        unclear=True,
+    )
+    INSTANCE_TIMEOUT = Row(
+        code="instance_timeout",
+        kind=Kind.AWAY,
         meaning="The instance did not answer in time.",
         checks=("the instance's performance and node status", "an upgrade or clone under way"),
-        next_step="The next tick tries again. If it repeats, tell the ServiceNow administrators.",
-    ),
-    Cause.INSTANCE_THROTTLED: Diagnosis(
+        next_step=Step("The next tick tries again. If it repeats, tell the ServiceNow administrators."),
+        passes=True,
+        unclear=True,
+    )
+    INSTANCE_THROTTLED = Row(
+        code="instance_throttled",
+        kind=Kind.THROTTLED,
         meaning="The instance limits the rate of requests (429).",
         checks=("Rate limit rules (sys_rate_limit_rules) for the integration user",),
-        next_step="The next tick tries again. If it repeats, raise the limit for this user.",
-    ),
-    Cause.INSTANCE_ERROR: Diagnosis(
+        next_step=Step("The next tick tries again. If it repeats, raise the limit for this user."),
+        passes=True,
+    )
+    INSTANCE_ERROR = Row(
+        code="instance_error",
+        kind=Kind.AWAY,
         meaning="The instance failed (5xx).",
         checks=("an upgrade, clone or restart under way", _LOG),
-        next_step="The next tick tries again. If it repeats, open a case with the transaction id.",
-    ),
-    Cause.INSTANCE_HIBERNATING: Diagnosis(
+        next_step=Step("The next tick tries again. If it repeats, open a case with the transaction id."),
+        passes=True,
+        unclear=True,
+    )
+    INSTANCE_HIBERNATING = Row(
+        code="instance_hibernating",
+        kind=Kind.AWAY,
         meaning="The developer instance sleeps; it answers 200 with a page that says so.",
         checks=("developer.servicenow.com: state of the instance",),
-        next_step="Wake the instance by signing in at developer.servicenow.com; the next tick goes on by itself. "
-        f"At once: {_REFRESH}",
-    ),
-    Cause.NOT_A_TOKEN: Diagnosis(
+        next_step=Step(
+            "Wake the instance by signing in at developer.servicenow.com; the next tick goes on by itself. At once: ",
+            _REFRESH,
+        ),
+    )
+    NOT_A_TOKEN = Row(
+        code="not_a_token",
+        kind=Kind.ANSWER,
         meaning="Something other than a token came back: a login page, a proxy's page, a redirect.",
         checks=("SERVICENOW_INSTANCE_URL is the instance itself", "a proxy or single sign-on in between"),
-        next_step="See what SERVICENOW_INSTANCE_URL answers in a browser, and from here: python -m refresher doctor",
-    ),
-    Cause.INVALID_CLIENT: Diagnosis(
+        next_step=Step("See what SERVICENOW_INSTANCE_URL answers in a browser, and from here: ", _DOCTOR),
+        unclear=True,
+    )
+    INVALID_CLIENT = Row(
+        code="invalid_client",
+        kind=Kind.REFUSED,
         meaning="ServiceNow does not know the client id, or the client secret is wrong.",
         checks=(
             f"{_REGISTRY}: the application is active",
             "the client id and secret there equal {connection}-client-id and {connection}-client-secret",
         ),
-        next_step=f"Store the client secret that the registry shows: {_SET_CLIENT_SECRET}; then: {_REFRESH} --force",
-    ),
-    Cause.INVALID_GRANT: Diagnosis(
+        next_step=Step("Store the client secret that the registry shows: ", _SET_CLIENT_SECRET, "; then: ", _FORCE),
+    )
+    INVALID_GRANT = Row(
+        code="invalid_grant",
+        kind=Kind.REFUSED,
         meaning="ServiceNow says definitely that the refresh token, password or assertion is not valid.",
         checks=(
             "the refresh token's life on the application registry",
@@ -165,22 +246,28 @@ _DIAGNOSES: dict[Cause, Diagnosis] = {
             "of an assertion: the JWT verifier map's key and `kid`, `sub`, `aud`, and the clocks of both sides",
             _LOG,
         ),
-        next_step=f"Correct what the checks find; a refresh token or password that has ended needs: {_AUTHORIZE}",
-    ),
-    Cause.UNSUPPORTED_GRANT_TYPE: Diagnosis(
+        next_step=Step("Correct what the checks find; a refresh token or password that has ended needs: ", _AUTHORIZE),
+    )
+    UNSUPPORTED_GRANT_TYPE = Row(
+        code="unsupported_grant_type",
+        kind=Kind.REFUSED,
         meaning="The instance does not allow this grant.",
         checks=(
             "sys_properties: glide.oauth.inbound.client.credential.grant_type.enabled is true (client_credentials)",
             f"{_REGISTRY}: the application's type fits the grant",
         ),
-        next_step="Enable the grant on the instance, or choose another with SERVICENOW_GRANT.",
-    ),
-    Cause.REQUEST_REFUSED: Diagnosis(
+        next_step=Step("Enable the grant on the instance, or choose another with SERVICENOW_GRANT."),
+    )
+    REQUEST_REFUSED = Row(
+        code="request_refused",
+        kind=Kind.REFUSED,
         meaning="ServiceNow refused the request as such.",
         checks=(f"{_REGISTRY}: scopes and type of the application", _LOG),
-        next_step="Search the system log for the transaction id, and correct the application.",
-    ),
-    Cause.ACCESS_DENIED: Diagnosis(
+        next_step=Step("Search the system log for the transaction id, and correct the application."),
+    )
+    ACCESS_DENIED = Row(
+        code="access_denied",
+        kind=Kind.REFUSED,
         meaning="ServiceNow refused with its generic 401, which has many causes and sometimes none.",
         checks=(
             _LOG,
@@ -188,32 +275,48 @@ _DIAGNOSES: dict[Cause, Diagnosis] = {
             "the refresh token has not ended or been revoked (System OAuth > Manage Tokens)",
             "the integration user is active, not locked out, and its password is right",
         ),
-        next_step="The next tick tries again. If it stays, the instance's system log says why, in a message that "
-        "starts with 'Exception on token flow'. The client: "
-        f"{_SET_CLIENT_SECRET}; then: {_REFRESH} --force. The refresh token or the user: {_AUTHORIZE}",
-    ),
-    Cause.TOKEN_REJECTED: Diagnosis(
+        next_step=Step(
+            "The next tick tries again. If it stays, the instance's system log says why, in a message that "
+            "starts with 'Exception on token flow'. The client: ",
+            _SET_CLIENT_SECRET,
+            "; then: ",
+            _FORCE,
+            ". The refresh token or the user: ",
+            _AUTHORIZE,
+        ),
+        passes=True,
+        explains=False,
+    )
+    TOKEN_REJECTED = Row(
+        code="token_rejected",
+        kind=Kind.ANSWER,
         meaning="ServiceNow issued a token that its own API refuses; it was not published.",
         checks=(
             "the integration user is active and not 'web service access' restricted away",
             "REST API access policies and the application's scopes",
         ),
-        next_step=f"Correct the user or the policy, then: {_REFRESH} --force",
-    ),
-    Cause.GUEST_TOKEN: Diagnosis(
+        next_step=Step("Correct the user or the policy, then: ", _FORCE),
+    )
+    GUEST_TOKEN = Row(
+        code="guest_token",
+        kind=Kind.ANSWER,
         meaning="The token acts as user guest: the release or its set-up does not tie client_credentials to a user.",
         checks=(
             f"{_REGISTRY}: field 'OAuth Application User' of the application",
             "sys_properties: glide.oauth.inbound.client.credential.grant_type.enabled",
         ),
-        next_step=f"Set the OAuth Application User, then: {_REFRESH} --force",
-    ),
-    Cause.REFRESH_TOKEN_MISSING: Diagnosis(
+        next_step=Step("Set the OAuth Application User, then: ", _FORCE),
+    )
+    REFRESH_TOKEN_MISSING = Row(
+        code="refresh_token_missing",
+        kind=Kind.PERSON,
         meaning="There is no refresh token, and no fallback grant to obtain one.",
         checks=("secret {connection}-refresh-token",),
-        next_step=f"Authorize: {_AUTHORIZE}",
-    ),
-    Cause.REFRESH_TOKEN_REFUSED: Diagnosis(
+        next_step=Step("Authorize: ", _AUTHORIZE),
+    )
+    REFRESH_TOKEN_REFUSED = Row(
+        code="refresh_token_refused",
+        kind=Kind.PERSON,
         meaning="ServiceNow refused the refresh token repeatedly: it has ended or was revoked, or what goes with it, "
         "the client secret or the user, was changed.",
         checks=(
@@ -222,61 +325,103 @@ _DIAGNOSES: dict[Cause, Diagnosis] = {
             f"{_REGISTRY}: the secret equals {{connection}}-client-secret",
             "the integration user is active",
         ),
-        next_step=f"Authorize again: {_AUTHORIZE}. Where that is refused as well, it is the client secret: "
-        f"{_SET_CLIENT_SECRET}; then: {_REFRESH} --force",
-    ),
-    Cause.ROTATED_TOKEN_LOST: Diagnosis(
+        next_step=Step(
+            "Authorize again: ",
+            _AUTHORIZE,
+            ". Where that is refused as well, it is the client secret: ",
+            _SET_CLIENT_SECRET,
+            "; then: ",
+            _FORCE,
+        ),
+        explains=False,
+        ends_refresh_token=True,
+    )
+    ROTATED_TOKEN_LOST = Row(
+        code="rotated_token_lost",
+        kind=Kind.PERSON,
         meaning="ServiceNow replaced the refresh token, but its answer was lost before it could be stored.",
         checks=("System OAuth > Manage Tokens",),
-        next_step=f"Authorize again: {_AUTHORIZE}",
-    ),
-    Cause.PASSWORD_REFUSED: Diagnosis(
+        next_step=Step("Authorize again: ", _AUTHORIZE),
+        ends_refresh_token=True,
+    )
+    PASSWORD_REFUSED = Row(
+        code="password_refused",
+        kind=Kind.PERSON,
         meaning="The password was refused; it is sent a few times only, so that the user is not locked out.",
         checks=("the user is active and not locked out", "{connection}-username and {connection}-password", _LOG),
-        next_step=f"Store the right password, whose new version the next tick tries: {_SET % 'password'}",
-    ),
-    Cause.AUTHORIZATION_INCOMPLETE: Diagnosis(
+        next_step=Step(
+            "Store the right password, whose new version the next tick tries: ",
+            steps.set_secret(VAULT, f"{_NAME}-password"),
+        ),
+    )
+    AUTHORIZATION_INCOMPLETE = Row(
+        code="authorization_incomplete",
+        kind=Kind.PERSON,
         meaning="The authorization in the browser was not finished, or was refused.",
         checks=(
             f"{_REGISTRY}: the application's Redirect URL is http://127.0.0.1:PORT/callback, PORT as in --port",
             "the person signed in as the integration user and allowed the access",
         ),
-        next_step=f"Start again: {_AUTHORIZE}",
-    ),
-    Cause.UNCHANGED: Diagnosis(
+        next_step=Step("Start again: ", _AUTHORIZE),
+    )
+    UNCHANGED = Row(
+        code="unchanged",
+        kind=Kind.ANSWER,
         meaning="ServiceNow answers with the same access token until it ends; there may be a short gap then.",
         checks=(f"{_REGISTRY}: the access token's lifespan",),
-        next_step="Set the access token's lifespan to 3600 s or more on the application registry.",
-    ),
-    Cause.LEASE_HELD: Diagnosis(
+        next_step=Step("Set the access token's lifespan to 3600 s or more on the application registry."),
+        passes=True,
+    )
+    LEASE_HELD = Row(
+        code="lease_held",
+        kind=Kind.BUSY,
         meaning="Another refresh of this connection is under way.",
-        checks=("python -m refresher status {connection}",),
-        next_step="Wait a minute; the other run serves you as well.",
-    ),
-    Cause.LEASE_UNAVAILABLE: Diagnosis(
+        checks=(Step(steps.status(_NAME)),),
+        next_step=Step("Wait a minute; the other run serves you as well."),
+        passes=True,
+    )
+    LEASE_UNAVAILABLE = Row(
+        code="lease_unavailable",
+        kind=Kind.AZURE,
         meaning="The lease that keeps two refreshes apart could not be asked for.",
         checks=("LEASE_CONTAINER_URL", "role 'Storage Blob Data Contributor' on that container"),
-        next_step="The role or the setting that is missing: python -m refresher doctor",
-    ),
-    Cause.PUBLISH_FAILED: Diagnosis(
+        next_step=Step("The role or the setting that is missing: ", _DOCTOR),
+        passes=True,
+    )
+    PUBLISH_FAILED = Row(
+        code="publish_failed",
+        kind=Kind.AZURE,
         meaning="A new token was obtained, but not every publish target could be written.",
         checks=("the target's vault and its role assignments",),
-        next_step="The next tick publishes again without asking ServiceNow. The access that is missing: python -m "
-        "refresher doctor",
-    ),
-    Cause.UNEXPECTED: Diagnosis(
+        next_step=Step(
+            "The next tick publishes again without asking ServiceNow. The access that is missing: ", _DOCTOR
+        ),
+        passes=True,
+    )
+    UNEXPECTED = Row(
+        code="unexpected",
+        kind=Kind.PRODUCT,
         meaning="Something happened that this program does not know.",
         checks=("the log of this run id",),
-        next_step="Report it with the run id; the next tick tries again.",
-    ),
-}
+        next_step=Step("Report it with the run id; the next tick tries again."),
+        passes=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """A cause as it is told of one connection."""
+
+    meaning: str
+    checks: tuple[Step, ...]
+    next_step: Step
 
 
 def diagnose(cause: Cause, connection: str) -> Diagnosis:
-    """The diagnosis of a cause, with the connection's name in its commands."""
-    diagnosis = _DIAGNOSES[cause]
+    """The row of a cause, with the connection's name in its texts and commands."""
+    row = cause.row
     return Diagnosis(
-        meaning=diagnosis.meaning,
-        checks=tuple(check.format(connection=connection) for check in diagnosis.checks),
-        next_step=diagnosis.next_step.format(connection=connection),
+        meaning=row.meaning,
+        checks=tuple(Step(check).naming(_NAME, connection) for check in row.checks),
+        next_step=row.next_step.naming(_NAME, connection),
     )

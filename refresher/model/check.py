@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from refresher.model.steps import Command, Step
+
 
 class Verdict(StrEnum):
     """How a check ended."""
@@ -20,7 +22,7 @@ class Check:
     name: str
     verdict: Verdict
     detail: str
-    remedy: str | None = None
+    remedy: Step | None = None
 
 
 def passed(connection: str | None, name: str, detail: str) -> Check:
@@ -28,11 +30,11 @@ def passed(connection: str | None, name: str, detail: str) -> Check:
     return Check(connection=connection, name=name, verdict=Verdict.PASS, detail=detail)
 
 
-def warned(connection: str | None, name: str, detail: str, remedy: str) -> Check:
+def warned(connection: str | None, name: str, detail: str, remedy: str | Command) -> Check:
     """It holds now, and may not for long or not for everyone."""
-    return Check(connection=connection, name=name, verdict=Verdict.WARN, detail=detail, remedy=remedy)
+    return Check(connection=connection, name=name, verdict=Verdict.WARN, detail=detail, remedy=Step(remedy))
 
 
-def failed(connection: str | None, name: str, detail: str, remedy: str) -> Check:
+def failed(connection: str | None, name: str, detail: str, remedy: str | Command) -> Check:
     """It does not hold."""
-    return Check(connection=connection, name=name, verdict=Verdict.FAIL, detail=detail, remedy=remedy)
+    return Check(connection=connection, name=name, verdict=Verdict.FAIL, detail=detail, remedy=Step(remedy))

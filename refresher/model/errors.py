@@ -13,7 +13,8 @@ a URL, a body or a secret) and outside of their `except` block, so that they are
 an error gets the cause, a sentence, and the next step.
 """
 
-from refresher.model.causes import Cause, diagnose
+from refresher.model.causes import Cause, Kind, diagnose
+from refresher.model.steps import Step
 
 
 class RefresherError(Exception):
@@ -33,7 +34,7 @@ class RefresherError(Exception):
         super().__init__(message)
         self.message = message
         self.cause = cause
-        self.hint = hint
+        self.hint = Step(hint)
         self.transient = transient
         self.retry_after = retry_after
         self.transaction_id = transaction_id
@@ -66,7 +67,7 @@ class TokenEndpointError(RefresherError):
     @property
     def refused(self) -> bool:
         """Whether ServiceNow said no to the credentials, ambiguously or not."""
-        return self.cause in _REFUSALS
+        return self.cause.row.kind is Kind.REFUSED
 
     @property
     def grant_refused(self) -> bool:
@@ -77,17 +78,6 @@ class TokenEndpointError(RefresherError):
     def ambiguous(self) -> bool:
         """Whether it was the generic 401, which also stands for passing faults."""
         return self.cause is Cause.ACCESS_DENIED
-
-
-_REFUSALS = frozenset(
-    {
-        Cause.ACCESS_DENIED,
-        Cause.INVALID_CLIENT,
-        Cause.INVALID_GRANT,
-        Cause.UNSUPPORTED_GRANT_TYPE,
-        Cause.REQUEST_REFUSED,
-    }
-)
 
 
 class TokenRejectedError(RefresherError):
@@ -111,6 +101,6 @@ def unforeseen(error: Exception) -> RefresherError:
     return RefresherError(f"unexpected {type(error).__name__}{place}", cause=Cause.UNEXPECTED)
 
 
-def next_step(error: RefresherError, connection: str) -> str:
+def next_step(error: RefresherError, connection: str) -> Step:
     """What to do about an error: its own hint, which knows the circumstances, or else what its cause calls for."""
     return error.hint or diagnose(error.cause, connection).next_step

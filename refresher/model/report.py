@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
+from refresher.model.steps import Step
 
 
 class Trigger(StrEnum):
@@ -42,7 +43,7 @@ class Warning_:  # noqa: N801 - `Warning` is Python's own
 
     code: WarningCode
     message: str
-    hint: str
+    hint: Step
 
 
 class Outcome(StrEnum):
@@ -88,7 +89,7 @@ class RunReport:
     message: str
     reason: str | None = None
     cause: Cause | None = None
-    hint: str | None = None
+    hint: Step | None = None
     grant: Grant | None = None
     attempts: int = 0
     duration_ms: int = 0

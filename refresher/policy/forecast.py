@@ -6,9 +6,11 @@ on a known day. These checks are pure; the report and `status` show all of them,
 
 from datetime import datetime, timedelta
 
+from refresher.model import steps
 from refresher.model.connection import Connection
 from refresher.model.grants import Grant
 from refresher.model.report import Warning_, WarningCode
+from refresher.model.steps import Step
 from refresher.model.timing import Timing
 
 _EARLY = timedelta(days=14)
@@ -67,11 +69,11 @@ def _refresh_token_warning(
     started_at, expires_at = life
     lifetime, remaining = expires_at - started_at, expires_at - now
     day = f"{expires_at:%Y-%m-%d %H:%M} UTC"
-    hint = f"Before then: python -m refresher authorize {connection.name} --grant authorization_code. "
-    if fallback is None:
-        hint += "Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
-    else:
-        hint += f"The fallback grant {fallback} would do it, but its credentials are missing, unreadable or refused."
+    otherwise = ". Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
+    if fallback is not None:
+        state = "missing, unreadable or refused"
+        otherwise = f". The fallback grant {fallback} would do it, but its credentials are {state}."
+    hint = Step("Before then: ", steps.authorize(connection.name), otherwise)
     if remaining <= timedelta():
         message = f"the refresh token's life was to end on {day}"
         return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING_SOON, message=message, hint=hint)
@@ -93,7 +95,7 @@ def _access_token_warnings(connection: Connection, lifetime: timedelta, timing: 
             Warning_(
                 code=WarningCode.ACCESS_TOKEN_SHORT,
                 message=f"access tokens live {_seconds(lifetime)}, less than two ticks of {_seconds(timing.tick)}",
-                hint=f"Set a longer life ({registry}; 3600 s or more).",
+                hint=Step(f"Set a longer life ({registry}; 3600 s or more)."),
             )
         )
     if lifetime > _LONG_LIVED:
@@ -101,7 +103,7 @@ def _access_token_warnings(connection: Connection, lifetime: timedelta, timing: 
             Warning_(
                 code=WarningCode.ACCESS_TOKEN_LONG,
                 message=f"access tokens live {_seconds(lifetime)}, more than 8 hours: a stolen one serves as long",
-                hint=f"Set a shorter life ({registry}) unless the consumer needs it.",
+                hint=Step(f"Set a shorter life ({registry}) unless the consumer needs it."),
             )
         )
     expected = connection.access_token_lifetime
@@ -110,7 +112,7 @@ def _access_token_warnings(connection: Connection, lifetime: timedelta, timing: 
             Warning_(
                 code=WarningCode.LIFETIME_DIFFERS,
                 message=f"access tokens live {_seconds(lifetime)}, the settings say {_seconds(expected)}",
-                hint=f"Make the setting access_token_lifetime and the instance agree ({registry}).",
+                hint=Step(f"Make the setting access_token_lifetime and the instance agree ({registry})."),
             )
         )
     return found

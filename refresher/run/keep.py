@@ -13,12 +13,14 @@ from refresher.keyvault.errors import BeingRecoveredError
 from refresher.keyvault.found import ConsumerSide, Credentials
 from refresher.keyvault.tags import access_token_tags, revoked_tags
 from refresher.keyvault.writing import Published, Publisher
+from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, PublishTarget
 from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, WarningCode
+from refresher.model.steps import Step
 from refresher.model.stored import StoredRefreshToken, StoredSecret
 from refresher.model.tokens import AccessToken, PasswordCredentials, Secret, TokenResponse
 from refresher.policy.choice import Choice, choose_token
@@ -98,7 +100,11 @@ class TokenStore:
                 run.warn(
                     WarningCode.PROBE_INCONCLUSIVE,
                     "the new token was published, but the probe could not say whether it works",
-                    "Run python -m refresher probe; if it stays so, check the probe's path and the instance.",
+                    Step(
+                        "Try it again: ",
+                        steps.probe(run.connection.name),
+                        ". If it stays so, check the probe's path and the instance.",
+                    ),
                 )
         now, deadline = run.clock.now(), run.writing_deadline()
         choice = choose_token(side.access_token, new, now)

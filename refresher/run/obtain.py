@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from refresher.keyvault.errors import missing
 from refresher.keyvault.found import Credentials
+from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.clock import Clock
 from refresher.model.connection import Connection, JwtClaims
 from refresher.model.errors import RefresherError, TokenEndpointError, TokenRejectedError
 from refresher.model.grants import Grant
+from refresher.model.steps import Step
 from refresher.model.stored import StoredRefreshToken
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.policy.due import Urgency
@@ -148,8 +150,7 @@ class Obtainer:
             case Grant.PASSWORD:
                 if credentials.password is None:
                     message = f"secrets {connection.username_name} and {connection.password_name} are not both there"
-                    hint = f"Store the integration user of {name}: python -m refresher authorize {name} "
-                    hint += "--grant password --store"
+                    hint = Step(f"Store the integration user of {name}: ", steps.store_password(name))
                     raise CredentialError(message, cause=Cause.SECRET_MISSING, hint=hint)
                 return lambda: build_token_request(
                     connection, grant, credentials.client, password=credentials.password

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from math import inf
 
-from refresher.model.causes import AWAY, Cause
+from refresher.model.causes import Cause, Kind
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection
 from refresher.model.grants import Grant
@@ -39,7 +39,8 @@ def is_worth_waiting(report: RunReport, now: datetime) -> bool:
     return (
         report.trigger is Trigger.TIMER
         and report.outcome is Outcome.FAILED
-        and report.cause in AWAY
+        and report.cause is not None
+        and report.cause.row.kind is Kind.AWAY
         and unseen
         and ends_at is not None
         and now - ends_at < _LONGEST_OUTAGE

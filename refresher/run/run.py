@@ -9,6 +9,7 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, VaultError, next_step
 from refresher.model.report import Outcome, RunReport, RunRequest, Warning_, WarningCode
+from refresher.model.steps import Step
 from refresher.model.timing import Timing
 from refresher.policy.due import Reason, Urgency, refresh_time
 from refresher.policy.forecast import foresee
@@ -63,7 +64,7 @@ class Run:
 
     def warn(self, code: WarningCode, message: str, hint: str) -> None:
         """Add a warning to the report."""
-        self.warnings += (Warning_(code=code, message=message, hint=hint),)
+        self.warnings += (Warning_(code=code, message=message, hint=Step(hint)),)
 
     def report(
         self,

@@ -75,8 +75,8 @@ def _private_key(key_pem: Secret, algorithm: str) -> "RSAPrivateKey | EllipticCu
             problem = f"it is of a kind that does not fit {algorithm}"
     message = f"the private key for the JWT bearer grant cannot be used: {problem}"
     hint = (
-        "Store a PEM private key without a passphrase that fits `alg`, from a file so that its lines are kept: "
-        "az keyvault secret set --file."
+        "Store a PEM private key without a passphrase that fits `alg`, from a file (--file) so that its lines are "
+        "kept."
     )
     raise RefresherError(message, cause=Cause.SECRET_INVALID, hint=hint)
 

@@ -4,7 +4,7 @@ import ssl
 import threading
 from typing import TYPE_CHECKING
 
-from refresher.model.causes import AWAY
+from refresher.model.causes import Kind
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.tls import tls_context
@@ -43,7 +43,7 @@ class ServiceNow:
         """Whether the instance of a connection answers as one that is there, asked without credentials."""
         with self.session(connection, deadline) as session:
             try:
-                return session.greet().cause not in AWAY
+                return session.greet().cause.row.kind is not Kind.AWAY
             except Exception:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
                 return False
 

@@ -36,8 +36,6 @@ _REVOCATION_ANSWERS = frozenset({_OK, 400, 404})
 _PASSING = frozenset({429, *range(500, 600)})
 _TOKEN_ATTEMPTS = 4
 _PROBE_ATTEMPTS = 2
-_UNCLEAR = frozenset({Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.NOT_A_TOKEN})
-"""What also comes from something on the way, after ServiceNow did what was asked."""
 
 
 class Session:
@@ -107,7 +105,7 @@ class Session:
                 except TokenEndpointError as error:
                     self._wire.disconnect()
                     refusals += error.ambiguous
-                    attempts.answer_lost |= error.sent and error.cause in _UNCLEAR
+                    attempts.answer_lost |= error.sent and error.cause.row.unclear
                     raise
         raise AssertionError  # pragma: no cover - tenacity returns or raises
 

@@ -5,10 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from refresher.keyvault.found import ConsumerSide
+from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.connection import Connection
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, Warning_
+from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
 from refresher.model.timing import Timing
 from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time
@@ -49,8 +51,8 @@ class ConnectionStatus:
     working: bool | None
     """Whether whoever reads the vault gets a token that lives, from the connection's own secret and every target."""
     message: str
-    next_step: str | None = None
-    cause: str | None = None
+    next_step: Step | None = None
+    cause: Cause | None = None
     checks: tuple[str, ...] = ()
     """What to look at for that cause, in order."""
     lives: tuple[Life, ...] = ()
@@ -59,7 +61,7 @@ class ConnectionStatus:
     expires_at: datetime | None = None
     refresh_at: datetime | None = None
     refresh_token_expires_at: datetime | None = None
-    refresh_token_then: str | None = None
+    refresh_token_then: Step | None = None
     last_attempt_at: datetime | None = None
     last_outcome: str | None = None
     consecutive_failures: int = 0
@@ -69,7 +71,7 @@ class ConnectionStatus:
     @property
     def refresh_token_refused(self) -> bool:
         """Whether the refresh token's dates mean nothing, since ServiceNow does not take it."""
-        return self.cause in {Cause.REFRESH_TOKEN_REFUSED, Cause.ROTATED_TOKEN_LOST}
+        return self.cause is not None and self.cause.row.ends_refresh_token
 
 
 def evaluate(
@@ -97,7 +99,7 @@ def evaluate(
         working=token is not None and token.lives_at(now) and all(target.working is not False for target in targets),
         message=_message(state, lacking=lacking),
         next_step=_next_step(state, cause, connection.name, lacking=lacking),
-        cause=cause.value if cause else None,
+        cause=cause,
         checks=diagnose(cause, connection.name).checks if cause else (),
         lives=_lives(token),
         issued_at=token.issued_at if token else None,
@@ -175,33 +177,34 @@ def _cannot_start(connection: Connection, refresh_token: StoredRefreshToken | No
 def _cause(
     state: State, connection: Connection, side: ConsumerSide, refresh_token: StoredRefreshToken | None
 ) -> Cause | None:
-    if side.record.last_cause in set(Cause) and (side.record.consecutive_failures or state is not State.FRESH):
-        return Cause(side.record.last_cause)
+    if side.record.consecutive_failures or state is not State.FRESH:
+        recorded = Cause.of(side.record.last_cause)
+        if recorded is not None:
+            return recorded
     if _cannot_start(connection, refresh_token):
         return Cause.REFRESH_TOKEN_MISSING
     return None
 
 
-def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool) -> str | None:
+def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool) -> Step | None:
     if cause is not None:
         return diagnose(cause, name).next_step
     if state in {State.EXPIRED, State.EXPIRING}:
-        return f"python -m refresher refresh {name} --force"
-    return f"At once: python -m refresher refresh {name}" if lacking else None
+        return Step(steps.refresh(name, force=True))
+    return Step("At once: ", steps.refresh(name)) if lacking else None
 
 
 def _refresh_token_then(
     connection: Connection, refresh_token: StoredRefreshToken | None, *, fallback_ready: bool
-) -> str | None:
+) -> Step | None:
     if refresh_token is None:
         return None
     if connection.fallback_grant is Grant.PASSWORD and fallback_ready:
-        return f"renewed by grant password from {renewal_time(connection, refresh_token):%Y-%m-%d %H:%M} UTC on"
+        return Step(f"renewed by grant password from {renewal_time(connection, refresh_token):%Y-%m-%d %H:%M} UTC on")
     other = connection.fallback_grant if connection.grant is Grant.REFRESH_TOKEN else connection.grant
     if other is not None and (fallback_ready or other is not connection.fallback_grant):
-        return f"tokens come by grant {other}"
-    command = f"python -m refresher authorize {connection.name} --grant authorization_code"
-    return f"refreshing stops, unless a person runs: {command}"
+        return Step(f"tokens come by grant {other}")
+    return Step("refreshing stops, unless a person runs: ", steps.authorize(connection.name))
 
 
 def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:

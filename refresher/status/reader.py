@@ -31,6 +31,6 @@ class StatusReader:
                 working=None,
                 message=error.message,
                 next_step=error.hint,
-                cause=error.cause.value,
+                cause=error.cause,
             )
         return evaluate(connection, side, refresh_token, self._timing, self._clock.now(), fallback_ready=ready)

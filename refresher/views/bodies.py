@@ -49,7 +49,7 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "working": status.working,
             "message": status.message,
             "next_step": status.next_step,
-            "cause": status.cause,
+            "cause": status.cause.value if status.cause else None,
             "checks": list(status.checks) or None,
             "issued_at": _instant(status.issued_at),
             "expires_at": _instant(status.expires_at),

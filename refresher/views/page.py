@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from html import escape
 
+from refresher.model.steps import Command, Step
 from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.lives import REMEMBERED, Life, gaps, union
-from refresher.views.words import commands_in, holds, span_text, steps_in
+from refresher.views.words import holds, span_text
 
 _AHEAD = timedelta(hours=2)
 _TOLD = 3
@@ -109,16 +110,17 @@ def _card(status: ConnectionStatus, now: datetime) -> str:
     )
 
 
-def _step(text: str) -> str:
+def _step(step: Step) -> str:
     """Words and commands, each on a line of its own."""
-    tagged = [("code" if is_command else "div", escape(piece)) for piece, is_command in steps_in(text)]
-    return "".join(f"<{tag}>{piece}</{tag}>" for tag, piece in tagged)
+    return "".join(_tagged("code" if isinstance(piece, Command) else "div", piece) for piece in step.apart())
 
 
-def _with_commands(text: str) -> str:
-    return "".join(
-        f"<code>{escape(piece)}</code>" if is_command else escape(piece) for piece, is_command in commands_in(text)
-    )
+def _with_commands(step: Step) -> str:
+    return "".join(_tagged("code", piece) if isinstance(piece, Command) else escape(piece) for piece in step.pieces)
+
+
+def _tagged(tag: str, piece: str | Command) -> str:
+    return f"<{tag}>{escape(str(piece))}</{tag}>"
 
 
 def _timeline(lives: Sequence[Life], now: datetime) -> str:

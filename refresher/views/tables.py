@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from refresher.model.check import Check, Verdict
+from refresher.model.steps import Command, Step
 from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History
 from refresher.status.lives import REMEMBERED, cells
-from refresher.views.words import holds, span_text, steps_in
+from refresher.views.words import holds, span_text
 
 _CELLS = 72
 _GAP = "GAP"
@@ -162,11 +163,11 @@ def show_what_to_check(checks: Iterable[str]) -> None:
         print(_wrapped("  check: ", check))
 
 
-def show_step(text: str, label: str = "next: ") -> None:
+def show_step(step: Step, label: str = "next: ") -> None:
     """What to do next: each command that comes after words on a line of its own, to be copied."""
     lead = f"  {label}"
-    for piece, is_command in steps_in(text):
-        print(f"{lead or '      '}{piece}" if is_command else _wrapped(lead or "    ", piece))
+    for piece in step.apart():
+        print(f"{lead or '      '}{piece}" if isinstance(piece, Command) else _wrapped(lead or "    ", piece))
         lead = ""
 
 

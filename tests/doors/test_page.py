@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from refresher.model.report import Warning_, WarningCode
+from refresher.model.steps import Step, refresh
 from refresher.status.health import ConnectionStatus, State, TargetStatus
 from refresher.views.page import HEADERS, status_page
 from refresher.web import status_page_reply, status_reply
@@ -82,10 +83,18 @@ def test_a_gap_of_the_last_day_is_drawn_and_told(sandbox: Sandbox, make_app: Mak
 
 def test_words_from_anywhere_are_escaped() -> None:
     hostile = "<script>alert('x')</script>\"&"
-    warning = Warning_(code=WarningCode.UNCHANGED, message=hostile, hint=hostile)
+    warning = Warning_(code=WarningCode.UNCHANGED, message=hostile, hint=Step(hostile))
     target = TargetStatus(name=hostile, vault_url=hostile, current=None, working=None)
     page = status_page(
-        [a_status(hostile, message=hostile, next_step=hostile, cause=hostile, warnings=(warning,), targets=(target,))],
+        [
+            a_status(
+                hostile,
+                message=hostile,
+                next_step=Step(hostile),
+                warnings=(warning,),
+                targets=(target,),
+            )
+        ],
         START,
     )
     read = Words(page)
@@ -106,7 +115,7 @@ def test_what_is_broken_comes_first_and_decides_the_status() -> None:
     statuses = [
         a_status("calm"),
         a_status("worried", state=State.FAILING),
-        a_status("broken", state=State.EXPIRED, working=False, next_step="python -m refresher refresh broken --force"),
+        a_status("broken", state=State.EXPIRED, working=False, next_step=Step("Now: ", refresh("broken", force=True))),
     ]
     reply = status_page_reply(statuses, START)
     assert reply.status == status_reply(statuses, START).status == 503

@@ -8,7 +8,6 @@ import pytest
 from refresher.app import App
 from refresher.status.health import ConnectionStatus, State
 from refresher.views.bodies import status_body
-from refresher.views.words import commands_in
 from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import tick
@@ -90,7 +89,8 @@ def test_an_unreadable_vault_says_who_may_be_let_in_how(sandbox: Sandbox, app: A
     sandbox.vault.deny("get")
     status = status_of(app)
     assert (status.state, status.working, status.cause) == (State.UNKNOWN, None, "vault_forbidden")
-    (assign, doctor) = (piece for piece, is_command in commands_in(status.next_step or "") if is_command)
+    assert status.next_step is not None
+    (assign, doctor) = map(str, status.next_step.commands)
     assert assign.startswith(
         'az role assignment create --assignee IDENTITY --role "Key Vault Secrets Officer" --scope'
     )

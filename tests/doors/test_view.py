@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from refresher.model.causes import Cause
+from refresher.model.steps import Command, Step, authorize
 from refresher.status.health import ConnectionStatus, State, TargetStatus
 from refresher.status.history import History, Issue
 from refresher.status.lives import Life, gaps
@@ -61,7 +63,7 @@ def a_status(**changes: object) -> ConnectionStatus:
         "state": State.AUTHORIZATION_REQUIRED,
         "working": False,
         "message": "a person must authorize again",
-        "cause": "refresh_token_refused",
+        "cause": Cause.REFRESH_TOKEN_REFUSED,
         "issued_at": START,
         "expires_at": START + HOUR,
         "refresh_at": START + HOUR * 5 / 6,
@@ -75,14 +77,14 @@ def a_status(**changes: object) -> ConnectionStatus:
 
 
 def test_a_status_says_since_when_why_and_where_to_read_on(capfd: pytest.CaptureFixture[str]) -> None:
-    show_statuses([a_status(next_step="Authorize again: python -m refresher authorize servicenow")], START + 2 * HOUR)
+    show_statuses([a_status(next_step=Step("Authorize again: ", authorize("servicenow")))], START + 2 * HOUR)
     lines = capfd.readouterr().out.splitlines()
     assert re.split(r"  +", lines[1])[2:] == ["ended 60 min ago", "120 min", "overdue", "refused", "1 of 1"]
     assert lines[3:] == [
         "servicenow: a person must authorize again (refresh_token_refused)",
         "  last attempt: 60 min ago: authorization_required, 3 failures in a row",
         "  next: Authorize again:",
-        "      python -m refresher authorize servicenow",
+        "      python -m refresher authorize servicenow --grant authorization_code",
         "  runbook: docs/runbook/refresh_token_refused.md",
     ]
 
@@ -112,13 +114,13 @@ def test_a_narrow_terminal_cuts_no_word_and_leaves_commands_whole(monkeypatch: p
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    command = "python -m refresher authorize servicenow --grant authorization_code --port 8400 --no-browser"
+    command = Command(("python", "-m", "refresher", "authorize", "servicenow", *(["--port=8400", "--no-browser"] * 3)))
     show_statuses([a_status()], START + 2 * HOUR)
-    show_step(f"{'many words ' * 10}: {command}. And more {'words ' * 12}")
+    show_step(Step("many words " * 10, ": ", command, ". And more ", "words " * 12))
     shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
     assert "…" not in shown
-    assert command in shown
-    assert [line for line in shown.splitlines() if len(line) > 80 and command not in line] == []
+    assert str(command) in shown
+    assert [line for line in shown.splitlines() if len(line) > 80 and str(command) not in line] == []
 
 
 def test_a_terminal_that_cannot_show_blocks_gets_signs_that_it_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import function_app
-from refresher.views.words import commands_in
+from refresher.model.steps import Step
 from sandbox.drills import DRILLS
 from sandbox.trial.serve import Standing, standing
 from tests.shell import type_in
@@ -25,19 +25,18 @@ class Repair:
 
     state: str
     cause: str | None
-    advice: Callable[[Mapping[str, Any]], str]
+    advice: Callable[[], Iterable[Step | None]]
     chosen: str = ".*"
     """Of several commands those that the advice's words make fit."""
     before: Callable[[Standing, Path], object] = lambda *_: None
 
 
-def of_status(connection: Mapping[str, Any]) -> str:
-    return str(connection["next_step"])
+def of_status() -> list[Step | None]:
+    return [status.next_step for status in function_app.refresher_app.status()]
 
 
-def of_doctor(_: Mapping[str, Any]) -> str:
-    checks = function_app.refresher_app.doctor()
-    return "; ".join(check.remedy or "" for check in checks if check.verdict == "fail")
+def of_doctor() -> list[Step | None]:
+    return [check.remedy for check in function_app.refresher_app.doctor() if check.verdict == "fail"]
 
 
 def hands(place: Standing, what: str, method: str = "GET") -> str:
@@ -97,7 +96,7 @@ def test_what_is_broken_is_named_and_mended_by_the_command_that_is_named(
     assert answer.status_code == 503
     (connection,) = status_of(place)
     assert (connection["state"], connection.get("cause")) == (repair.state, repair.cause)
-    named = [text for text, is_command in commands_in(repair.advice(connection)) if is_command]
+    named = [str(command) for step in repair.advice() if step for command in step.commands]
     fitting = [command for command in named if re.match(repair.chosen, command)]
     assert fitting
     repair.before(place, tmp_path)

@@ -251,7 +251,7 @@ class TestRefusals:
         answer = Respond(401, {"Content-Type": "application/json"}, body)
         sandbox.faults.add(Fault(path="/oauth_token.do", times=None, action=answer))
         report = tick(make_app())
-        assert (report.cause, report.attempts) == (Cause(code), 1)
+        assert (report.cause, report.attempts) == (Cause.of(code), 1)
 
     def test_a_wrong_client_secret_does_not_condemn_the_refresh_token(
         self, sandbox: Sandbox, make_app: MakeApp

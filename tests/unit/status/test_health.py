@@ -9,6 +9,7 @@ import pytest
 from refresher.keyvault.found import ConsumerSide
 from refresher.model.causes import Cause, diagnose
 from refresher.model.report import WarningCode
+from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
 from refresher.policy.record import RefreshRecord
 from refresher.status.health import ConnectionStatus, State, TargetStatus, evaluate
@@ -226,7 +227,7 @@ def test_what_is_not_known_is_not_told() -> None:
         state=State.EXPIRED,
         working=False,
         message="there is no working token",
-        next_step="python -m refresher refresh servicenow --force",
+        next_step=Step("python -m refresher refresh servicenow --force"),
         targets=(TargetStatus(name="copy", vault_url=VAULT, current=False, working=True),),
     )
 

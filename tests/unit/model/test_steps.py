@@ -1,0 +1,92 @@
+"""Next steps: words, and commands that the programs they name understand as they stand."""
+
+import ast
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import refresher
+from refresher.cli.parser import build_parser
+from refresher.model import steps
+from refresher.model.causes import Cause, diagnose
+from refresher.model.steps import Command, Step
+from sandbox import az
+
+PACKAGE = Path(refresher.__file__).parent
+AUTHORIZE = steps.authorize("hr")
+
+
+def written_here() -> Iterator[Command]:
+    """What every function of the module makes, of words that it may be given."""
+    for name, make in inspect.getmembers(steps, inspect.isfunction):
+        parameters = inspect.signature(make).parameters
+        if not name.startswith("_") and make.__module__ == steps.__name__:
+            yield make(**{each: each for each in parameters if each != "force"})
+            if "force" in parameters:
+                yield make("hr", force=True)
+
+
+def of_causes() -> Iterator[Command]:
+    for cause in Cause:
+        found = diagnose(cause, "hr")
+        for step in (found.next_step, *found.checks):
+            yield from step.commands
+
+
+def understood(line: str) -> bool:
+    """Whether the parser of the program takes it; for `az` that of the sandbox."""
+    program, *words = shlex.split(line)
+    parser = az.build_parser()
+    if program != "az":
+        assert (program, words[:2]) == ("python", ["-m", "refresher"])
+        parser, words = build_parser(), words[2:]
+    try:
+        parser.parse_args(words)
+    except SystemExit:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("line", sorted({str(each) for each in (*written_here(), *of_causes())}))
+def test_every_command_is_one(line: str) -> None:
+    for inner in (line, *re.findall(r"\$\((.+?)\)", line)):
+        assert understood(inner)
+
+
+@pytest.mark.parametrize(
+    "line", ["python -m refresher refesh hr", "az keyvault secret set --name hr", "az vault show"]
+)
+def test_a_command_that_is_none_is_noticed(line: str) -> None:
+    assert not understood(line)
+
+
+def test_commands_are_written_in_one_place() -> None:
+    """Anywhere else they would be prose, which no page can set apart and no test can try."""
+    found = []
+    for path in {*PACKAGE.rglob("*.py")} - {PACKAGE / "model" / "steps.py", PACKAGE / "cli" / "parser.py"}:
+        tree = ast.parse(path.read_text("utf-8"))
+        told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in told)
+        found += [
+            f"{path.name}: {node.value}"
+            for node in texts
+            if isinstance(node.value, str) and re.search(r"python -m refresher|\baz [a-z]", node.value)
+        ]
+    assert found == []
+
+
+def test_a_step_is_its_text_and_knows_its_commands() -> None:
+    inner = Step(" Then: ", steps.doctor(), ".")
+    step = Step("Authorize: ", AUTHORIZE, ".", inner)
+    assert step == f"Authorize: {AUTHORIZE}. Then: python -m refresher doctor."
+    assert step.commands == (AUTHORIZE, steps.doctor())
+    assert step.apart() == ("Authorize:", AUTHORIZE, "Then:", steps.doctor())
+
+
+def test_a_name_takes_its_place_in_words_and_commands() -> None:
+    step = Step("of NAME: ", steps.refresh("NAME")).naming("NAME", "hr")
+    assert step.pieces == ("of hr: ", steps.refresh("hr"))
