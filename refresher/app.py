@@ -221,7 +221,7 @@ class App:
         if settings.lease_container_url is None:
             return FileLease(Path(tempfile.gettempdir()), self.clock, settings.vault_url)
         url = settings.lease_container_url
-        return BlobLease(url, self.credential(), self.clock, self._request_pool(), transport=make_transport(url))
+        return BlobLease(url, self.credential(), self.clock, self._request_pool(), transport=make_transport())
 
     def _request_pool(self) -> Executor:
         with self._lock:

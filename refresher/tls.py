@@ -12,6 +12,7 @@ from pathlib import Path
 import certifi
 
 from refresher.model.errors import SettingsError
+from refresher.network.sockets import LimitedTLSSocket
 
 
 def tls_context(*variables: str) -> ssl.SSLContext:
@@ -34,6 +35,7 @@ def tls_context(*variables: str) -> ssl.SSLContext:
 
 @functools.cache
 def _trusting(place: str) -> ssl.SSLContext:
-    if any(Path(each).is_dir() for each in place.split(os.pathsep)):
-        return ssl.create_default_context(capath=place)
-    return ssl.create_default_context(cafile=place)
+    is_folder = any(Path(each).is_dir() for each in place.split(os.pathsep))
+    context = ssl.create_default_context(capath=place) if is_folder else ssl.create_default_context(cafile=place)
+    context.sslsocket_class = LimitedTLSSocket
+    return context

@@ -59,10 +59,8 @@ class Sandbox:
         self.ca_file = Path(self._directory.name) / "ca.pem"
 
     def __enter__(self) -> Self:
-        authority, certificate = _certificates()
-        authority.cert_pem.write_to_path(self.ca_file)
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        certificate.configure_cert(tls)
+        _certificates()[0].cert_pem.write_to_path(self.ca_file)
+        tls = server_tls()
         self.server.start()
         port = self.server.serve("identity", self.identity.handle, None)
         self._identity_url = f"http://127.0.0.1:{port}{PATH}"
@@ -136,6 +134,13 @@ def add_connection(
     if private_pem is not None:
         vault.put(f"{name}-jwt-key", private_pem)
     return ConnectionSecrets(application=application, user_name=user_name, refresh_token=token)
+
+
+def server_tls() -> ssl.SSLContext:
+    """What a server on loopback needs for TLS: with it, its clients trust it as they trust the sandbox."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _certificates()[1].configure_cert(tls)
+    return tls
 
 
 @functools.cache

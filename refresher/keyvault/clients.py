@@ -16,36 +16,56 @@ from azure.keyvault.secrets import SecretClient
 from azure.keyvault.secrets._generated import models
 
 from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
+from refresher.network.sockets import limit, remaining
 from refresher.tls import tls_context
 
 if TYPE_CHECKING:
-    from azure.core.pipeline.transport import RequestsTransport
     from azure.identity import DefaultAzureCredential
+
+    from refresher.keyvault.adapter import LimitedTransport
 
 _T = TypeVar("_T")
 REQUESTS_AT_ONCE = 64
 """Of a process: so many threads, and as many connections kept to each service."""
 
 
-def default_credential() -> "DefaultAzureCredential":
+_IDENTITY_TAKES = 20.0
+"""Seconds at the most, for a token; the chain of credentials may ask several times."""
+
+
+class NoIdentityError(ClientAuthenticationError):
+    """No token could be had. `retry_after` is the pause that the identity endpoint asked for, in seconds."""
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        super().__init__("no token could be had from the identity endpoint")
+        self.retry_after = retry_after
+
+
+def default_credential(transport: "LimitedTransport") -> "DefaultAzureCredential":
     """The managed identity, or what a developer signed in with; it has a short patience."""
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - loads every credential there is
 
     return DefaultAzureCredential(
-        retry_total=1, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, process_timeout=15
+        transport=transport,
+        retry_total=1,
+        connection_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        process_timeout=15,
     )
 
 
 class SharedCredential:
     """A credential that many threads use at once: while one asks for a token, the others wait for the same answer.
 
-    That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread. The
-    credential itself is made when it is first needed, or before, by `prepare`: loading it takes longer than a request.
+    That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread.
+    Whatever fails is the identity's failure, and raised as NoIdentityError. The credential itself is made when it is
+    first needed, or before, by `prepare`: loading it takes longer than a request.
     """
 
-    def __init__(self, make: "Callable[[], DefaultAzureCredential]" = default_credential) -> None:
+    def __init__(self, make: "Callable[[LimitedTransport], DefaultAzureCredential]" = default_credential) -> None:
         self._make = make
         self._credential: DefaultAzureCredential | None = None
+        self._transport: LimitedTransport | None = None
         self._making = threading.Lock()
         self._lock = threading.Lock()
         self._under_way: dict[object, Future[Any]] = {}
@@ -83,16 +103,9 @@ class SharedCredential:
     def _made(self) -> "DefaultAzureCredential":
         with self._making:
             if self._credential is None:
-                self._credential = self._make_or_refuse()
+                self._transport = make_transport()
+                self._credential = self._make(self._transport)
             return self._credential
-
-    def _make_or_refuse(self) -> "DefaultAzureCredential":
-        # A bare ValueError would be taken for an answer of the vault that cannot be read.
-        try:
-            return self._make()
-        except ValueError:
-            failure = ClientAuthenticationError("the environment's settings for the credential cannot be used")
-        raise failure
 
     def _share(self, what: object, ask: Callable[[], _T]) -> _T:
         mine: Future[_T] = Future()
@@ -100,13 +113,25 @@ class SharedCredential:
             under_way: Future[_T] = self._under_way.setdefault(what, mine)
         if under_way is mine:
             try:
-                mine.set_result(ask())
+                mine.set_result(self._ask(ask))
             except BaseException as error:  # noqa: BLE001 - raised below, and by everybody who waits
                 mine.set_exception(error)
             finally:
                 with self._lock:
                     del self._under_way[what]
-        return under_way.result()
+        try:
+            return under_way.result(max(0.0, min(remaining(), _IDENTITY_TAKES)))
+        except TimeoutError:
+            failure = NoIdentityError()
+        raise failure
+
+    def _ask(self, ask: Callable[[], _T]) -> _T:
+        try:
+            with limit(_IDENTITY_TAKES):
+                return ask()
+        except Exception:  # noqa: BLE001 - a bare ValueError would be taken for an answer of the vault
+            pause = self._transport.take_pause() if self._transport is not None else None
+        raise NoIdentityError(pause)
 
 
 _models_lock = threading.Lock()
@@ -128,21 +153,21 @@ def build_models() -> None:
 def make_secret_client(vault_url: str, credential: TokenCredential) -> SecretClient:
     """A client of one vault."""
     build_models()
-    return SecretClient(vault_url, credential, transport=make_transport(vault_url), retry_total=0)
+    return SecretClient(vault_url, credential, transport=make_transport(), retry_total=0)
 
 
-def make_transport(url: str) -> "RequestsTransport":
-    """A transport for clients of one service. What the environment says of it is read once, here.
+def make_transport() -> "LimitedTransport":
+    """A transport for clients of one service, or for the credential. What the environment says of it is read once.
 
     Asked for each request anew, as requests does, the environment costs as much as a sixth of the whole request.
     """
     import requests  # noqa: PLC0415 - the SDK's transport loads it
-    from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415
 
-    from refresher.keyvault.adapter import TrustingAdapter  # noqa: PLC0415 - loads requests
+    from refresher.keyvault.adapter import LimitedTransport, TrustingAdapter  # noqa: PLC0415 - loads requests
 
     session = requests.Session()
-    session.mount("https://", TrustingAdapter(tls_context("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), REQUESTS_AT_ONCE))
+    adapter = TrustingAdapter(tls_context("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), REQUESTS_AT_ONCE)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
     session.trust_env = False
-    session.proxies.update(requests.utils.get_environ_proxies(url))
-    return RequestsTransport(session=session, session_owner=True)
+    return LimitedTransport(session=session, session_owner=True)

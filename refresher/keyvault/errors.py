@@ -47,7 +47,7 @@ class BeingRecoveredError(VaultError):
 def translate(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
     """The error that an answer of Key Vault means, none of its text with it."""
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-        return no_identity()
+        return no_identity(getattr(error, "retry_after", None))
     status = error.status_code or 0
     code = _inner_code(error)
     what = f"{operation} of secret {name} in {url}"
@@ -134,13 +134,14 @@ def missing(name: str, url: str) -> VaultError:
     )
 
 
-def no_identity() -> VaultError:
+def no_identity(retry_after: float | None = None) -> VaultError:
     """The identity endpoint gave no token."""
     return VaultError(
         "no token for Key Vault could be had from the identity endpoint",
         cause=Cause.IDENTITY_UNAVAILABLE,
         hint=Step("Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: ", steps.log_in()),
         transient=True,
+        retry_after=retry_after,
         sent=False,
     )
 

@@ -8,7 +8,6 @@ Permission needed: secrets get, set (which includes changing tags) and recover.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from json import JSONDecodeError
 from typing import Any, TypeVar
 
 from azure.core.exceptions import (
@@ -27,6 +26,7 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import VaultError
 from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret
+from refresher.network.sockets import limit
 from refresher.retry import retrying
 
 _T = TypeVar("_T")
@@ -216,9 +216,10 @@ class Vault:
         remaining = max(0.1, deadline.remaining())
         failure: VaultError
         try:
-            answer = request(
-                connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
-            )
+            with limit(remaining):
+                answer = request(
+                    connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
+                )
             if not isinstance(answer, KeyVaultSecret | SecretProperties) or answer.id:
                 return answer
             failure = not_its_own(operation, name, self.url)
@@ -236,11 +237,10 @@ class Vault:
                 transient=True,
                 sent=isinstance(error, ServiceResponseError),
             )
-        except (AzureError, JSONDecodeError):
-            # An identity endpoint that answers 500 with an empty body lets a bare JSONDecodeError out of the SDK.
+        except AzureError:
             failure = no_identity()
-        except (AttributeError, TypeError, ValueError):
-            # The SDK takes JSON of any shape apart unchecked.
+        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
+            # The SDK takes JSON of any shape and depth, with any date, apart unchecked.
             failure = not_its_own(operation, name, self.url)
         raise failure
 

@@ -1,7 +1,8 @@
 """One request at a time to an instance, by httpx: bounded in time and size, its errors translated.
 
 Rules: no cookie is ever kept, since a token request made inside an API session fails; redirects are not followed;
-bodies are read up to a limit. No URL with a query is logged or put into an error.
+a request is over within its time, and an answer is read up to a limit, whatever the peer does. No URL with a query is
+logged or put into an error.
 """
 
 import ssl
@@ -10,18 +11,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import cast
 
 import httpx
 
 from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.errors import TokenEndpointError
+from refresher.network.proxies import Proxy, proxy_for
+from refresher.network.sockets import TooLargeError, limit, unfold
 from refresher.servicenow.oauth import LARGEST_BODY
+from refresher.servicenow.transport import make_transport
 
 ANSWER_TAKES = 5.0
 """Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
 _CONNECT_TIMEOUT = 5.0
-_READ_TIMEOUT = 12.0
+_REQUEST_TAKES = 17.0
+"""At the most, from the first step of a connection to the last byte of the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +67,18 @@ class Wire:
         """Send a request and read its answer, when it is its turn. Raises TokenEndpointError where none came."""
         failure: TokenEndpointError
         with self._turn():
+            proxy = proxy_for(url)
             try:
-                return self._send_untranslated(method, url, headers, content, params)
+                return self._send_untranslated(method, url, headers, content, params, proxy)
             except httpx.TimeoutException as error:
-                failure = _no_answer(Cause.INSTANCE_TIMEOUT, sent=not isinstance(error, httpx.ConnectTimeout))
+                failure = _no_answer(Cause.INSTANCE_TIMEOUT, proxy, sent=not isinstance(error, httpx.ConnectTimeout))
+            except httpx.ProxyError as error:
+                failure = _refused_by_proxy(str(error), proxy)
             except httpx.ConnectError as error:
-                failure = _certificate_refused() if _is_certificate_error(error) else _no_answer(sent=False)
-            except httpx.HTTPError:
-                failure = _no_answer()
+                untrusted = _stems_from(error, ssl.SSLCertVerificationError)
+                failure = _certificate_refused() if untrusted else _no_answer(proxy=proxy, sent=False)
+            except httpx.HTTPError as error:
+                failure = _too_much() if _stems_from(error, TooLargeError) else _no_answer()
             except httpx.InvalidURL:
                 failure = _no_answer(sent=False)
         raise failure
@@ -89,33 +99,32 @@ class Wire:
         headers: dict[str, str] | None,
         content: bytes | None,
         params: dict[str, str] | None,
+        proxy: Proxy | None,
     ) -> Answer:
-        remaining = max(0.1, self._deadline.remaining())
-        timeout = httpx.Timeout(min(_READ_TIMEOUT, remaining), connect=min(_CONNECT_TIMEOUT, remaining))
-        client = self._connect()
-        with client.stream(method, url, headers=headers, content=content, params=params, timeout=timeout) as response:
-            body, late = bytearray(), False
-            for chunk in response.iter_bytes():
-                if late:
-                    message = "the body outlasts the run"
-                    raise httpx.ReadTimeout(message)
+        seconds = min(_REQUEST_TAKES, max(0.1, self._deadline.remaining()))
+        timeout = httpx.Timeout(seconds, connect=min(_CONNECT_TIMEOUT, seconds))
+        client = self._connect(proxy)
+        with (
+            limit(seconds),
+            client.stream(method, url, headers=headers, content=content, params=params, timeout=timeout) as response,
+        ):
+            body = bytearray()
+            for chunk in cast("httpx.SyncByteStream", response.stream):  # as it was sent: `unfold` has a bound
                 body += chunk
                 if len(body) > LARGEST_BODY:
                     self.disconnect()
                     break
-                # What arrived by now may be all: a token that is thrown away can cost the refresh token.
-                late = self._deadline.remaining() <= 0
             names = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(status=response.status_code, headers=names, body=bytes(body))
+            return Answer(status=response.status_code, headers=names, body=_unfolded(bytes(body), names))
 
-    def _connect(self) -> httpx.Client:
+    def _connect(self, proxy: Proxy | None) -> httpx.Client:
         if self._client is None:
             self._client = httpx.Client(
-                verify=self._tls,
-                transport=self._transport,
+                transport=self._transport or make_transport(self._tls, proxy),
                 cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
                 follow_redirects=False,
-                headers={"User-Agent": "servicenow-token-refresher"},
+                trust_env=False,
+                headers={"User-Agent": "servicenow-token-refresher", "Accept-Encoding": "identity"},
             )
         return self._client
 
@@ -126,11 +135,44 @@ class Wire:
             self._client = None
 
 
-def _no_answer(cause: Cause = Cause.INSTANCE_UNREACHABLE, *, sent: bool = True) -> TokenEndpointError:
+def _no_answer(
+    cause: Cause = Cause.INSTANCE_UNREACHABLE, proxy: Proxy | None = None, *, sent: bool = True
+) -> TokenEndpointError:
     what = "did not answer in time" if cause is Cause.INSTANCE_TIMEOUT else "could not be reached"
     if sent and cause is Cause.INSTANCE_UNREACHABLE:
         what = "closed the connection without an answer"
-    return TokenEndpointError(f"the ServiceNow instance {what}", cause=cause, transient=True, sent=sent)
+    by_way_of = f" through the proxy that {proxy.variable} names" if proxy is not None else ""
+    return TokenEndpointError(f"the ServiceNow instance {what}{by_way_of}", cause=cause, transient=True, sent=sent)
+
+
+def _refused_by_proxy(answer: str, proxy: Proxy | None) -> TokenEndpointError:
+    """The proxy said no before the instance was asked; the beginning of its answer is the status."""
+    status = answer[:3] if answer[:3].isdecimal() else "no status"
+    variable = proxy.variable if proxy is not None else "the environment"
+    return TokenEndpointError(
+        f"the proxy that {variable} names lets nothing through to the ServiceNow instance (it answered {status})",
+        cause=Cause.INSTANCE_UNREACHABLE,
+        hint=f"Correct {variable} (407: it wants a user name and password), or name the instance's host in NO_PROXY.",
+        transient=True,
+        sent=False,
+    )
+
+
+def _too_much() -> TokenEndpointError:
+    return TokenEndpointError(
+        "the ServiceNow instance sent more than any answer needs",
+        cause=Cause.NOT_A_TOKEN,
+        hint="Check that the instance URL is the instance itself, with no login page or proxy in between.",
+        transient=True,
+    )
+
+
+def _unfolded(body: bytes, headers: dict[str, str]) -> bytes:
+    """The body as it was encoded once; nothing where that cannot be told: no answer of ServiceNow's looks like it."""
+    try:
+        return unfold(body, headers.get("content-encoding"), LARGEST_BODY + 1)
+    except ValueError:
+        return b""
 
 
 def _certificate_refused() -> TokenEndpointError:
@@ -143,9 +185,9 @@ def _certificate_refused() -> TokenEndpointError:
     )
 
 
-def _is_certificate_error(error: BaseException | None) -> bool:
+def _stems_from(error: BaseException | None, kind: type[BaseException]) -> bool:
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, kind):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -123,7 +123,10 @@ def parse_token_response(
 
 
 def is_token(value: Secret) -> bool:
-    """Whether it could be a token at all: visible ASCII, as a header can carry it (RFC 6749 appendix A.12)."""
+    """Whether it could be a token at all: visible ASCII, as a header can carry it (RFC 6749 appendix A.12).
+
+    What is larger than a secret of Key Vault may be (25 kB) could not be kept.
+    """
     return _TOKEN.fullmatch(value.reveal()) is not None
 
 
@@ -144,7 +147,7 @@ _UNAUTHORIZED = 401
 _REQUEST_TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
 _LONGEST_USER_NAME = 100
-_TOKEN = re.compile(r"[!-~]+")
+_TOKEN = re.compile(r"[!-~]{1,25000}")
 _VISIBLE = re.compile(r"[ -~]*")
 _TRANSACTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,10}")

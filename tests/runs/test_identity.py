@@ -49,7 +49,7 @@ def test_a_silent_identity_endpoint_costs_its_time_out_once_however_many_request
             answer.wait(5)
             raise ClientAuthenticationError
 
-    credential = SharedCredential(Silent)
+    credential = SharedCredential(lambda _: Silent())
     with ThreadPoolExecutor(6) as pool:
         waiting = [
             pool.submit(credential.get_token_info, "scope", options={"enable_cae": True, "tenant_id": "t"})

@@ -1,0 +1,181 @@
+"""What hostile peers do. Where no report is named, the behaviour comes from a trial against the clients used here."""
+
+import gzip
+import itertools
+import json
+import zlib
+
+from sandbox.hostile.peer import Behaviour, Conversation
+
+_ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+_RECORD_OF_A_HANDSHAKE = b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb"
+"""The beginning of a TLS record of 16 kB that holds a ServerHello."""
+
+
+def answer(status: int, headers: dict[str, str], body: bytes) -> bytes:
+    """An answer with these headers, and the right length unless they say another."""
+    lines = [f"HTTP/1.1 {status} .", *(f"{name}: {value}" for name, value in headers.items())]
+    if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def silence(peer: Conversation) -> None:
+    """Take the request, and say nothing (tinylabscom/mvm 2897: parked for half an hour)."""
+    peer.wait()
+
+
+def handshake_drips(peer: Conversation) -> None:
+    """Begin a TLS handshake, and send its bytes one by one. For a peer that does not greet."""
+    peer.say(_RECORD_OF_A_HANDSHAKE)
+    while peer.go_on():
+        peer.drip(b"\x00" * 16)
+
+
+def status_line_drips(peer: Conversation) -> None:
+    """Send the status line byte by byte."""
+    peer.hear()
+    peer.drip(b"HTTP/1.1 200 " + b"O" * 60000)
+
+
+def headers_drip(peer: Conversation) -> None:
+    """Send headers byte by byte, each in time (guzzle/test-server 39; psf/requests 2228: a time-out is one read's)."""
+    peer.hear()
+    peer.say(_ENDLESS)
+    while peer.go_on():
+        peer.drip(b"X-Filler: yes\r\n")
+
+
+def headers_without_end(peer: Conversation) -> None:
+    """Send headers as fast as the client takes them."""
+    peer.hear()
+    peer.say(_ENDLESS)
+    while peer.go_on():
+        peer.say(b"X-Filler: yes\r\n" * 500)
+
+
+def interim_answers(every: float) -> Behaviour:
+    """Announce an answer again and again (python/cpython 150743: a client reads 1xx answers without end)."""
+
+    def behave(peer: Conversation) -> None:
+        peer.hear()
+        while peer.go_on():
+            peer.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+            peer.pause(every)
+
+    return behave
+
+
+def body_drips(peer: Conversation) -> None:
+    """Send a body byte by byte (postmanlabs/httpbin 642; seanmonstar/reqwest 243)."""
+    peer.hear()
+    peer.say(_ENDLESS + b"Content-Length: 100000\r\n\r\n")
+    peer.drip(b" " * 100000)
+
+
+def chunks_drip(peer: Conversation) -> None:
+    """Send a chunked body, a byte in each chunk."""
+    peer.hear()
+    peer.say(_ENDLESS + b"Transfer-Encoding: chunked\r\n\r\n")
+    while peer.go_on():
+        peer.say(b"1\r\n \r\n")
+        peer.pause(0.05)
+
+
+def trailers_without_end(peer: Conversation) -> None:
+    """End a chunked body, and send trailers for ever (python/cpython 150743)."""
+    peer.hear()
+    peer.say(_ENDLESS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+    while peer.go_on():
+        peer.say(b"X-Filler: yes\r\n")
+        peer.pause(0.002)
+
+
+def body_without_end(peer: Conversation) -> None:
+    """Send a body as fast as the client takes it, until it leaves."""
+    peer.hear()
+    peer.say(_ENDLESS + b"\r\n")
+    while peer.go_on():
+        peer.say(b" " * 65536)
+
+
+def gzip_in_gzip(peer: Conversation) -> None:
+    """Answer with a few kilobytes that unfold to gigabytes (CVE-2025-66418: a chain of decodings without bound)."""
+    packing = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    beginning = packing.compress(bytes(1 << 20)) + packing.flush(zlib.Z_FULL_FLUSH)
+    # A block that begins afresh can be repeated: packing so much in earnest takes longer than a test may.
+    another = packing.compress(bytes(1 << 20)) + packing.flush(zlib.Z_FULL_FLUSH)
+    body = gzip.compress(beginning + another * 4096)
+    peer.hear()
+    peer.say(answer(200, {"Content-Type": "application/json", "Content-Encoding": "gzip, gzip"}, body))
+    peer.wait()
+
+
+def nested_json(peer: Conversation) -> None:
+    """Answer with JSON nested a hundred thousand deep (a RecursionError in the parser)."""
+    peer.hear()
+    peer.say(answer(200, {"Content-Type": "application/json"}, b"[" * 100_000))
+    peer.wait()
+
+
+def huge_token(peer: Conversation) -> None:
+    """Answer with a token that no secret can hold (25 kB)."""
+    token = json.dumps({"access_token": "x" * 30_000, "expires_in": 1799, "token_type": "Bearer"})
+    peer.hear()
+    peer.say(answer(200, {"Content-Type": "application/json"}, token.encode()))
+    peer.wait()
+
+
+def date_of_another_age(peer: Conversation) -> None:
+    """Answer 429 with dates that no clock can hold."""
+    far = "Fri, 31 Dec 99999999999999999999 23:59:59 +9999"
+    peer.hear()
+    peer.say(answer(429, {"Date": far, "Retry-After": far}, b""))
+    peer.wait()
+
+
+def pause_for_an_hour(peer: Conversation) -> None:
+    """Answer 429 and ask for an hour's pause, which an SDK may sleep out."""
+    while peer.hear():
+        peer.say(answer(429, {"Retry-After": "3600", "Content-Type": "application/json"}, b"{}"))
+
+
+def refuses_tunnels(status: int) -> Behaviour:
+    """A proxy that does not let the client through (407: it wants to know who it is; 403: not there)."""
+
+    def behave(peer: Conversation) -> None:
+        while peer.hear():
+            peer.say(answer(status, {}, b""))
+
+    return behave
+
+
+def tunnel_drips(peer: Conversation) -> None:
+    """A proxy whose consent comes byte by byte."""
+    peer.hear()
+    peer.say(b"HTTP/1.1 200 OK\r\n")
+    for number in itertools.count():
+        if not peer.go_on():
+            return
+        peer.drip(f"X-Filler-{number}: yes\r\n".encode())
+
+
+SLOW: dict[str, Behaviour] = {
+    "silence": silence,
+    "status line drips": status_line_drips,
+    "headers drip": headers_drip,
+    "headers without end": headers_without_end,
+    "1xx answers drip": interim_answers(0.05),
+    "1xx answers flow": interim_answers(0.0),
+    "body drips": body_drips,
+    "chunks drip": chunks_drip,
+    "trailers without end": trailers_without_end,
+    "body without end": body_without_end,
+}
+"""Peers that never come to an end, however long a client waits between two bytes."""
+LARGE: dict[str, Behaviour] = {
+    "gzip in gzip": gzip_in_gzip,
+    "nested JSON": nested_json,
+    "huge token": huge_token,
+}
+"""Peers whose answer is more than it seems."""

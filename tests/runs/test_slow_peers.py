@@ -1,0 +1,143 @@
+"""Whatever a peer does, a request to it is over in its time, its connection is closed, and its answer stays small."""
+
+import ssl
+import time
+import tracemalloc
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from refresher.keyvault.clients import SharedCredential, make_secret_client
+from refresher.keyvault.vault import Vault
+from refresher.model.causes import Cause
+from refresher.model.clock import Deadline, system_clock
+from refresher.model.errors import TokenEndpointError, VaultError
+from refresher.model.grants import Grant
+from refresher.servicenow.instances import ServiceNow
+from refresher.servicenow.oauth import TokenRequest
+from sandbox import Sandbox
+from sandbox.hostile.behaviours import LARGE, SLOW, handshake_drips, silence
+from sandbox.hostile.peer import Behaviour, Peer
+from sandbox.running import server_tls
+from tests.factories import connection
+
+ALLOWED = 0.4
+AT_THE_LATEST = ALLOWED + 0.8
+"""Of which most is for a machine that has other things to do."""
+MEGABYTE = 1 << 20
+"""The bomb holds four thousand; the peer, in the same process, needs some to make it."""
+
+
+@pytest.fixture
+def certificate(sandbox: Sandbox) -> ssl.SSLContext:
+    """What the peer needs to be trusted as the sandbox's services are."""
+    assert sandbox.ca_file.exists()
+    return server_tls()
+
+
+@pytest.fixture
+def credential() -> Iterator[SharedCredential]:
+    """The managed identity of the sandbox."""
+    shared = SharedCredential()
+    yield shared
+    shared.close()
+
+
+def ask_instance(peer: Peer, seconds: float = ALLOWED) -> TokenEndpointError:
+    """Request a token once; what came of it."""
+    clock = system_clock()
+    one = connection(SERVICENOW_INSTANCE_URL=peer.url, SERVICENOW_ALLOW_CUSTOM_HOST="true")
+    request = TokenRequest(url=one.token_endpoint, form={"grant_type": "refresh_token"}, grant=Grant.REFRESH_TOKEN)
+    with ServiceNow(clock).session(one, Deadline(clock, timedelta(seconds=seconds))) as session:
+        try:
+            session._request_token_once(request)
+        except TokenEndpointError as error:
+            return error
+    pytest.fail("the peer's answer was taken for a token")
+
+
+def ask_vault(peer: Peer, credential: SharedCredential, seconds: float = ALLOWED) -> VaultError:
+    """Read a secret; what came of it."""
+    clock = system_clock()
+    vault = Vault(peer.url, make_secret_client(peer.url, credential), clock)
+    with pytest.raises(VaultError) as caught:
+        vault.read("servicenow-oauth-token", Deadline(clock, timedelta(seconds=seconds)))
+    vault.close()
+    return caught.value
+
+
+def has_left(peer: Peer) -> bool:
+    """Whether every client hung up, without being asked to."""
+    latest = time.monotonic() + AT_THE_LATEST
+    while not peer.left_after and time.monotonic() < latest:
+        time.sleep(0.01)
+    return bool(peer.left_after)
+
+
+@pytest.mark.parametrize("name", SLOW)
+class TestAPeerThatNeverComesToAnEnd:
+    def test_keeps_a_token_request_for_no_longer_than_it_may_take(
+        self, name: str, certificate: ssl.SSLContext
+    ) -> None:
+        with Peer(SLOW[name], certificate) as peer:
+            began = time.monotonic()
+            error = ask_instance(peer)
+            assert time.monotonic() - began < AT_THE_LATEST
+            assert has_left(peer)
+        assert error.cause in {Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_UNREACHABLE, Cause.NOT_A_TOKEN}
+        assert error.sent, "it may have been carried out"
+
+    def test_keeps_a_read_of_the_vault_for_no_longer_than_it_may_take(
+        self, name: str, certificate: ssl.SSLContext, credential: SharedCredential
+    ) -> None:
+        with Peer(SLOW[name], certificate) as peer:
+            ask_vault(peer, credential, 0.05)  # Loads what the SDK loads once.
+            began = time.monotonic()
+            error = ask_vault(peer, credential)
+            assert time.monotonic() - began < AT_THE_LATEST
+            assert has_left(peer)
+        assert error.cause is Cause.VAULT_UNAVAILABLE
+
+
+class TestAPeerThatNeverGetsAsFarAsTheRequest:
+    @pytest.mark.parametrize("behaviour", [handshake_drips, silence])
+    def test_keeps_nobody(
+        self, behaviour: Behaviour, certificate: ssl.SSLContext, credential: SharedCredential
+    ) -> None:
+        with Peer(behaviour, certificate, greets=False) as peer:
+            began = time.monotonic()
+            error = ask_instance(peer)
+            ask_vault(peer, credential)
+            assert time.monotonic() - began < 2 * AT_THE_LATEST
+            assert has_left(peer)
+        assert not error.sent, "nothing of a request was sent"
+
+
+@pytest.mark.parametrize("name", LARGE)
+class TestAnAnswerThatIsMoreThanItSeems:
+    def test_is_not_taken_for_a_token_and_takes_no_memory(self, name: str, certificate: ssl.SSLContext) -> None:
+        with Peer(LARGE[name], certificate) as peer:
+            ask_instance(peer, 0.05)
+            tracemalloc.start()
+            try:
+                error = ask_instance(peer, 5.0)
+                _, most = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        assert error.cause is Cause.NOT_A_TOKEN
+        assert most < 32 * MEGABYTE
+
+    def test_is_not_taken_for_a_secret_and_takes_no_memory(
+        self, name: str, certificate: ssl.SSLContext, credential: SharedCredential
+    ) -> None:
+        with Peer(LARGE[name], certificate) as peer:
+            ask_vault(peer, credential, 0.05)
+            tracemalloc.start()
+            try:
+                error = ask_vault(peer, credential, 2.0)
+                _, most = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        assert error.cause is Cause.VAULT_UNAVAILABLE
+        assert most < 32 * MEGABYTE

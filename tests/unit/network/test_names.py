@@ -1,0 +1,76 @@
+"""A resolver that is silent costs a thread for each name, delays nobody else, and holds up no exit."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from refresher.network.names import AT_ONCE, resolve
+from sandbox.hostile.resolver import silence
+
+
+@pytest.fixture(autouse=True)
+def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> object:
+    """One that knows only `localhost`; what waits for it is let go at the end."""
+    import socket  # noqa: PLC0415 - what is replaced is put back
+
+    monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)
+    released = silence(lambda host: host.endswith(".example"))
+    yield
+    released.set()
+
+
+def test_who_waits_leaves_in_time_and_others_are_not_delayed() -> None:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        resolve("silent.example", 443, 0.1)
+    assert resolve("localhost", 443, 1.0)
+    assert time.monotonic() - began < 0.6
+
+
+def test_a_name_that_is_asked_for_again_and_again_takes_one_thread() -> None:
+    before = threading.active_count()
+    for _ in range(3 * AT_ONCE):
+        with pytest.raises(TimeoutError):
+            resolve("again.example", 443, 0.005)
+    assert threading.active_count() <= before + 1
+
+
+def test_there_are_never_more_threads_than_so_many() -> None:
+    for number in range(3 * AT_ONCE):
+        with pytest.raises(TimeoutError):
+            resolve(f"n{number}.example", 443, 0.001)
+    assert sum(each.name == "resolver" for each in threading.enumerate()) <= AT_ONCE
+
+
+@pytest.mark.parametrize("host", [f"{'a' * 70}.service-now.com", "does-not-exist.invalid"])
+def test_a_host_that_is_none_is_an_error_of_the_network(host: str) -> None:
+    """A label of 70 letters cannot be encoded, which Python says with a UnicodeError."""
+    with pytest.raises(OSError):  # noqa: PT011 - each resolver has words of its own
+        resolve(host, 443, 5.0)
+
+
+def test_an_address_needs_no_thread() -> None:
+    before = threading.active_count()
+    assert resolve("::1", 443, 0.0)[0][4][0] == "::1"
+    assert threading.active_count() == before
+
+
+EXIT = """
+from sandbox.hostile.resolver import silence
+silence(lambda host: True)
+from refresher.network.names import resolve
+try:
+    resolve("silent.example", 443, 0.05)
+except TimeoutError:
+    print("abandoned")
+"""
+
+
+def test_an_abandoned_thread_does_not_keep_the_process() -> None:
+    began = time.monotonic()
+    ran = subprocess.run([sys.executable, "-c", EXIT], capture_output=True, text=True, timeout=20, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "abandoned\n")
+    assert time.monotonic() - began < 10
