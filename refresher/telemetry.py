@@ -12,7 +12,6 @@ from datetime import datetime
 from refresher.model.connection import CONNECTION_NAME
 from refresher.model.errors import RefresherError
 from refresher.model.report import SUCCESSES, Outcome, RunReport, Warning_
-from refresher.policy.forecast import STANDING
 
 LOGGER = logging.getLogger("refresher")
 _CHATTY = (
@@ -69,10 +68,9 @@ def quiet_third_parties() -> None:
 
 
 def emit(report: RunReport, now: datetime) -> None:
-    """Log a report: its warnings (standing ones on the first run of a day only), then its outcome."""
+    """Log a report: its warnings, then its outcome."""
     for warning in report.warnings:
-        if warning.code not in STANDING or report.first_of_day:
-            LOGGER.warning("%s", _line(warning_event(report, warning, now)))
+        LOGGER.warning("%s", _line(warning_event(report, warning, now)))
     LOGGER.log(_level(report), "%s", _line(outcome_event(report, now)))
 
 

@@ -105,5 +105,3 @@ class RunReport:
     operator_reason: str | None = None
     principal: str | None = None
     warnings: tuple[Warning_, ...] = ()
-    first_of_day: bool = False
-    """Whether standing warnings are due in the log: once a day, not with every run."""

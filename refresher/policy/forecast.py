@@ -1,7 +1,8 @@
 """What will go wrong, and when, unless a person acts: warnings that come in time.
 
 A refresh token's life neither slides nor restarts by being used, so that a set-up without a fallback grant stops
-on a known day. These checks are pure; the report and `status` show all of them, the log once a day.
+on a known day. These checks are pure. `status` shows what they find, and so do report and log of each refresh: an
+alert sees only what is logged while it lasts.
 """
 
 from datetime import datetime, timedelta
@@ -20,17 +21,6 @@ _SAME = timedelta(seconds=90)
 """ServiceNow issues 1799 s where 1800 s are configured, and an answer takes its time."""
 
 
-STANDING = frozenset(
-    {
-        WarningCode.REFRESH_TOKEN_ENDING,
-        WarningCode.REFRESH_TOKEN_ENDING_SOON,
-        WarningCode.STOPS_WITHOUT_A_PERSON,
-        WarningCode.ACCESS_TOKEN_SHORT,
-        WarningCode.ACCESS_TOKEN_LONG,
-        WarningCode.LIFETIME_DIFFERS,
-    }
-)
-"""True of a set-up for days on end; logged once a day. The others are events of one run."""
 ENDING = frozenset(
     {
         WarningCode.REFRESH_TOKEN_ENDING,
@@ -50,7 +40,7 @@ def foresee(
     *,
     fallback_ready: bool = True,
 ) -> tuple[Warning_, ...]:
-    """All standing warnings. `refresh_token_life` is the start and the end of the refresh token's life.
+    """All that can be foreseen. `refresh_token_life` is the start and the end of the refresh token's life.
 
     `fallback_ready` says whether the configured fallback grant could start a new one (`policy.is_ready`).
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from refresher.keyvault.found import ConsumerSide, Credentials
 from refresher.model.clock import Clock, Deadline
@@ -111,7 +111,6 @@ class Run:
             operator_reason=self.request.reason,
             principal=self.request.principal,
             warnings=self.warnings + self._standing_warnings(),
-            first_of_day=self._is_first_of_day(now),
         )
 
     def _standing_warnings(self) -> tuple[Warning_, ...]:
@@ -136,13 +135,3 @@ class Run:
             has_key=credentials.jwt_key is not None,
             record=self.effort.record,
         )
-
-    def _is_first_of_day(self, now: datetime) -> bool:
-        """Whether no run has asked ServiceNow since midnight UTC: the moment for the daily warnings."""
-        stored = self.side.access_token if self.side is not None else None
-        asked = (
-            stored.life[0] if stored is not None and stored.life is not None else None,
-            self.side.record.last_attempt_at if self.side is not None else None,
-        )
-        today = now.astimezone(UTC).date()
-        return all(moment is None or moment.astimezone(UTC).date() != today for moment in asked)

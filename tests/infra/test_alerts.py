@@ -12,7 +12,9 @@ from refresher.model.causes import Cause
 from refresher.model.report import Outcome, RunRequest, Trigger, WarningCode
 from refresher.telemetry import emit_poisoned
 from sandbox import PERSONALITIES, Sandbox
+from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Fault, Respond
+from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, MakeApp, tick
 from tests.infra.bicep import INFRA, parsed, resource
 from tests.infra.kql import fields, selects
@@ -170,6 +172,25 @@ def test_an_end_that_comes_near_fires(
     sandbox.clock.advance(timedelta(hours=hours))
     tick(app)
     assert firing(everything_logged) == {alert}
+
+
+@pytest.mark.parametrize("hour", range(0, 24, 3))
+def test_both_ends_of_a_life_of_a_day_fire_in_time_whenever_it_began(
+    everything_logged: CapturedLog, hour: int
+) -> None:
+    """They are looked at each hour, over the last day; the life is the one that the guide of Simple Chat sets."""
+    sandbox = DirectSandbox(PERSONALITIES["refresh_token_of_a_day"])
+    sandbox.clock.advance(hours=hour)
+    sandbox.add_connection()
+    app = direct_app(sandbox, Process(sandbox), 0, SERVICENOW_REFRESH_TOKEN_LIFETIME="86400")
+    left: dict[str, timedelta] = {}
+    for minute in range(0, 24 * 60, 10):
+        tick(app)
+        for alert in firing(everything_logged):
+            left.setdefault(alert, timedelta(minutes=24 * 60 - minute))
+        sandbox.clock.advance(minutes=10)
+    assert left["RefreshTokenEnding14Days"] >= timedelta(hours=5)
+    assert left["RefreshTokenEnding3Days"] >= timedelta(hours=1, minutes=30)
 
 
 def test_a_poisoned_message_fires(everything_logged: CapturedLog) -> None:

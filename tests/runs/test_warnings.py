@@ -1,4 +1,4 @@
-"""Warnings in time: in every report, and once a day in the log."""
+"""Warnings in time: in report and log of every refresh."""
 
 import json
 from collections.abc import Callable
@@ -39,17 +39,15 @@ def test_a_set_up_that_renews_itself_is_not_warned_of(sandbox: Sandbox, make_app
     assert tick(make_app(SERVICENOW_FALLBACK_GRANT="password")).warnings == ()
 
 
-def test_the_log_repeats_a_standing_warning_once_a_day(
-    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
-) -> None:
-    sandbox.add_connection("servicenow")
-    app, days = make_app(), []
-    for _ in range(3):
-        for _ in range(28):
-            tick(app)
-            sandbox.clock.advance(timedelta(minutes=50))
-        days.append(warned(everything_logged))
-    assert [len(day) for day in days] == [2, 1, 1]  # the first day of the clock is two dates long
+def test_the_log_repeats_a_warning_that_stands_at_each_refresh(everything_logged: CapturedLog) -> None:
+    _, app = direct()
+    counts = []
+    for _ in range(20):
+        report = tick(app)
+        counts.append((report.outcome, len(warned(everything_logged))))
+        app.clock.sleep(10 * 60)
+    assert {*counts} == {(Outcome.REFRESHED, 1), (Outcome.NOT_DUE, 0)}
+    assert counts.count((Outcome.REFRESHED, 1)) == 4
 
 
 def test_the_end_of_a_refresh_token_comes_nearer(sandbox: Sandbox, make_app: MakeApp) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from refresher.model.connection import Connection
 from refresher.model.report import WarningCode
-from refresher.policy.forecast import STANDING, foresee
+from refresher.policy.forecast import foresee
 from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection
 
 DAY = timedelta(days=1)
@@ -91,15 +91,3 @@ def test_odd_lives_of_access_tokens(lifetime: timedelta, expected: timedelta | N
     assert [warning.code for warning in found] == codes
     assert all(f"access tokens live {lifetime.total_seconds():.0f} s" in warning.message for warning in found)
     assert all("Application Registry" in warning.hint for warning in found)
-
-
-def test_what_lasts_is_logged_once_a_day_and_what_happens_every_time() -> None:
-    assert {code for code in WarningCode if code not in STANDING} == {
-        WarningCode.UNCHANGED,
-        WarningCode.GRANT_FAILED,
-        WarningCode.PROBE_INCONCLUSIVE,
-        WarningCode.LEASE_UNAVAILABLE,
-        WarningCode.RECORD_NOT_WRITTEN,
-        WarningCode.REFRESH_TOKEN_NOT_DESCRIBED,
-        WarningCode.PASSWORD_NOT_STORED,
-    }
