@@ -86,7 +86,7 @@ def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
     from refresher.web import parse_refresh_call, refresh_reply  # noqa: PLC0415 - a tick does not need it
 
     def refresh() -> "Reply":
-        call = parse_refresh_call(req.params, req.get_body(), req.headers)
+        call = parse_refresh_call(req.params, req.get_body())
         name, request = call.connection, call.request
         reports = refresher_app.refresh([name], request) if name else refresher_app.tick(request)
         return refresh_reply(reports, refresher_app.clock.now())

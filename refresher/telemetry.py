@@ -99,7 +99,6 @@ def outcome_event(report: RunReport, now: datetime) -> dict[str, object]:
         "hint": report.hint,
         "user_name": report.user_name,
         "operator_reason": report.operator_reason,
-        "principal": report.principal,
     }
 
 

@@ -1,7 +1,6 @@
 """Results as HTTP: status code, headers, JSON body. Errors are problem details (RFC 9457)."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +44,7 @@ class RefreshCall:
     request: RunRequest
 
 
-def parse_refresh_call(params: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> RefreshCall:
+def parse_refresh_call(params: Mapping[str, str], body: bytes) -> RefreshCall:
     """Read query parameters and a JSON body, of which the body counts where both say something.
 
     Raises BadRequestError.
@@ -70,7 +69,6 @@ def parse_refresh_call(params: Mapping[str, str], body: bytes, headers: Mapping[
         trigger=Trigger.HTTP,
         force=force,
         reason=_text(given, "reason"),
-        principal=_principal(headers),
     )
     return RefreshCall(connection=_text(given, "connection"), request=request)
 
@@ -90,16 +88,6 @@ def _text(given: Mapping[str, object], name: str) -> str | None:
         message = f"{name} is not a text of at most {_LONGEST_TEXT} characters"
         raise BadRequestError(message)
     return " ".join(value.split())
-
-
-def _principal(headers: Mapping[str, str]) -> str | None:
-    """Whom the platform's authentication says the caller is.
-
-    Where that is switched on, it drops what a caller puts into the header; where not, anybody can put it there.
-    """
-    if os.environ.get("WEBSITE_AUTH_ENABLED", "").lower() != "true":
-        return None
-    return headers.get("x-ms-client-principal-name", "")[:_LONGEST_TEXT] or None
 
 
 def refresh_reply(reports: Sequence[RunReport], now: datetime) -> Reply:

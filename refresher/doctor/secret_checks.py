@@ -21,7 +21,6 @@ from refresher.model.errors import RefresherError, VaultError
 from refresher.model.grants import Grant
 from refresher.model.steps import Step
 from refresher.model.stored import StoredSecret
-from refresher.model.timing import Timing
 from refresher.policy.forecast import foresee
 from refresher.servicenow.assertion import build_assertion
 from refresher.settings.load import Settings
@@ -148,8 +147,7 @@ class Examination:
                 return [failed(connection.name, "refresh token's life", diagnosis.meaning, diagnosis.next_step)]
             return []
         stored = parse_refresh_token(secret, lifetime=connection.refresh_token_lifetime, now=now)
-        timing = Timing.of(self._settings.refresh_interval, self._settings.tick, len(self._settings.connections))
-        warnings = foresee(connection, None, (stored.issued_at, stored.expires_at), timing, now)
+        warnings = foresee(connection, None, (stored.issued_at, stored.expires_at), self._settings.timing, now)
         return [
             *(warned(connection.name, "refresh token's life", each.message, each.hint) for each in warnings),
             *([] if warnings else [passed(connection.name, "refresh token's life", f"{stored.expires_at - now}")]),
@@ -161,9 +159,8 @@ class Examination:
         if token is None or not token.lives_at(now) or token.life is None:
             remedy = Step("See 'last refresh', then: ", steps.refresh(connection.name, force=True))
             return [warned(connection.name, "access token's life", "there is no living access token", remedy)]
-        timing = Timing.of(self._settings.refresh_interval, self._settings.tick, len(self._settings.connections))
         begins, ends = token.life
-        warnings = foresee(connection, ends - begins, None, timing, now)
+        warnings = foresee(connection, ends - begins, None, self._settings.timing, now)
         detail = f"{round((ends - begins) / timedelta(minutes=1))} min; it fits the schedule"
         return [
             *(warned(connection.name, "access token's life", each.message, each.hint) for each in warnings),

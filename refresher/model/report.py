@@ -69,12 +69,11 @@ SUCCESSES = frozenset({Outcome.REFRESHED, Outcome.PUBLISHED, Outcome.UNCHANGED, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """Who wants a run, and why. `reason` and `principal` are what an operator and the platform said."""
+    """Who wants a run, and why. `reason` is what an operator said."""
 
     trigger: Trigger
     force: bool = False
     reason: str | None = None
-    principal: str | None = None
     on_progress: Callable[[str], None] = lambda _: None
 
 
@@ -103,5 +102,4 @@ class RunReport:
     user_name: str | None = None
     retry_after: float | None = None
     operator_reason: str | None = None
-    principal: str | None = None
     warnings: tuple[Warning_, ...] = ()

@@ -28,7 +28,6 @@ from refresher.model.errors import (
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, WarningCode
 from refresher.model.stored import StoredAccessToken
-from refresher.model.timing import Timing
 from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret
 from refresher.policy.due import NotDue, Refresh, Republish, Urgency, decide_refresh, evaluate_urgency
 from refresher.policy.grants import plan_grants
@@ -72,7 +71,7 @@ class Refresher:
         self._gatherer = Gatherer(open_vault, settings.vault_url, executor)
         self._publisher = Publisher(open_vault, settings.vault_url, executor)
         self._store = TokenStore(self._publisher)
-        self._timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
+        self._timing = settings.timing
 
     def run(self, connection: Connection, request: RunRequest, allowed: timedelta | None = None) -> RunReport:
         """Run one connection once, in the time allowed (None: as long as a single run may take).

@@ -109,7 +109,6 @@ class Run:
             user_name=self.user_name,
             retry_after=error.retry_after if error is not None else None,
             operator_reason=self.request.reason,
-            principal=self.request.principal,
             warnings=self.warnings + self._standing_warnings(),
         )
 

@@ -17,6 +17,7 @@ from datetime import timedelta
 from refresher.model.connection import CONNECTION_NAME, Connection, JwtClaims, PublishTarget
 from refresher.model.errors import SettingsError
 from refresher.model.grants import Grant
+from refresher.model.timing import Timing
 from refresher.settings.declared import (
     CONNECTION_KEYS_BY_NAME,
     DEFAULT_CONNECTION,
@@ -77,6 +78,11 @@ class Settings:
     def patience(self) -> timedelta:
         """How long a tick may wait for ServiceNow: not into the next one, which other connections need."""
         return max(timedelta(), min(self.tick_deadline, self.tick - _BEFORE_THE_NEXT_TICK))
+
+    @property
+    def timing(self) -> Timing:
+        """How often what is due is looked for, and from which age on."""
+        return Timing.of(self.refresh_interval, self.tick, len(self.connections))
 
     def connection(self, name: str) -> Connection | None:
         """The connection of that name, or None."""

@@ -6,7 +6,6 @@ from refresher.keyvault.reading import Gatherer
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
-from refresher.model.timing import Timing
 from refresher.settings.load import Settings
 from refresher.status.health import ConnectionStatus, State, evaluate
 
@@ -17,7 +16,7 @@ class StatusReader:
     def __init__(self, settings: Settings, clock: Clock, gatherer: Gatherer) -> None:
         self._clock = clock
         self._gatherer = gatherer
-        self._timing = Timing.of(settings.refresh_interval, settings.tick, len(settings.connections))
+        self._timing = settings.timing
 
     def read(self, connection: Connection, allowed: timedelta) -> ConnectionStatus:
         """How one connection stands; a vault that cannot be read in the time allowed is a state of its own."""

@@ -109,26 +109,6 @@ def test_the_body_says_the_same_as_the_query_and_counts_where_both_speak(
 
 
 @pytest.mark.parametrize(
-    ("platform", "principal"), [({"WEBSITE_AUTH_ENABLED": "True"}, "anna@example.com"), ({}, None)]
-)
-def test_the_caller_is_named_where_the_platform_has_authenticated_them(
-    sandbox: Sandbox,
-    functions: Functions,
-    everything_logged: CapturedLog,
-    platform: dict[str, str],
-    principal: str | None,
-) -> None:
-    """Without the platform's authentication, anybody can send the header."""
-    sandbox.add_connection("servicenow")
-    with environment(platform):
-        functions.http(
-            "refresh_now", "POST", "/api/refresh", headers={"x-ms-client-principal-name": "anna@example.com"}
-        )
-    (event,) = (json.loads(line.split(" ", 2)[2]) for line in everything_logged.lines if "refresh_outcome" in line)
-    assert event.get("principal") == principal
-
-
-@pytest.mark.parametrize(
     ("params", "body"),
     [
         ({}, b"not json"),

@@ -9,7 +9,6 @@ import pytest
 
 from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.model.stored import StoredAccessToken
-from refresher.model.timing import Timing
 from refresher.policy.due import Refresh, decide_refresh
 from refresher.settings.declared import SETTINGS
 from refresher.settings.load import load_settings
@@ -24,7 +23,7 @@ LOADED = load_settings(
     {"KEY_VAULT_URL": "https://v.vault.azure.net", "SERVICENOW_INSTANCE_URL": "https://x.service-now.com"}
 )
 SCHEDULE = next(spec.default for spec in SETTINGS if spec.name == "REFRESH_SCHEDULE") or ""
-TIMING = Timing.of(LOADED.refresh_interval, LOADED.tick, 1)
+TIMING = LOADED.timing
 START_JITTER = 20 * SECOND
 """A timer fires when its instance is up: within seconds of the time on a warm one, some twenty on a cold one."""
 
