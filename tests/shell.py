@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.trial.serve import Standing
+from tests.forks import python
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,9 +19,10 @@ def type_in(
     place: Standing, folder: Path, commands: str, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run command lines, each only if the one before it succeeded."""
+    path = f'export PATH={shlex.quote(str(Path(python()).parent))}:"$PATH"'
     with _redirect_port_of_our_own():
         return subprocess.run(
-            ["/bin/sh", "-ec", f". {place.shell}\n{commands}"],
+            ["/bin/sh", "-ec", f". {place.shell}\n{path}\n{commands}"],
             cwd=folder,
             env={"PATH": os.environ["PATH"]},
             input=stdin or "",

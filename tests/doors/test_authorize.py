@@ -24,6 +24,7 @@ from sandbox.faults import DropAfter
 from sandbox.personality import Personality
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
+from tests.forks import python
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ class Authorizing:
 
     def __init__(self, sandbox: Sandbox, *options: str, **environ: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "refresher", "authorize", "servicenow", "--grant", "authorization_code", *options],
+            [python(), "-m", "refresher", "authorize", "servicenow", "--grant", "authorization_code", *options],
             env={**os.environ, **sandbox.environ(), **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

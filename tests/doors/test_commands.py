@@ -15,6 +15,7 @@ import pytest
 
 from sandbox import Fault, Sandbox, SandboxClock
 from sandbox.faults import Interrupt, Respond
+from tests.forks import python
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def run(
     """`python -m refresher …` with a sandbox's environment."""
     environment = {**os.environ, **(sandbox.environ() if sandbox else {}), **settings}
     return subprocess.run(
-        [sys.executable, "-m", "refresher", *arguments],
+        [python(), "-m", "refresher", *arguments],
         env=environment,
         input=stdin,
         capture_output=True,
@@ -43,7 +44,7 @@ def run(
 def start(sandbox: Sandbox, *arguments: str) -> subprocess.Popen[str]:
     """The same, while it runs."""
     return subprocess.Popen(
-        [sys.executable, "-m", "refresher", *arguments],
+        [python(), "-m", "refresher", *arguments],
         env={**os.environ, **sandbox.environ()},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -193,7 +194,7 @@ def test_status_in_a_terminal_has_colour_where_rich_is_installed(real_time: Sand
     environment = {**os.environ, **real_time.environ(), "TERM": "xterm-256color", "COLUMNS": "200"}
     environment.pop("NO_COLOR", None)
     terminal, side = pty.openpty()
-    with subprocess.Popen([sys.executable, "-m", "refresher", "status"], env=environment, stdout=side) as process:
+    with subprocess.Popen([python(), "-m", "refresher", "status"], env=environment, stdout=side) as process:
         process.wait(timeout=60)
     os.close(side)
     shown = os.read(terminal, 65536).decode()
@@ -260,7 +261,7 @@ def test_a_terminal_sees_what_a_refresh_waits_for_and_which_try_it_is(real_time:
     real_time.faults.add(Fault(path="/oauth_token.do", action=Respond(503, {}, b"")))
     terminal, side = pty.openpty()
     environment = {**os.environ, **real_time.environ()}
-    arguments = [sys.executable, "-m", "refresher", "refresh", "servicenow"]
+    arguments = [python(), "-m", "refresher", "refresh", "servicenow"]
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=side, text=True) as process:
         result, _ = process.communicate(timeout=60)
     os.close(side)

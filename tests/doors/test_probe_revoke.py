@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -17,6 +16,7 @@ from sandbox import CANARY_PREFIX, Sandbox, SandboxClock
 from sandbox.faults import Fault, Respond
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
+from tests.forks import python
 
 TARGET = "servicenow--action--global--oauth-token"
 
@@ -217,7 +217,7 @@ class TestRevoke:
         run(real_time, "tick")
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-m", "refresher", "revoke", "servicenow"],
+            [python(), "-m", "refresher", "revoke", "servicenow"],
             env={**os.environ, **real_time.environ()},
             stdin=theirs,
             stdout=subprocess.PIPE,

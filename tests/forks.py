@@ -1,0 +1,142 @@
+"""Python programs without the wait for their imports: a process that has the packages forks for each one.
+
+A command of the suite is a process of its own, with its environment, folder, standard streams and exit code; what it
+does not do is load the SDK again, which takes longer than most commands. That the product starts in a fresh
+interpreter is tried where that is the point (`tests/promises/test_imports.py`, `test_package.py`).
+
+`python -m tests.forks FOLDER` serves until its standard input ends, and leaves in FOLDER a `python` that asks it: with
+`-m MODULE` it hands its arguments, environment and streams over, and ends as the fork ended; anything else it runs as
+ever.
+"""
+
+import atexit
+import functools
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_LARGEST = 1 << 20
+
+
+_CLIENT = """#!{python} -ISs
+import json, os, signal, socket, sys
+if sys.argv[1:2] != ["-m"]:
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+asking = socket.socket(socket.AF_UNIX)
+asking.connect({address!r})
+request = {{"arguments": sys.argv[1:], "environment": dict(os.environ), "folder": os.getcwd()}}
+socket.send_fds(asking, [json.dumps(request).encode()], [0, 1, 2])
+answer = asking.makefile()
+child = int(answer.readline())
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: os.kill(child, number))
+code = int(answer.readline())
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+@functools.cache
+def python() -> str:
+    """The path of a `python` whose `-m MODULE` is a fork of a process that has loaded the packages."""
+    folder = tempfile.TemporaryDirectory(prefix="forks-")
+    command = [sys.executable, "-m", "tests.forks", folder.name]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+
+    def end() -> None:
+        server.communicate()
+        folder.cleanup()
+
+    atexit.register(end)
+    return str(Path(folder.name, "python"))
+
+
+def serve(folder: Path) -> None:
+    """Fork for each request, until this process's standard input ends."""
+    import azure.identity  # noqa: PLC0415
+    import azure.keyvault.secrets  # noqa: PLC0415
+    import azure.storage.blob  # noqa: F401, PLC0415
+    import httpx  # noqa: F401, PLC0415
+    import requests  # noqa: F401, PLC0415
+
+    address = str(folder / "forks")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(16)
+    client = folder / "python"
+    client.write_text(_CLIENT.format(python=sys.executable, address=address), "utf-8")
+    client.chmod(0o700)
+    print("ready", flush=True)  # noqa: T201 - the protocol
+    # Nobody waits for the forks that serve a request: without this they would stay as zombies.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _answer(connection)
+        connection.close()
+
+
+def _answer(connection: socket.socket) -> None:
+    message, streams, _, _ = socket.recv_fds(connection, _LARGEST, 3)
+    request = json.loads(message)
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        _run(request["arguments"], request["environment"], request["folder"], streams)
+    for stream in streams:
+        os.close(stream)
+    connection.sendall(f"{child}\n".encode())
+    _, status = os.waitpid(child, 0)
+    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+def _run(arguments: Sequence[str], environment: dict[str, str], folder: str, streams: Sequence[int]) -> None:
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    # As a new interpreter would open them, by this environment and these streams.
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(0, encoding="utf-8", closefd=False),  # noqa: SIM115 - for the rest of the process
+        open(1, "w", encoding="utf-8", closefd=False, buffering=1 if os.isatty(1) else -1),  # noqa: SIM115
+        open(2, "w", encoding="utf-8", closefd=False, buffering=1, errors="backslashreplace"),  # noqa: SIM115
+    )
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = 0
+    try:
+        module, sys.argv = arguments[1], list(arguments[1:])
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    except BaseException:  # noqa: BLE001 - the end of a process
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 120
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))
