@@ -23,7 +23,7 @@ export PIP_NO_INPUT := 1
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help $(VENV) run serve test check format coverage mutate bench infra simulate lock clean python FORCE
+.PHONY: help $(VENV) run serve test test-all check format coverage mutate bench infra simulate lock clean python FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[^#\t]*:.*## / { sub(/\$$\(VENV\)/, ".venv", $$1); printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,8 +36,11 @@ run: $(STAMP) ## the whole job on this machine, against the sandbox
 serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken surprise" for a drill
 	@$(PY) -m sandbox.trial.serve $(ARGS)
 
-test: $(STAMP) ## the whole suite; ARGS="-k name" for a part of it
-	$(PY) -m pytest -n auto $(ARGS)
+test: $(STAMP) ## the suite in a minute or two; ARGS="-k name" for a part of it
+	$(PY) -m pytest -n auto -m "not exhaustive" $(ARGS)
+
+test-all: $(STAMP) ## and what is exhaustive or random: every crash point, pair of habits, history
+	MODEL_SEQUENCES=40 $(PY) -m pytest -n auto $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
 	$(PY) -m ruff check

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trustme
 from azure.core.credentials import AccessToken
 
+from tests.needs import need_node_package
+
 ACCOUNT = "devstoreaccount1"
-_INSTALLED = Path(__file__).parent / "integration" / "node_modules" / ".bin" / "azurite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +52,7 @@ class StubCredential:
 @contextmanager
 def run_azurite(folder: Path) -> Iterator[Azurite]:
     """Run it in a folder of its own, with a throw-away certificate; skips, and says so, where it is not installed."""
-    if shutil.which("node") is None:
-        pytest.skip("Node.js is not installed: Azurite cannot stand in for Azure Storage")
-    if not _INSTALLED.exists():
-        pytest.skip("Azurite is not installed: run npm ci in tests/integration")
+    installed = need_node_package("azurite").parent / ".bin" / "azurite"
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
@@ -64,7 +60,7 @@ def run_azurite(folder: Path) -> Iterator[Azurite]:
         blob.write_to_path(folder / "cert.pem", append=True)
     authority.cert_pem.write_to_path(folder / "ca.pem")
     ports = {service: _free_port() for service in ("blob", "queue", "table")}
-    command = [str(_INSTALLED), "--silent", "--inMemoryPersistence", "--oauth", "basic", "--skipApiVersionCheck"]
+    command = [str(installed), "--silent", "--inMemoryPersistence", "--oauth", "basic", "--skipApiVersionCheck"]
     command += ["--disableTelemetry", "--cert", str(folder / "cert.pem"), "--key", str(folder / "key.pem")]
     for service, port in ports.items():
         command += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]

@@ -3,11 +3,13 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from refresher import tls
 from refresher.app import App
 from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.telemetry import quiet_third_parties
@@ -64,6 +66,15 @@ def nothing_printed_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     out, err = capture.readouterr()
     assert CANARY_PREFIX not in out + err, "a secret was printed"
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_an_earlier_test() -> None:
+    """Forget what the process keeps for itself: ports come back, and with them another test's challenge or CA."""
+    challenges = sys.modules.get("azure.keyvault.secrets._shared.http_challenge_cache")
+    if challenges is not None:
+        challenges.clear()
+    tls._trusting.cache_clear()
 
 
 @pytest.fixture

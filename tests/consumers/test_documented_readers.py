@@ -1,7 +1,6 @@
 """The examples of docs/consumers.md: the one in Python runs, the one in JavaScript is parsed."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from refresher.model.report import Outcome, RunRequest, Trigger
 from sandbox import Sandbox, SandboxClock
 from sandbox.trial.host import environment
 from tests.conftest import MakeApp, tick
+from tests.needs import need_node
 
 TEXT = (Path(__file__).parents[2] / "docs" / "consumers.md").read_text("utf-8")
 SECRET = "servicenow-oauth-token"
@@ -78,8 +78,7 @@ def test_the_python_example_does_not_ask_for_ever(sandbox: Sandbox, reader: dict
     assert sandbox.log.count(service="instance") == 2
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not here")
 def test_the_javascript_example_is_javascript(tmp_path: Path) -> None:
     script = tmp_path / "example.mjs"
     script.write_text(example("js"), "utf-8")
-    subprocess.run(["node", "--check", script], check=True, timeout=30)  # noqa: S607 - found by the mark above
+    subprocess.run([need_node(), "--check", script], check=True, timeout=30)

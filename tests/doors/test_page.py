@@ -1,7 +1,6 @@
 """The status page: the same facts as the JSON, escaped, and shown by a real browser under its own policy."""
 
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,8 +11,6 @@ from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pytest
-
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step, refresh
 from refresher.status.health import ConnectionStatus, State, TargetStatus
@@ -23,6 +20,7 @@ from sandbox import Fault, Sandbox
 from sandbox.clock import START
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, tick
+from tests.needs import need_chromium
 
 
 class Words(HTMLParser):
@@ -148,9 +146,7 @@ def serving(page: str) -> Iterator[str]:
 
 def refusals(page: str, folder: Path) -> str:
     """What a browser says of a page that breaks its own policy."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium is installed: the page cannot be tried in a browser")
+    chromium = need_chromium()
     picture = folder / "page.png"
     with serving(page) as url:
         finished = subprocess.run(

@@ -2,13 +2,11 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.infra.test_alerts import QUERIES, WORKBOOK_QUERIES
+from tests.needs import need_node_package
 
 HERE = Path(__file__).parent
 TELEMETRY = (HERE.parents[1] / "docs" / "telemetry.md").read_text("utf-8")
@@ -17,10 +15,7 @@ DOCUMENTED = re.findall(r"```kusto\n(.*?)```", TELEMETRY, re.DOTALL)
 
 def analysed(queries: list[str]) -> list[dict[str, list[str]]]:
     """What the language service says of each query."""
-    if shutil.which("node") is None:
-        pytest.skip("Node.js is not installed: the KQL language service cannot be run")
-    if not (HERE / "node_modules" / "@kusto").exists():
-        pytest.skip("the KQL language service is not installed: run npm ci in tests/integration")
+    need_node_package("@kusto")
     finished = subprocess.run(
         ["node", str(HERE / "kql.mjs")],  # noqa: S607 - whichever Node is first in PATH
         input=json.dumps(queries),

@@ -5,7 +5,6 @@ tests are skipped and say so.
 """
 
 import os
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from sandbox.running import _certificates
 from sandbox.trial.host import environment
 from tests.conftest import MakeApp, tick
 from tests.doors.test_authorize import Authorizing
+from tests.needs import need_node_package
 
 HERE = Path(__file__).parent
 
@@ -40,10 +40,7 @@ class Provider:
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     """oidc-provider on a loopback port, with the certificate that the sandbox's CA signed."""
-    if shutil.which("node") is None:
-        pytest.skip("Node.js is not installed: oidc-provider cannot be run")
-    if not (HERE / "node_modules" / "oidc-provider").exists():
-        pytest.skip("oidc-provider is not installed: run npm ci in tests/integration")
+    need_node_package("oidc-provider")
     folder = tmp_path_factory.mktemp("oidc-provider")
     _, certificate = _certificates()
     certificate.private_key_pem.write_to_path(folder / "key.pem")

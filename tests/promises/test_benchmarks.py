@@ -4,6 +4,8 @@ import json
 import sys
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from benchmarks.__main__ import DOCUMENT, EXPERIMENTS, FIGURES, PICTURE
 from benchmarks.contender import PRODUCT, STRAIGHT_LINE, Contender, refresh_cold
 from benchmarks.experiments import HOPS, SCALES
@@ -33,6 +35,7 @@ def test_both_refresh_and_their_requests_are_counted_apart() -> None:
     assert took.memory > 30
 
 
+@pytest.mark.exhaustive
 def test_a_cold_process_is_measured_from_its_first_import_on() -> None:
     with Stage(1) as stage:
         for who, letter in ((PRODUCT, "p"), (STRAIGHT_LINE, "s")):

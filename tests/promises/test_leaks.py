@@ -24,6 +24,7 @@ from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
 from sandbox.faults import Action, Drop, DropAfter, Garbage, Respond, Throttle, Truncate
 from sandbox.trial.host import load_functions
 from tests.conftest import CapturedLog, MakeApp
+from tests.sampling import sampled
 
 MINUTES = timedelta(minutes=1)
 NOISY = (
@@ -77,7 +78,7 @@ def run_and_search(sandbox: Sandbox, app: App, log: CapturedLog, *, force: bool 
     return said
 
 
-@pytest.mark.parametrize("personality", PERSONALITIES)
+@pytest.mark.parametrize("personality", sampled(PERSONALITIES, list(PERSONALITIES)[::4]))
 def test_no_answer_of_servicenow_is_repeated(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, personality: str
 ) -> None:
@@ -122,7 +123,7 @@ FAULTS: dict[str, tuple[Action, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", sampled(FAULTS, list(FAULTS)[:: len(KINDS) - 1]))
 def test_no_fault_of_a_service_is_quoted(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, name: str
 ) -> None:

@@ -124,6 +124,7 @@ def test_they_are_enough_for_every_grant(package: Path, site: Path, sandbox: San
     assert run(package, site, TICK, {**sandbox.environ(), **settings}) == f"refreshed {grant}"
 
 
+@pytest.mark.exhaustive
 def test_they_are_enough_for_the_blob_lease(package: Path, site: Path, sandbox: Sandbox) -> None:
     settings = {"LEASE_CONTAINER_URL": sandbox.leases.url}
     assert run(package, site, TICK, {**sandbox.environ(), **settings}) == "refreshed refresh_token"
@@ -142,6 +143,7 @@ def warnings_of_the_doctor(folder: Path) -> set[str]:
     return {item["rule_id"] for item in items if item["status"] == "warn"}
 
 
+@pytest.mark.exhaustive
 def test_the_doctor_of_function_apps_finds_no_fault(clone: Path, package: Path) -> None:
     """Whatever a deployment may start from; each warning has its reason in docs/host.md."""
     section = (ROOT / "docs" / "host.md").read_text("utf-8").split("## What azure-functions-doctor says")[1]

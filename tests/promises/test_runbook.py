@@ -1,7 +1,6 @@
 """Every command of the runbook, typed into the shell that `make serve` tells of."""
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 import function_app
 from sandbox.drills import DRILLS
 from sandbox.trial.serve import Standing, is_stopped, standing
+from tests.needs import need_curl
 from tests.shell import ROOT, type_in
 
 RUNBOOK = ROOT / "docs" / "runbook"
@@ -94,8 +94,8 @@ def prepare(place: Standing, folder: Path, line: str) -> str:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_the_command_does_what_its_page_says(place: Standing, folder: Path, line: str) -> None:
-    if line.startswith("curl") and shutil.which("curl") is None:
-        pytest.skip("no curl is installed")
+    if line.startswith("curl"):
+        need_curl()
     typed = prepare(place, folder, line)
     if "app.json" in line:
         type_in(place, folder, next(each for each in COMMANDS if each.endswith("> app.json")))

@@ -13,6 +13,7 @@ from refresher.status.health import State
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
 from sandbox.faults import Garbage, Respond, Throttle, Truncate
 from tests.conftest import MakeApp, tick
+from tests.sampling import sampled
 
 TOKEN = "servicenow-oauth-token"
 TARGET = "servicenow--action--global--oauth-token"
@@ -30,7 +31,7 @@ AHEAD = {"issued-at": 2, "expires-at": 3}
 ACCEPTED = sorted(set(PERSONALITIES) - set(REFUSED) - {"guest"})
 
 
-@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.parametrize("name", sampled(ACCEPTED, ["default", "rotating", "same_token"]))
 def test_hours_with_an_instance_that_issues_tokens(sandbox: Sandbox, make_app: MakeApp, name: str) -> None:
     """At every tick of five hours, and just before the next, the consumer's token is one that the instance accepts."""
     sandbox.instance.personality = PERSONALITIES[name]

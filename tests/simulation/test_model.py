@@ -25,7 +25,7 @@ from tests.simulation.trouble import MINUTE, NAMES, PERSONALITIES, TROUBLE, Trou
 from tests.simulation.watched import MAIN, Run
 from tests.simulation.world import World
 
-LONG = "MODEL_SEQUENCES" in os.environ
+SEQUENCES = int(os.environ.get("MODEL_SEQUENCES", "4"))
 SECOND, TICK, DAY = timedelta(seconds=1), timedelta(minutes=5), timedelta(days=1)
 WAITS = st.sampled_from([45 * MINUTE, 50 * MINUTE, 0 * MINUTE, 120 * MINUTE, 95 * DAY])
 TICKS = st.sampled_from([1, 0, 2, 5])
@@ -214,9 +214,9 @@ class Promise(RuleBasedStateMachine):
 
 TestPromise = Promise.TestCase
 TestPromise.settings = settings(
-    max_examples=int(os.environ.get("MODEL_SEQUENCES", "20")),
+    max_examples=SEQUENCES,
     stateful_step_count=20,
-    derandomize=not LONG,
+    derandomize=SEQUENCES < 100,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -9,6 +9,7 @@ import pytest
 
 from sandbox import Sandbox, SandboxClock
 from sandbox.trial.host import environment
+from tests.needs import NEEDS_NEWER_PYTHON
 from tests.worker.harness import WorkerHarness
 from tests.worker.product import SCHEDULE, Host
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, and say why, where the worker library cannot be installed."""
     if importlib.util.find_spec("azure_functions_runtime") is None:
-        skip = pytest.mark.skip(reason="azure-functions-runtime, the worker library, needs Python 3.13 or newer")
+        skip = pytest.mark.skip(reason=NEEDS_NEWER_PYTHON)
         for item in items:
             if "tests/worker/" in item.path.as_posix():
                 item.add_marker(skip)

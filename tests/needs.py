@@ -1,0 +1,76 @@
+"""Other programs that some tests drive, and a pytest plugin that says what was not run for want of one.
+
+Where one is missing the test is skipped, and the closing lines name the command that brings it. With `--no-skips`, as
+in CI, such a run fails: what nobody ran is not green. Only the worker library is excused where Python is too old for
+it, since CI runs the suite on 3.13 as well.
+"""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+NEEDS_NEWER_PYTHON = "Python 3.13's worker library: make test PYTHON=python3.13 VENV=.venv-3.13"
+_INTEGRATION = Path(__file__).parent / "integration"
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def need_node_package(name: str) -> Path:
+    """The folder of a package of tests/integration/package.json, or a skip."""
+    folder = _INTEGRATION / "node_modules" / name
+    if shutil.which("node") is None or not folder.is_dir():
+        pytest.skip(f"Node.js and {name}: npm ci --prefix tests/integration")
+    return folder
+
+
+def need_node() -> str:
+    """The path of Node.js, or a skip."""
+    return _program(("node",), "Node.js: apt-get install nodejs npm")
+
+
+def need_chromium() -> str:
+    """The path of a browser, or a skip."""
+    return _program(_BROWSERS, "Chromium: apt-get install chromium")
+
+
+def need_curl() -> str:
+    """The path of curl, or a skip."""
+    return _program(("curl",), "curl: apt-get install curl")
+
+
+def _program(names: tuple[str, ...], reason: str) -> str:
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(reason)
+    return path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Know the option."""
+    parser.addoption("--no-skips", action="store_true", help="fail where a test was skipped")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Count what was skipped by its reason."""
+    skipped = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", ()))
+    for reason, count in sorted(skipped.items()):
+        terminalreporter.write_line(f"not run: {count} that need {reason}")
+    if config.getoption("--no-skips") and set(skipped) - {NEEDS_NEWER_PYTHON}:
+        terminalreporter.write_line("failed: --no-skips, and tests were skipped", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail for what was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not session.config.getoption("--no-skips"):
+        return
+    skipped = {_reason(report) for report in reporter.stats.get("skipped", ())} - {NEEDS_NEWER_PYTHON}
+    if skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
