@@ -14,6 +14,7 @@ from sandbox.canary import Mint
 from sandbox.clock import SandboxClock
 from sandbox.http import Request, Response, json_response
 from sandbox.personality import HIBERNATING, Personality
+from sandbox.rate_limit import too_many_requests
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GUEST = "guest"
@@ -223,10 +224,8 @@ class Instance:
             self._met += 1
             met = self._met
         if met <= personality.throttle_first:
-            pause, until = _PAUSE, self._clock.now() + _PAUSE
-            forms = {"seconds": f"{pause.seconds}", "date": format_datetime(until, usegmt=True)}
-            headers = {"Retry-After": forms[personality.retry_after]} if personality.retry_after else {}
-            return Response(status=429, headers=headers)
+            now = self._clock.now()
+            return too_many_requests(personality.retry_after, now, now + _PAUSE)
         if met <= personality.drop_first:
             return Response(status=200, cut_short=True)
         return None
@@ -409,6 +408,11 @@ class Instance:
         if not living or token is None or (self.personality.guest and token.user_name == GUEST):
             return json_response(401, {"error": {"message": "User Not Authenticated"}, "status": "failure"})
         probing = request.path == "/api/now/table/sys_user"
+        if probing and self.personality.probe_body is not None:
+            return Response(status=200, headers={"Content-Type": "text/html"}, body=self.personality.probe_body)
+        if probing and self.personality.probe_status == 429:
+            now = self._clock.now()
+            return too_many_requests("rule", now, now + _PAUSE)
         if probing and self.personality.probe_status is not None:
             return json_response(self.personality.probe_status, {"error": {"message": "as told"}})
         if probing:

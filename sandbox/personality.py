@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+
+from sandbox.rate_limit import Form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,9 @@ class Personality:
     refuse_first: int = 0
     """How many token requests meet a passing 401."""
     throttle_first: int = 0
-    """How many token requests meet a 429, with `retry_after` in seconds, as a date, or without it."""
-    retry_after: Literal["seconds", "date"] | None = None
+    """How many token requests meet a 429."""
+    retry_after: Form | None = None
+    """How it says until when: in seconds, as a date, by the headers of a rate limit rule, or not at all."""
     drop_first: int = 0
     """How many token requests are never answered: the connection is closed."""
     takes: timedelta = timedelta()
@@ -36,6 +38,8 @@ class Personality:
     body_content_type: str = "text/html"
     location: str | None = None
     probe_status: int | None = None
+    probe_body: bytes | None = None
+    """Answer every probe with this page."""
 
 
 GENERIC_REFUSAL = b'{"error_description": "access_denied", "error": "server_error"}'
@@ -62,6 +66,7 @@ PERSONALITIES: dict[str, Personality] = {
     "throttled": Personality(throttle_first=2),
     "throttled_for_seconds": Personality(throttle_first=2, retry_after="seconds"),
     "throttled_until_a_date": Personality(throttle_first=2, retry_after="date"),
+    "throttled_by_a_rule": Personality(throttle_first=2, retry_after="rule"),
     "dropped_connections": Personality(drop_first=2),
     "slow": Personality(takes=timedelta(seconds=20)),
     "hibernating": Personality(body=HIBERNATING),
@@ -75,4 +80,6 @@ PERSONALITIES: dict[str, Personality] = {
     "probe_not_found": Personality(probe_status=404),
     "probe_throttled": Personality(probe_status=429),
     "probe_failing": Personality(probe_status=500),
+    "probe_queued": Personality(probe_status=202),
+    "probe_page": Personality(probe_body=LOGIN_PAGE),
 }

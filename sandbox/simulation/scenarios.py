@@ -46,13 +46,16 @@ class Scenario:
     settings: dict[str, str]
 
 
-def _scenario(name: str, *, days: int, rotates: bool = False, same: bool = False, minutes: int = 60) -> Scenario:
+def _scenario(
+    name: str, *, days: int, rotates: bool = False, same: bool = False, extends: bool = False, minutes: int = 60
+) -> Scenario:
     lifetime = timedelta(days=days)
     return Scenario(
         name=name,
         personality=Personality(
             rotates=rotates,
             same_token=same,
+            extends=extends,
             refresh_token_lifetime=lifetime,
             access_token_lifetime=timedelta(minutes=minutes),
         ),
@@ -73,6 +76,7 @@ SCENARIOS = {
         _scenario("2h-tokens", days=100, minutes=120),
         _scenario("30min-tokens", days=100, minutes=30),
         _scenario("same-token", days=100, same=True),
+        _scenario("same-token-extended", days=100, same=True, extends=True),
     )
 }
 

@@ -215,3 +215,21 @@ class TestCommand:
         monkeypatch.setattr(scenarios, "run_job", lambda _: (result, replace(result, refresher="straight line")))
         assert simulate.main(["--days", "10", "--scenarios", "100d"]) == code
         assert made == {"100d": 1}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "a_day"),
+    [("100d", (28, 30)), ("same-token", (24, 25)), ("same-token-extended", (28, 30))],
+)
+def test_a_refresh_within_a_tokens_life_in_each_of_the_known_ways(scenario: str, a_day: tuple[int, int]) -> None:
+    """A new token, the same one with what remains, the same one with a later end: in fair weather, for a day.
+
+    Where the same one is returned until it ends, consumers are without one for some seconds then; in minutes.
+    """
+    fair = replace(draw_trace(1, 1), incidents=())
+    result = scenarios.simulate_product(fair, scenarios.SCENARIOS[scenario])
+    refreshed = result.outcomes["refreshed"]
+    assert a_day[0] <= refreshed <= a_day[1], result.outcomes
+    assert result.healthy_at_the_end
+    worst = 0.1 if scenario == "same-token" else 0.0
+    assert result.longest_gap <= worst
