@@ -23,15 +23,13 @@ from refresher.model.errors import RefresherError
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest
 from refresher.model.steps import Step
-from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret
+from refresher.model.tokens import Secret
 from refresher.run.order import Authorization
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.authorization import AuthorizationRequest
-from refresher.servicenow.oauth import build_token_request
 
 if TYPE_CHECKING:
     from refresher.app import App
-    from refresher.servicenow.oauth import TokenRequest
 
 _BUSY_TRIES = 12
 _BUSY_WAIT = 5.0
@@ -130,18 +128,13 @@ def _probe_text(name: str, answer: Probe | None) -> str:
 
 
 def _with_password(connection: Connection, *, store: bool) -> Authorization:
-    username, password = _read_password(connection)
-    given = PasswordCredentials(username=username, password=password)
-    if store and Grant.PASSWORD not in {connection.grant, connection.fallback_grant}:
+    brought = _read_password(connection)
+    if store and Grant.PASSWORD not in connection.configured_grants:
         _say(f"--store keeps the password, but connection {connection.name} has no fallback_grant password to use it.")
-
-    def build(client: ClientCredentials) -> "TokenRequest":
-        return build_token_request(connection, Grant.PASSWORD, client, password=given)
-
-    return Authorization(grant=Grant.PASSWORD, build=build, keep=given if store else None)
+    return Authorization(grant=Grant.PASSWORD, brought=brought, keep=store)
 
 
-def _read_password(connection: Connection) -> tuple[Secret, Secret]:
+def _read_password(connection: Connection) -> dict[str, Secret]:
     if sys.stdin.isatty():
         username = _ask(f"User name of the integration user at {connection.instance_url}: ")
         password = getpass.getpass("Password: ", stream=sys.stderr)
@@ -151,7 +144,7 @@ def _read_password(connection: Connection) -> tuple[Secret, Secret]:
         message = "no user name and password were given"
         hint = "Run it in a terminal, or give both on standard input, a line each."
         raise UsageError(message, hint)
-    return Secret(username.strip()), Secret(password)
+    return {"username": Secret(username.strip()), "password": Secret(password)}
 
 
 def _with_browser(app: "App", connection: Connection, options: argparse.Namespace) -> Authorization:
@@ -166,18 +159,12 @@ def _with_browser(app: "App", connection: Connection, options: argparse.Namespac
         else:
             _say(f"The browser asks for the authorization; waiting {options.timeout:.0f} seconds for it.")
         code = receiver.wait(request, options.timeout)
-
-    def build(client: ClientCredentials) -> "TokenRequest":
-        return build_token_request(
-            connection,
-            Grant.AUTHORIZATION_CODE,
-            client,
-            code=code,
-            code_verifier=request.code_verifier,
-            redirect_uri=request.redirect_uri,
-        )
-
-    return Authorization(grant=Grant.AUTHORIZATION_CODE, build=build)
+    brought: dict[str, Secret | str] = {
+        "code": code,
+        "code_verifier": request.code_verifier,
+        "redirect_uri": request.redirect_uri,
+    }
+    return Authorization(grant=Grant.AUTHORIZATION_CODE, brought=brought)
 
 
 def _listen(port: int) -> RedirectReceiver:

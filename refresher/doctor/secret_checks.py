@@ -4,7 +4,7 @@ That a secret may be written is tried by a change of its newest version that cha
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from refresher.model.check import Check, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection, PublishTarget
 from refresher.model.errors import RefresherError, VaultError
-from refresher.model.grants import Grant
+from refresher.model.grants import JWT_KEY, REFRESH_TOKEN, Grant
 from refresher.model.steps import Step
 from refresher.model.stored import StoredSecret
 from refresher.policy.forecast import foresee
@@ -48,8 +48,6 @@ class Examination:
         """Present, readable, writable, well-formed, and alive for how long."""
         connection = self._connection
         jobs: list[Callable[[], list[Check]]] = [
-            lambda: self._credential_check(connection.client_id_name),
-            lambda: self._credential_check(connection.client_secret_name),
             *(lambda name=name: self._credential_check(name) for name in self._grant_secrets()),
             lambda: self._token_check(self._own(connection.refresh_token_name), self._judge_refresh_token),
             lambda: self._token_check(self._own(connection.access_token_name), self._judge_access_token),
@@ -69,13 +67,11 @@ class Examination:
     def _own(self, name: str) -> PublishTarget:
         return PublishTarget(vault_url=self._settings.vault_url, name=name)
 
-    def _grant_secrets(self) -> Iterator[str]:
-        connection = self._connection
-        grants = {connection.grant, connection.fallback_grant}
-        if Grant.PASSWORD in grants:
-            yield from (connection.username_name, connection.password_name)
-        if Grant.JWT_BEARER in grants:
-            yield connection.jwt_key_name
+    def _grant_secrets(self) -> list[str]:
+        """What its grants send, each once; the refresh token, which is written too, has checks of its own."""
+        grants = self._connection.configured_grants
+        suffixes = dict.fromkeys(suffix for grant in grants for suffix in grant.row.secrets if suffix != REFRESH_TOKEN)
+        return [self._connection.secret_name(suffix) for suffix in suffixes]
 
     def _credential_check(self, name: str) -> list[Check]:
         where = self._own(name)
@@ -85,7 +81,7 @@ class Examination:
         if secret is None or not secret.value.stripped():
             detail = "missing" if secret is None else "empty"
             return [failed(self._connection.name, name, detail, missing(name, where.vault_url).hint)]
-        if name == self._connection.jwt_key_name:
+        if name == self._connection.secret_name(JWT_KEY):
             return [self._key_check(secret)]
         if secret.expires_on is not None and secret.expires_on < self._clock.now() + _SOON:
             detail = f"readable; its attribute says that it ends {secret.expires_on:%Y-%m-%d}"

@@ -9,6 +9,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
+from refresher.model.grants import REFRESH_TOKEN, STORED
 from refresher.model.moments import parse_retry_after
 from refresher.model.steps import Step
 
@@ -21,7 +22,7 @@ _REQUEST_TIMEOUT = 408
 _RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered", "ObjectIsBeingDeleted"})
 _NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
 _ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
-_READ_ONLY = ("-client-id", "-client-secret", "-username", "-password", "-jwt-key")
+_READ_ONLY = tuple(f"-{suffix}" for suffix in STORED if suffix != REFRESH_TOKEN)
 """Secrets that the product only reads; any other it writes, too."""
 IDENTITY = "IDENTITY"
 WHO_IDENTITY_IS = Step(f". {IDENTITY}, and whatever else is missing: ", steps.doctor())

@@ -1,13 +1,11 @@
-"""What one round of reads found, as plain values."""
+"""What consumers can read, as one round of reads found it, in plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from refresher.model.connection import PublishTarget
 from refresher.model.errors import VaultError
-from refresher.model.grants import Grant
-from refresher.model.stored import StoredAccessToken, StoredRefreshToken, StoredSecret, TargetState
-from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret
+from refresher.model.stored import StoredAccessToken, StoredSecret, TargetState
 from refresher.policy.record import RefreshRecord
 
 
@@ -22,17 +20,3 @@ class ConsumerSide:
     target_errors: Mapping[PublishTarget, VaultError]
     record_secret: StoredSecret | None
     record: RefreshRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """What a token request may need; each part is None where the vault has none."""
-
-    client: ClientCredentials
-    refresh_token_secret: StoredSecret | None
-    refresh_token: StoredRefreshToken | None
-    password: PasswordCredentials | None
-    password_version: str | None
-    jwt_key: Secret | None
-    errors: Mapping[Grant, VaultError] = field(default_factory=dict)
-    """Why what only that grant needs could not be read."""

@@ -28,7 +28,7 @@ from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, PublishTarget
 from refresher.model.errors import VaultError
 from refresher.model.stored import StoredSecret
-from refresher.model.tokens import PasswordCredentials, Secret
+from refresher.model.tokens import Secret
 from refresher.policy.record import RefreshRecord
 
 
@@ -77,17 +77,13 @@ class Publisher:
         """Write to the product's own vault, and wait for as long as the name is being recovered. Raises VaultError."""
         return self._open_vault(self._vault_url).once_recovered(write, deadline)
 
-    def write_password(self, connection: Connection, password: PasswordCredentials, deadline: Deadline) -> None:
-        """Store the integration user for the password grant; the password last, since its version is what counts.
-
-        Raises VaultError.
-        """
-        places = ((connection.username_name, password.username), (connection.password_name, password.password))
+    def write_credentials(self, connection: Connection, values: Mapping[str, Secret], deadline: Deadline) -> None:
+        """Store what a person brought, by the ends of the secrets' names, in that order. Raises VaultError."""
         vault = self._open_vault(self._vault_url)
-        for name, value in places:
+        for suffix, value in values.items():
             write = partial(
                 vault.write,
-                name,
+                connection.secret_name(suffix),
                 value,
                 content_type=CREDENTIAL_CONTENT_TYPE,
                 tags={"connection": connection.name},

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
+from refresher.model import grants
 from refresher.model.grants import Grant
 
 CONNECTION_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -48,59 +49,45 @@ class Connection:
     renewal_share: float = 0.1
     jwt: JwtClaims | None = None
 
+    def secret_name(self, suffix: str) -> str:
+        """Name of one of the connection's own secrets in the vault."""
+        return f"{self.name}-{suffix}"
+
     @property
     def client_id_name(self) -> str:
         """Secret name of the OAuth application's client id."""
-        return f"{self.name}-client-id"
+        return self.secret_name(grants.CLIENT_ID)
 
     @property
     def client_secret_name(self) -> str:
         """Secret name of the OAuth application's client secret."""
-        return f"{self.name}-client-secret"
+        return self.secret_name(grants.CLIENT_SECRET)
 
     @property
     def refresh_token_name(self) -> str:
         """Secret name of the current refresh token."""
-        return f"{self.name}-refresh-token"
+        return self.secret_name(grants.REFRESH_TOKEN)
 
     @property
     def access_token_name(self) -> str:
         """Secret name of the current access token, for any consumer."""
-        return f"{self.name}-oauth-token"
-
-    @property
-    def username_name(self) -> str:
-        """Secret name of the integration user's name."""
-        return f"{self.name}-username"
-
-    @property
-    def password_name(self) -> str:
-        """Secret name of the integration user's password."""
-        return f"{self.name}-password"
-
-    @property
-    def jwt_key_name(self) -> str:
-        """Secret name of the private key for the JWT bearer grant."""
-        return f"{self.name}-jwt-key"
+        return self.secret_name("oauth-token")
 
     @property
     def record_name(self) -> str:
         """Secret name of the record of failed attempts."""
-        return f"{self.name}-refresh-record"
+        return self.secret_name("refresh-record")
+
+    @property
+    def configured_grants(self) -> tuple[Grant, ...]:
+        """The grant, and the fallback grant where there is one."""
+        return (self.grant,) if self.fallback_grant is None else (self.grant, self.fallback_grant)
 
     @property
     def own_names(self) -> tuple[str, ...]:
         """Every secret name that the connection takes in the vault."""
-        return (
-            self.client_id_name,
-            self.client_secret_name,
-            self.refresh_token_name,
-            self.access_token_name,
-            self.username_name,
-            self.password_name,
-            self.jwt_key_name,
-            self.record_name,
-        )
+        stored = (self.secret_name(suffix) for suffix in grants.STORED)
+        return (*stored, self.access_token_name, self.record_name)
 
     @property
     def token_endpoint(self) -> str:

@@ -1,6 +1,19 @@
-"""The grants of OAuth 2.0 that the product knows."""
+"""The grants by which a token is had: one row for each, and nowhere else a list of what sets one apart.
 
+A row says what the grant sends and out of which secrets, and how a run must treat it. Settings, reads of the vault,
+requests, the doctor and the policy follow from it; only the refresh token, which is stored again, is known by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+CLIENT_ID = "client-id"
+CLIENT_SECRET = "client-secret"  # noqa: S105 - how the secret's name ends
+REFRESH_TOKEN = "refresh-token"  # noqa: S105 - how the secret's name ends
+USERNAME = "username"
+PASSWORD = "password"  # noqa: S105 - how the secret's name ends
+JWT_KEY = "jwt-key"
 
 
 class Grant(StrEnum):
@@ -8,6 +21,81 @@ class Grant(StrEnum):
 
     REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the grant's name
     CLIENT_CREDENTIALS = "client_credentials"
-    PASSWORD = "password"  # noqa: S105 - the grant's name
     JWT_BEARER = "jwt_bearer"
+    PASSWORD = "password"  # noqa: S105 - the grant's name
     AUTHORIZATION_CODE = "authorization_code"
+
+    @property
+    def row(self) -> "GrantRow":
+        """What sets this grant apart."""
+        return _ROWS[self]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantRow:
+    """What a grant sends, and how a run must treat it."""
+
+    grant_type: str | None
+    """`grant_type` of the form; None where no form is posted, since the token comes from somewhere else."""
+    sends: Mapping[str, str] = field(default_factory=dict)
+    """Form field, and how the name of the secret ends that holds its value; sent in this order."""
+    brought: tuple[str, ...] = ()
+    """Form fields that only a person can bring: such a grant serves `authorize`, and no setting admits it."""
+    signed: bool = False
+    """Whether the secret is a key, which signs an assertion for each request anew."""
+    renews: bool = False
+    """Whether a refresh token comes with the token, and a new life with it."""
+    careful: bool = False
+    """Whether refusals harm a person (they lock a user out): few tries, and never the same request again."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """How the names of the secrets end that it cannot do without."""
+        return tuple(self.sends.values())
+
+    @property
+    def own_secrets(self) -> tuple[str, ...]:
+        """The same without the client's, which most grants share."""
+        return tuple(suffix for suffix in self.sends.values() if suffix not in _CLIENT.values())
+
+    @property
+    def needs_client(self) -> bool:
+        """Whether it authenticates the OAuth application."""
+        return CLIENT_ID in self.secrets
+
+
+_CLIENT = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+_ROWS: Mapping[Grant, GrantRow] = {
+    Grant.REFRESH_TOKEN: GrantRow(
+        grant_type="refresh_token",
+        sends={**_CLIENT, "refresh_token": REFRESH_TOKEN},
+    ),
+    Grant.CLIENT_CREDENTIALS: GrantRow(
+        grant_type="client_credentials",
+        sends=_CLIENT,
+    ),
+    Grant.JWT_BEARER: GrantRow(
+        grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer",
+        sends={**_CLIENT, "assertion": JWT_KEY},
+        signed=True,
+    ),
+    Grant.PASSWORD: GrantRow(
+        grant_type="password",
+        sends={**_CLIENT, "username": USERNAME, "password": PASSWORD},
+        renews=True,
+        careful=True,
+    ),
+    Grant.AUTHORIZATION_CODE: GrantRow(
+        grant_type="authorization_code",
+        sends=_CLIENT,
+        brought=("code", "redirect_uri", "code_verifier"),
+        renews=True,
+    ),
+}
+
+UNATTENDED = tuple(grant for grant in Grant if not grant.row.brought)
+"""The grants that a connection may be set to."""
+FALLBACKS = tuple(grant for grant in UNATTENDED if grant is not Grant.REFRESH_TOKEN)
+"""Those of them that serve where there is no refresh token."""
+STORED = tuple(dict.fromkeys(suffix for grant in Grant for suffix in grant.row.secrets))
+"""How the names of the secrets end that some grant sends."""

@@ -76,11 +76,6 @@ def authorize(connection: str) -> Command:
     return _refresher("authorize", connection, "--grant", "authorization_code")
 
 
-def store_password(connection: str) -> Command:
-    """Begin a new refresh token's life, and keep the integration user in the vault."""
-    return _refresher("authorize", connection, "--grant", "password", "--store")
-
-
 def status(connection: str) -> Command:
     """Say how a connection stands."""
     return _refresher("status", connection)

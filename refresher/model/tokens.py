@@ -77,19 +77,3 @@ class TokenResponse:
     refresh_token: Secret | None
     scope: str
     transaction_id: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientCredentials:
-    """The OAuth application's own credentials."""
-
-    client_id: Secret
-    client_secret: Secret
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PasswordCredentials:
-    """The integration user's name and password (resource owner password credentials)."""
-
-    username: Secret
-    password: Secret

@@ -49,15 +49,14 @@ def plan_grants(
     """Choose the grants of a run: the connection's own, its fallback, and a stored refresh token as a last resort."""
     password = record.password.of(password_version)
     gate = Gate.OPEN if force else password.gate(now)
-    configured = [connection.grant, connection.fallback_grant]
-    grants = [grant for grant in configured if grant is not None]
+    grants = list(connection.configured_grants)
     if refresh_token is None:
         grants = [grant for grant in grants if grant is not Grant.REFRESH_TOKEN]
     elif Grant.REFRESH_TOKEN not in grants:
         grants.append(Grant.REFRESH_TOKEN)
     elif refresh_token_gives_way(connection, refresh_token, record, now):
         grants.sort(key=lambda grant: grant is Grant.REFRESH_TOKEN)
-    open_grants = tuple(grant for grant in grants if grant is not Grant.PASSWORD or gate is Gate.OPEN)
+    open_grants = tuple(grant for grant in grants if not grant.row.careful or gate is Gate.OPEN)
     if open_grants:
         return GrantPlan(grants=open_grants)
     if not grants:
@@ -66,15 +65,11 @@ def plan_grants(
     return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED, until=until)
 
 
-def is_ready(grant: Grant | None, *, password_version: str | None, has_key: bool, record: RefreshRecord) -> bool:
-    """Whether a fallback grant could start a new life today: its credentials are there, and not refused for good."""
-    match grant:
-        case Grant.PASSWORD:
-            return password_version is not None and not record.password.of(password_version).shut
-        case Grant.JWT_BEARER:
-            return has_key
-        case _:
-            return grant is not None
+def is_ready(grant: Grant | None, *, complete: bool, password_version: str | None, record: RefreshRecord) -> bool:
+    """Whether a fallback grant could start a new life today: its secrets are there, and not refused for good."""
+    if grant is None or not complete:
+        return False
+    return not (grant.row.careful and record.password.of(password_version).shut)
 
 
 def refresh_token_gives_way(
@@ -86,7 +81,7 @@ def refresh_token_gives_way(
     """
     if record.refresh_token_refusals_of(refresh_token.version) >= REFUSALS_THAT_CONDEMN:
         return True
-    if connection.fallback_grant is Grant.PASSWORD:
+    if connection.fallback_grant is not None and connection.fallback_grant.row.renews:
         return now >= renewal_time(connection, refresh_token)
     return now >= refresh_token.expires_at
 

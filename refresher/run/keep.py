@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.errors import BeingRecoveredError
-from refresher.keyvault.found import ConsumerSide, Credentials
+from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.tags import access_token_tags, revoked_tags
 from refresher.keyvault.writing import Published, Publisher
 from refresher.model import steps
@@ -22,7 +23,7 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredRefreshToken, StoredSecret
-from refresher.model.tokens import AccessToken, PasswordCredentials, Secret, TokenResponse
+from refresher.model.tokens import AccessToken, Secret, TokenResponse
 from refresher.policy.choice import Choice, choose_token
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.record import RefreshRecord
@@ -178,15 +179,23 @@ class TokenStore:
             diagnosis = diagnose(Cause.UNCHANGED, run.connection.name)
             run.warn(WarningCode.UNCHANGED, diagnosis.meaning, diagnosis.next_step)
 
-    def keep_password(self, run: Run, password: PasswordCredentials) -> None:
-        """Store the integration user's name and password, where the vault does not hold them yet."""
+    def keep_brought(self, run: Run, grant: Grant, brought: Mapping[str, Secret | str]) -> None:
+        """Store the secrets that a person brought, where the vault does not hold them yet.
+
+        The password last, as its grant sends it: its version is what counts.
+        """
         if run.credentials is None or run.effort is None:
             return
-        if run.credentials.password == password:
+        values = {
+            suffix: value
+            for field, suffix in grant.row.sends.items()
+            if isinstance(value := brought.get(field), Secret)
+        }
+        if run.credentials.holds(values):
             run.effort.record = replace(run.effort.record, password=PasswordRefusals())
             return
         try:
-            self._publisher.write_password(run.connection, password, run.writing_deadline())
+            self._publisher.write_credentials(run.connection, values, run.writing_deadline())
         except VaultError as error:
             message = f"user name and password could not be stored: {error.message}"
             run.warn(WarningCode.PASSWORD_NOT_STORED, message, error.hint)

@@ -1,20 +1,17 @@
 """Obtains a token from ServiceNow by the grants of a plan; `account` keeps account of the refusals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from refresher.keyvault.errors import missing
-from refresher.keyvault.found import Credentials
-from refresher.model import steps
+from refresher.keyvault.credentials import Credentials
 from refresher.model.causes import Cause, diagnose
 from refresher.model.clock import Clock
-from refresher.model.connection import Connection, JwtClaims
-from refresher.model.errors import RefresherError, TokenEndpointError, TokenRejectedError
-from refresher.model.grants import Grant
-from refresher.model.steps import Step
+from refresher.model.connection import Connection
+from refresher.model.errors import RefresherError, TokenEndpointError, TokenRejectedError, VaultError
+from refresher.model.grants import CLIENT_ID, JWT_KEY, Grant
 from refresher.model.stored import StoredRefreshToken
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.policy.due import Urgency
@@ -65,7 +62,6 @@ class Obtainer:
         *,
         save_record: Callable[[RefreshRecord], None],
         keep_refresh_token: Callable[[TokenResponse, Grant], StoredRefreshToken | None],
-        vault_url: str,
     ) -> None:
         self._connection = connection
         self._session = session
@@ -74,7 +70,6 @@ class Obtainer:
         self._effort = effort
         self._save_record = save_record
         self._keep_refresh_token = keep_refresh_token
-        self._vault_url = vault_url
         self._account = Account(
             effort,
             refresh_token_version=credentials.refresh_token.version if credentials.refresh_token else None,
@@ -126,7 +121,7 @@ class Obtainer:
             build,
             refusals_tolerated=self._account.refusals_tolerated(grant, conditions.urgency),
             attempts=effort.attempts,
-            repeat_lost_answers=grant is not Grant.PASSWORD,
+            repeat_lost_answers=not grant.row.careful,
             on_wait=lambda wait: conditions.on_progress(_describe(wait)),
         )
         self._account.accepted(grant)
@@ -137,50 +132,31 @@ class Obtainer:
         return Obtained(response=response, grant=grant, probe=check_token(self._connection, self._session, response))
 
     def _request_builder(self, grant: Grant) -> Callable[[], TokenRequest]:
-        connection, credentials, name = self._connection, self._credentials, self._connection.name
-        unreadable = credentials.errors.get(grant)
-        if unreadable is not None:
-            raise _credential_error(unreadable)
-        match grant:
-            case Grant.REFRESH_TOKEN:
-                token = credentials.refresh_token
-                return lambda: build_token_request(
-                    connection, grant, credentials.client, refresh_token=token.value if token else None
-                )
-            case Grant.PASSWORD:
-                if credentials.password is None:
-                    message = f"secrets {connection.username_name} and {connection.password_name} are not both there"
-                    hint = Step(f"Store the integration user of {name}: ", steps.store_password(name))
-                    raise CredentialError(message, cause=Cause.SECRET_MISSING, hint=hint)
-                return lambda: build_token_request(
-                    connection, grant, credentials.client, password=credentials.password
-                )
-            case Grant.JWT_BEARER:
-                key, claims = credentials.jwt_key, connection.jwt
-                if key is None:
-                    raise _credential_error(missing(connection.jwt_key_name, self._vault_url))
-                if claims is None:
-                    message = "a connection with grant jwt_bearer has claims"
-                    raise ValueError(message)
-                return lambda: self._jwt_request(key, claims)
-            case Grant.CLIENT_CREDENTIALS:
-                return lambda: build_token_request(connection, grant, credentials.client)
-            case Grant.AUTHORIZATION_CODE:
-                message = "authorization_code needs a person; settings do not admit it"
-                raise ValueError(message)
+        try:
+            form = self._credentials.form(grant)
+        except VaultError as error:
+            unusable = _credential_error(error)
+        else:
+            if grant.row.signed:
+                return lambda: self._signed_request(grant, form)
+            return lambda: build_token_request(self._connection, grant, form)
+        raise unusable
 
-    def _jwt_request(self, key: Secret, claims: JwtClaims) -> TokenRequest:
+    def _signed_request(self, grant: Grant, form: Mapping[str, Secret | str]) -> TokenRequest:
         from refresher.servicenow.assertion import build_assertion  # noqa: PLC0415 - PyJWT loads cryptography
 
-        client_id, now, jti = self._credentials.client.client_id, self._clock.now(), self._clock.new_id()
+        claims, credentials = self._connection.jwt, self._credentials
+        if claims is None:
+            message = f"a connection with grant {grant} has claims"
+            raise ValueError(message)
+        now, jti = self._clock.now(), self._clock.new_id()
         try:
+            key, client_id = credentials.required(JWT_KEY), credentials.required(CLIENT_ID)
             assertion = build_assertion(key, claims, client_id, now=now, jti=jti)
         except RefresherError as error:
             unusable = _credential_error(error)
         else:
-            return build_token_request(
-                self._connection, Grant.JWT_BEARER, self._credentials.client, assertion=assertion
-            )
+            return build_token_request(self._connection, grant, {**form, "assertion": assertion})
         raise unusable
 
 

@@ -4,13 +4,14 @@ Every step may be the last one before a crash, and the next tick must heal from 
 memory, the refresh token is stored before anything else, and a write that fails leaves what was there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
-from refresher.keyvault.found import ConsumerSide, Credentials
+from refresher.keyvault.credentials import Credentials
+from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.reading import Gatherer, OpenVault
 from refresher.keyvault.writing import Published, Publisher
 from refresher.lease import Lease
@@ -25,10 +26,10 @@ from refresher.model.errors import (
     next_step,
     unforeseen,
 )
-from refresher.model.grants import Grant
+from refresher.model.grants import CLIENT_ID, Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, WarningCode
 from refresher.model.stored import StoredAccessToken
-from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret
+from refresher.model.tokens import Secret
 from refresher.policy.due import NotDue, Refresh, Republish, Urgency, decide_refresh, evaluate_urgency
 from refresher.policy.grants import plan_grants
 from refresher.run.keep import PublishFailedError, TokenStore
@@ -37,17 +38,18 @@ from refresher.run.refusals import Conditions, Effort
 from refresher.run.run import Run
 from refresher.servicenow.answers import Probe
 from refresher.servicenow.instances import ServiceNow
-from refresher.servicenow.oauth import TokenRequest
+from refresher.servicenow.oauth import build_token_request
 from refresher.settings.load import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """What a person brought: how to ask with it, and the password to keep in the vault, if they want that."""
+    """What a person brought, and whether the vault shall keep the secrets in it."""
 
     grant: Grant
-    build: Callable[[ClientCredentials], TokenRequest]
-    keep: PasswordCredentials | None = None
+    brought: Mapping[str, Secret | str]
+    """Form fields of the grant; what is not among them is read from the vault."""
+    keep: bool = False
 
 
 class Refresher:
@@ -95,7 +97,7 @@ class Refresher:
         """The OAuth application's client id, for the address that a person opens. Raises VaultError."""
         deadline = Deadline(self._clock, self._settings.run_deadline)
         _, read_credentials = self._gatherer.everything(connection, self._clock.now(), deadline)
-        return read_credentials().client.client_id
+        return read_credentials().required(CLIENT_ID)
 
     def probe(self, connection: Connection) -> Probe | None:
         """Try the stored access token; None where there is none. Raises VaultError."""
@@ -148,12 +150,13 @@ class Refresher:
             self._acquire(run, held)
             run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
             run.credentials = read_credentials()
-            client, grant = run.credentials.client, authorization.grant
+            grant = authorization.grant
+            request = build_token_request(run.connection, grant, run.credentials.form(grant, authorization.brought))
             run.effort = Effort(record=run.side.record, grant=grant, grants_tried=(grant,))
             run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
             with self._servicenow.session(run.connection, run.deadline) as session:
                 response = session.request_token(
-                    lambda: authorization.build(client),
+                    lambda: request,
                     refusals_tolerated=0,
                     attempts=run.effort.attempts,
                     on_wait=lambda _: None,
@@ -163,8 +166,8 @@ class Refresher:
                 run.request.on_progress("trying the new token")
                 probe = check_token(run.connection, session, response)
                 self._store.keep_refresh_token(run, response, grant)
-                if authorization.keep is not None:
-                    self._store.keep_password(run, authorization.keep)
+                if authorization.keep:
+                    self._store.keep_brought(run, grant, authorization.brought)
                 return self._store.publish(
                     run, run.side, Obtained(response=response, grant=grant, probe=probe), session
                 )
@@ -288,7 +291,6 @@ class Refresher:
                 effort,
                 save_record=lambda record: self._store.save_record(run, record, run.deadline),
                 keep_refresh_token=lambda response, grant: self._store.keep_refresh_token(run, response, grant),
-                vault_url=self._settings.vault_url,
             )
             obtained = obtainer.obtain(plan, conditions)
             self._warn_of_failed_grants(run, effort)

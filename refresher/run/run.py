@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from refresher.keyvault.found import ConsumerSide, Credentials
+from refresher.keyvault.credentials import Credentials
+from refresher.keyvault.found import ConsumerSide
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, VaultError, next_step
@@ -126,11 +127,11 @@ class Run:
 
     def _is_fallback_ready(self) -> bool:
         credentials, grant = self.credentials, self.connection.fallback_grant
-        if credentials is None or self.effort is None or (grant is not None and grant in credentials.errors):
+        if credentials is None or self.effort is None:
             return False
         return is_ready(
             grant,
-            password_version=credentials.password_version if credentials.password else None,
-            has_key=credentials.jwt_key is not None,
+            complete=grant is not None and credentials.has(grant),
+            password_version=credentials.password_version,
             record=self.effort.record,
         )

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
 from urllib.parse import urlencode
 
 from refresher.model.causes import Cause
@@ -20,19 +19,11 @@ from refresher.model.connection import Connection
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after
-from refresher.model.tokens import AccessToken, ClientCredentials, PasswordCredentials, Secret, TokenResponse
+from refresher.model.tokens import AccessToken, Secret, TokenResponse
 from refresher.settings.forms import LONGEST_LIFETIME
 
 LARGEST_BODY = 1024 * 1024
 """Bytes. A token answer has a few kilobytes; whatever is larger is something else."""
-
-WIRE_GRANT_TYPES = {
-    Grant.REFRESH_TOKEN: "refresh_token",
-    Grant.CLIENT_CREDENTIALS: "client_credentials",
-    Grant.PASSWORD: "password",
-    Grant.JWT_BEARER: "urn:ietf:params:oauth:grant-type:jwt-bearer",
-    Grant.AUTHORIZATION_CODE: "authorization_code",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,44 +45,15 @@ def encode_form(form: Mapping[str, Secret | str]) -> bytes:
     return urlencode(fields, errors="replace").encode("ascii")
 
 
-def build_token_request(
-    connection: Connection,
-    grant: Grant,
-    client: ClientCredentials,
-    *,
-    refresh_token: Secret | None = None,
-    password: PasswordCredentials | None = None,
-    assertion: Secret | None = None,
-    code: Secret | None = None,
-    code_verifier: Secret | None = None,
-    redirect_uri: str | None = None,
-) -> TokenRequest:
-    """Build the request of a grant from what it needs; a part that is missing is a ValueError of the caller."""
-    fields: dict[str, Secret | str | None]
-    match grant:
-        case Grant.REFRESH_TOKEN:
-            fields = {"refresh_token": refresh_token}
-        case Grant.PASSWORD:
-            username = password.username if password else None
-            fields = {
-                "username": username,
-                "password": password.password if password else None,
-            }
-        case Grant.JWT_BEARER:
-            fields = {"assertion": assertion}
-        case Grant.CLIENT_CREDENTIALS:
-            fields = {}
-        case Grant.AUTHORIZATION_CODE:
-            fields = {"code": code, "redirect_uri": redirect_uri, "code_verifier": code_verifier}
-        case _:
-            assert_never(grant)
-    fields = {
-        "client_id": client.client_id,
-        "client_secret": client.client_secret,
-        **fields,
-    }
-    form: dict[str, Secret | str] = {"grant_type": WIRE_GRANT_TYPES[grant]}
-    for name, value in fields.items():
+def build_token_request(connection: Connection, grant: Grant, fields: Mapping[str, Secret | str]) -> TokenRequest:
+    """Build the request of a grant, with what its row names; a missing field is a ValueError of the caller."""
+    row = grant.row
+    if row.grant_type is None:
+        message = f"the grant {grant} sends no form"
+        raise ValueError(message)
+    form: dict[str, Secret | str] = {"grant_type": row.grant_type}
+    for name in (*row.sends, *row.brought):
+        value = fields.get(name)
         # Copying a secret into the vault by hand leaves white space around it, most often a line feed.
         stripped = value.stripped() if isinstance(value, Secret) else value
         if not stripped:

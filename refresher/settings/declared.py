@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from refresher.settings.forms import INSTANCE_HOSTS, JWT_ALGORITHMS
+from refresher.model.grants import FALLBACKS, UNATTENDED
+from refresher.settings.forms import INSTANCE_HOSTS, JWT_ALGORITHMS, listed
 
 DEFAULT_CONNECTION = "servicenow"
 
@@ -31,12 +32,11 @@ CONNECTION_KEYS = (
     SettingSpec(
         name="grant",
         default="refresh_token",
-        meaning="how tokens are asked for: refresh_token, client_credentials, jwt_bearer or password",
+        meaning="how tokens are asked for: " + listed(UNATTENDED),
     ),
     SettingSpec(
         name="fallback_grant",
-        meaning="grant used when the refresh token is missing, refused or near its end: "
-        "client_credentials, jwt_bearer or password",
+        meaning="grant used when the refresh token is missing, refused or near its end: " + listed(FALLBACKS),
     ),
     SettingSpec(
         name="refresh_token_lifetime",

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from refresher.model.connection import CONNECTION_NAME, Connection, JwtClaims, PublishTarget
 from refresher.model.errors import SettingsError
-from refresher.model.grants import Grant
+from refresher.model.grants import FALLBACKS, UNATTENDED, Grant
 from refresher.model.timing import Timing
 from refresher.settings.declared import (
     CONNECTION_KEYS_BY_NAME,
@@ -232,16 +232,17 @@ def _named_connection(name: str, value: object, context: _Context) -> Connection
 
 
 def _connection(name: str, keys: _Keys, context: _Context) -> Connection:
-    grant = keys.take("grant", grant_parser(_GRANTS), Grant.REFRESH_TOKEN)
-    fallback = keys.take("fallback_grant", optional(grant_parser(_FALLBACK_GRANTS)), None)
+    grant = keys.take("grant", grant_parser(UNATTENDED), Grant.REFRESH_TOKEN)
+    fallback = keys.take("fallback_grant", optional(grant_parser(FALLBACKS)), None)
     if fallback is grant:
-        other = listed(each for each in _FALLBACK_GRANTS if each is not grant)
+        other = listed(each for each in FALLBACKS if each is not grant)
         keys.problems.append(f"{keys.label('fallback_grant')} is the grant itself; expected {other}, or nothing")
     jwt = keys.take("jwt", optional(parse_json_object), None)
     claims = _claims(jwt, keys) if jwt is not None else None
-    if jwt is None and Grant.JWT_BEARER in {grant, fallback} and keys.values.get("jwt") is None:
+    signing = [each for each in (grant, fallback) if each is not None and each.row.signed]
+    if jwt is None and signing and keys.values.get("jwt") is None:
         keys.problems.append(
-            f"{keys.label('jwt')} is not set; expected an object with at least `sub`, for the grant jwt_bearer"
+            f"{keys.label('jwt')} is not set; expected an object with at least `sub`, for the grant {signing[0]}"
         )
     instance_origin = instance_origin_parser(allow_custom_host=context.allow_custom_host)
     lifetime = seconds_parser(60, LONGEST_LIFETIME)
@@ -311,13 +312,6 @@ def _check_targets(connections: Sequence[Connection], context: _Context, *, seve
 
 
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
-_GRANTS = (
-    Grant.REFRESH_TOKEN,
-    Grant.CLIENT_CREDENTIALS,
-    Grant.JWT_BEARER,
-    Grant.PASSWORD,
-)
-_FALLBACK_GRANTS = _GRANTS[1:]
 
 
 def _targets(vault_url: str) -> Callable[[object], tuple[PublishTarget, ...]]:

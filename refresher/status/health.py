@@ -199,8 +199,10 @@ def _refresh_token_then(
 ) -> Step | None:
     if refresh_token is None:
         return None
-    if connection.fallback_grant is Grant.PASSWORD and fallback_ready:
-        return Step(f"renewed by grant password from {renewal_time(connection, refresh_token):%Y-%m-%d %H:%M} UTC on")
+    fallback = connection.fallback_grant
+    if fallback is not None and fallback.row.renews and fallback_ready:
+        renewal_at = renewal_time(connection, refresh_token)
+        return Step(f"renewed by grant {fallback} from {renewal_at:%Y-%m-%d %H:%M} UTC on")
     other = connection.fallback_grant if connection.grant is Grant.REFRESH_TOKEN else connection.grant
     if other is not None and (fallback_ready or other is not connection.fallback_grant):
         return Step(f"tokens come by grant {other}")

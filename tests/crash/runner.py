@@ -20,12 +20,10 @@ import requests  # noqa: F401
 
 from refresher.app import App
 from refresher.model.clock import system_clock
-from refresher.model.connection import Connection
 from refresher.model.grants import Grant
 from refresher.model.report import RunRequest, Trigger
-from refresher.model.tokens import PasswordCredentials, Secret
+from refresher.model.tokens import Secret
 from refresher.run.order import Authorization
-from refresher.servicenow.oauth import build_token_request
 from refresher.telemetry import quiet_third_parties
 
 
@@ -58,19 +56,15 @@ def run(command: Mapping[str, Any]) -> None:
         app.tick(RunRequest(trigger=Trigger.TIMER))
     else:
         keep = command["job"] == "authorize --store"
-        authorization = password_authorization(app.connection(name), *command["password"], keep=keep)
+        authorization = password_authorization(*command["password"], keep=keep)
         app.authorize(name, RunRequest(trigger=Trigger.CLI), authorization)
     os._exit(0)
 
 
-def password_authorization(connection: Connection, username: str, password: str, *, keep: bool) -> Authorization:
+def password_authorization(username: str, password: str, *, keep: bool) -> Authorization:
     """What `authorize --grant password` makes of what a person typed."""
-    given = PasswordCredentials(username=Secret(username), password=Secret(password))
-    return Authorization(
-        grant=Grant.PASSWORD,
-        build=lambda client: build_token_request(connection, Grant.PASSWORD, client, password=given),
-        keep=given if keep else None,
-    )
+    given = {"username": Secret(username), "password": Secret(password)}
+    return Authorization(grant=Grant.PASSWORD, brought=given, keep=keep)
 
 
 if __name__ == "__main__":

@@ -142,8 +142,7 @@ class Theatre:
 
     def authorize(self) -> RunReport:
         """Authorize in this process."""
-        connection = self._app.connection(NAME)
-        authorization = password_authorization(connection, *self._password, keep=False)
+        authorization = password_authorization(*self._password, keep=False)
         return self._app.authorize(NAME, RunRequest(trigger=Trigger.CLI), authorization)
 
     def value(self, kind: str) -> str:

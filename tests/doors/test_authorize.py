@@ -16,9 +16,8 @@ from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
-from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret
+from refresher.model.tokens import Secret
 from refresher.run.order import Authorization
-from refresher.servicenow.oauth import TokenRequest, build_token_request
 from sandbox import CANARY_PREFIX, Fault, Sandbox, SandboxClock
 from sandbox.faults import DropAfter
 from sandbox.personality import Personality
@@ -36,12 +35,8 @@ def real_time() -> Iterator[Sandbox]:
 
 def by_password(app: App, user_name: str, password: str, *, keep: bool = False) -> RunReport:
     """Authorize the one connection as the command does, without the prompts."""
-    given = PasswordCredentials(username=Secret(user_name), password=Secret(password))
-
-    def build(client: ClientCredentials) -> TokenRequest:
-        return build_token_request(app.connection("servicenow"), Grant.PASSWORD, client, password=given)
-
-    authorization = Authorization(grant=Grant.PASSWORD, build=build, keep=given if keep else None)
+    given = {"username": Secret(user_name), "password": Secret(password)}
+    authorization = Authorization(grant=Grant.PASSWORD, brought=given, keep=keep)
     return app.authorize("servicenow", RunRequest(trigger=Trigger.CLI), authorization)
 
 

@@ -374,24 +374,24 @@ class TestReadiness:
     """A fallback grant renews only where it could be used today."""
 
     @pytest.mark.parametrize(
-        ("grant", "password_version", "has_key", "record", "ready"),
+        ("grant", "password_version", "complete", "record", "ready"),
         [
             (None, "p1", True, RefreshRecord(), False),
-            (G.CLIENT_CREDENTIALS, None, False, PASSWORD_SPENT, True),
+            (G.CLIENT_CREDENTIALS, None, True, PASSWORD_SPENT, True),
             (G.JWT_BEARER, None, True, PASSWORD_SPENT, True),
             (G.JWT_BEARER, "p1", False, RefreshRecord(), False),
-            (G.PASSWORD, "p1", False, RefreshRecord(), True),
-            (G.PASSWORD, None, True, RefreshRecord(), False),
-            (G.PASSWORD, "p1", False, RefreshRecord(password=PasswordRefusals(version="p1", count=2)), True),
-            (G.PASSWORD, "p1", False, PASSWORD_SPENT, False),
-            (G.PASSWORD, "p2", False, PASSWORD_SPENT, True),
+            (G.PASSWORD, "p1", True, RefreshRecord(), True),
+            (G.PASSWORD, None, False, RefreshRecord(), False),
+            (G.PASSWORD, "p1", True, RefreshRecord(password=PasswordRefusals(version="p1", count=2)), True),
+            (G.PASSWORD, "p1", True, PASSWORD_SPENT, False),
+            (G.PASSWORD, "p2", True, PASSWORD_SPENT, True),
         ],
     )
     def test_by_its_credentials_and_their_past(
-        self, grant: Grant | None, password_version: str | None, has_key: bool, record: RefreshRecord, ready: bool
+        self, grant: Grant | None, password_version: str | None, complete: bool, record: RefreshRecord, ready: bool
     ) -> None:
         """A refused password is none until a newer one is there."""
-        assert is_ready(grant, password_version=password_version, has_key=has_key, record=record) is ready
+        assert is_ready(grant, password_version=password_version, complete=complete, record=record) is ready
 
 
 def error(cause: Cause) -> TokenEndpointError:

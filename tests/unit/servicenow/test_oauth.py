@@ -12,7 +12,7 @@ from refresher.model.connection import Connection
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after
-from refresher.model.tokens import ClientCredentials, PasswordCredentials, Secret, TokenResponse
+from refresher.model.tokens import Secret, TokenResponse
 from refresher.servicenow.oauth import (
     LARGEST_BODY,
     build_token_request,
@@ -24,7 +24,7 @@ from refresher.settings.load import load_settings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CANARY = "CANARY-token-value"
-CLIENT = ClientCredentials(client_id=Secret("id\n"), client_secret=Secret(" s&c=r%t "))
+CLIENT = {"client_id": Secret("id\n"), "client_secret": Secret(" s&c=r%t ")}
 GOOD = {"access_token": CANARY, "expires_in": 1799, "refresh_token": "CANARY-refresh", "scope": "useraccount"}
 JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8", "X-Transaction-ID": "abc-123"}
 HTML = b"<html><head><title>Log in</title></head></html>"
@@ -73,7 +73,7 @@ class TestRequest:
             ),
             (
                 Grant.PASSWORD,
-                {"password": PasswordCredentials(username=Secret("bob "), password=Secret("pä ss"))},
+                {"username": Secret("bob "), "password": Secret("pä ss")},
                 {"grant_type": "password", "username": "bob", "password": "pä ss"},
             ),
             (Grant.CLIENT_CREDENTIALS, {}, {"grant_type": "client_credentials"}),
@@ -94,8 +94,10 @@ class TestRequest:
             ),
         ],
     )
-    def test_each_grant_sends_its_own_fields(self, grant: Grant, parts: dict[str, object], fields: object) -> None:
-        request = build_token_request(connection(), grant, CLIENT, **parts)  # type: ignore[arg-type]
+    def test_each_grant_sends_its_own_fields(
+        self, grant: Grant, parts: dict[str, Secret | str], fields: object
+    ) -> None:
+        request = build_token_request(connection(), grant, {**CLIENT, **parts})
         sent = {name: value for name, (value,) in parse_qs(request.body().decode("ascii")).items()}
         assert isinstance(fields, dict)
         assert sent == {"client_id": "id", "client_secret": "s&c=r%t", **fields}
@@ -117,10 +119,10 @@ class TestRequest:
 
     def test_a_part_of_white_space_is_missing(self) -> None:
         with pytest.raises(ValueError, match="needs refresh_token"):
-            build_token_request(connection(), Grant.REFRESH_TOKEN, CLIENT, refresh_token=Secret(" \n"))
+            build_token_request(connection(), Grant.REFRESH_TOKEN, {**CLIENT, "refresh_token": Secret(" \n")})
 
     def test_a_request_shows_no_secret(self) -> None:
-        request = build_token_request(connection(), Grant.REFRESH_TOKEN, CLIENT, refresh_token=Secret(CANARY))
+        request = build_token_request(connection(), Grant.REFRESH_TOKEN, {**CLIENT, "refresh_token": Secret(CANARY)})
         assert CANARY not in repr(request)
 
     def test_a_character_that_is_none_cannot_break_the_form(self) -> None:

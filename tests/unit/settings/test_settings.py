@@ -131,16 +131,16 @@ def test_every_setting_is_used() -> None:
 
 def test_a_connection_knows_its_secrets_and_endpoints() -> None:
     it = connection()
-    assert it.own_names == (
+    assert sorted(it.own_names) == [
         "servicenow-client-id",
         "servicenow-client-secret",
-        "servicenow-refresh-token",
-        "servicenow-oauth-token",
-        "servicenow-username",
-        "servicenow-password",
         "servicenow-jwt-key",
+        "servicenow-oauth-token",
+        "servicenow-password",
         "servicenow-refresh-record",
-    )
+        "servicenow-refresh-token",
+        "servicenow-username",
+    ]
     assert it.token_endpoint == f"{INSTANCE}/oauth_token.do"
     assert it.revocation_endpoint == f"{INSTANCE}/oauth_revoke_token.do"
     assert it.authorization_endpoint == f"{INSTANCE}/oauth_auth.do"

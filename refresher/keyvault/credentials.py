@@ -1,0 +1,85 @@
+"""The credentials that a run may send, as they were read: each is judged only when a grant asks for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from refresher.keyvault.errors import missing
+from refresher.model.causes import Cause
+from refresher.model.connection import Connection
+from refresher.model.errors import VaultError
+from refresher.model.grants import PASSWORD, REFRESH_TOKEN, Grant
+from refresher.model.stored import StoredRefreshToken, StoredSecret
+from refresher.model.tokens import Secret
+
+Found = StoredSecret | VaultError | None
+_NOTHING: Mapping[str, Secret | str] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What token requests may need: a secret that is missing or unreadable is an error once a grant asks for it."""
+
+    connection: Connection
+    vault_url: str
+    secrets: Mapping[str, Found]
+    """By name; those that the connection's grants do not need are not there."""
+    refresh_token: StoredRefreshToken | None
+    """The newest one that may be sent: a run that receives another goes on with that."""
+
+    def form(self, grant: Grant, brought: Mapping[str, Secret | str] = _NOTHING) -> dict[str, Secret | str]:
+        """The form's fields: what a person brought, and the rest as the vault holds it.
+
+        Raises VaultError for the first secret that is missing or unreadable.
+        """
+        sends = grant.row.sends.items()
+        return {**{field: self.required(suffix) for field, suffix in sends if field not in brought}, **brought}
+
+    def required(self, suffix: str) -> Secret:
+        """One secret's value without surrounding white space. Raises VaultError where it is missing or unreadable."""
+        if suffix == REFRESH_TOKEN and self.refresh_token is not None:
+            return self.refresh_token.value
+        name = self.connection.secret_name(suffix)
+        return required_secret(checked(self.secrets.get(name)), name, self.vault_url)
+
+    def has(self, grant: Grant) -> bool:
+        """Whether everything is there that only this grant needs."""
+        return all(self._stored(suffix) is not None for suffix in grant.row.own_secrets)
+
+    @property
+    def password_version(self) -> str | None:
+        """Version of the stored password; None where there is none."""
+        secret = self._stored(PASSWORD)
+        return secret.version if secret is not None else None
+
+    @property
+    def refresh_token_secret(self) -> StoredSecret | None:
+        """The refresh token's secret as it was read, tags included."""
+        secret = self.secrets.get(self.connection.refresh_token_name)
+        return secret if isinstance(secret, StoredSecret) else None
+
+    def holds(self, values: Mapping[str, Secret]) -> bool:
+        """Whether the vault holds these values already, by the ends of their secrets' names."""
+        stored = {suffix: self._stored(suffix) for suffix in values}
+        return all(secret is not None and secret.value.stripped() == values[key] for key, secret in stored.items())
+
+    def _stored(self, suffix: str) -> StoredSecret | None:
+        secret = self.secrets.get(self.connection.secret_name(suffix))
+        return secret if isinstance(secret, StoredSecret) and secret.value.stripped() else None
+
+
+def required_secret(secret: StoredSecret | None, name: str, vault_url: str) -> Secret:
+    """Its value without surrounding white space. Raises VaultError where it is missing or empty."""
+    if secret is None:
+        raise missing(name, vault_url)
+    value = secret.value.stripped()
+    if not value:
+        message = f"secret {name} in {vault_url} is empty"
+        raise VaultError(message, cause=Cause.SECRET_INVALID, hint=f"Store the value in {name}.")
+    return value
+
+
+def checked(found: Found) -> StoredSecret | None:
+    """What was read. Raises VaultError where it could not be read."""
+    if isinstance(found, VaultError):
+        raise found
+    return found
