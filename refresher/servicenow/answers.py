@@ -22,6 +22,8 @@ class Probe:
     verdict: Verdict
     user_name: str | None = None
     transaction_id: str | None = None
+    remark: str | None = None
+    """What kept the instance from a plain answer, in words of our own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

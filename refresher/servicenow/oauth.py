@@ -92,9 +92,14 @@ def is_token(value: Secret) -> bool:
     return _TOKEN.fullmatch(value.reveal()) is not None
 
 
+def is_transaction_id(text: str) -> bool:
+    """Whether it looks like one of ServiceNow's: what a header holds is anybody's text."""
+    return _TRANSACTION_ID.fullmatch(text) is not None
+
+
 def parse_probe_user(body: bytes) -> str | None:
     """The user name in the answer of the sys_user probe; None where it tells none."""
-    rows = _json_object(body).get("result")
+    rows = json_object(body).get("result")
     row = rows[0] if isinstance(rows, list) and rows else None
     name = row.get("user_name") if isinstance(row, dict) else None
     if isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_USER_NAME:
@@ -146,7 +151,7 @@ class _Answer:
     def of(cls, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> "_Answer":
         by_name = {name.lower(): value for name, value in headers.items()}
         too_large = len(body) > LARGEST_BODY
-        fields = {} if too_large else _json_object(body)
+        fields = {} if too_large else json_object(body)
         transaction_id = by_name.get("x-transaction-id", "")
         page = not fields and ("html" in by_name.get("content-type", "").lower() or body.lstrip()[:1] == b"<")
         return cls(
@@ -156,7 +161,7 @@ class _Answer:
             page=page,
             hibernating=page and b"instance hibernating" in body.lower(),
             too_large=too_large,
-            transaction_id=transaction_id if _TRANSACTION_ID.fullmatch(transaction_id) else None,
+            transaction_id=transaction_id if is_transaction_id(transaction_id) else None,
             retry_after=parse_retry_after(by_name.get("retry-after"), now),
         )
 
@@ -290,7 +295,7 @@ def _lifetime(value: object) -> timedelta | None:
     return timedelta(seconds=seconds) if 1 <= seconds <= LONGEST_LIFETIME.total_seconds() else None
 
 
-def _json_object(body: bytes) -> dict[str, object]:
+def json_object(body: bytes) -> dict[str, object]:
     """The object that a body holds; empty where it holds something else, or anything that JSON does not allow."""
     try:
         value = json.loads(

@@ -21,17 +21,14 @@ from refresher.model.tokens import Secret, TokenResponse
 from refresher.retry import Wait, retrying
 from refresher.servicenow.answers import Attempts, Greeting, Probe, Verdict
 from refresher.servicenow.http import ANSWER_TAKES, Wire
-from refresher.servicenow.oauth import TokenRequest, is_token, parse_probe_user, parse_token_response
+from refresher.servicenow.oauth import TokenRequest, parse_token_response
+from refresher.servicenow.probing import parse_probe_answer, unusable
 from refresher.settings.declared import SYS_USER_PROBE
 
 if TYPE_CHECKING:
     import httpx
 
-_OWN_USER = "getUserName"
-"""What a probe's path asks for where its answer is about the token's own user, and not about any."""
 _OK = 200
-_UNAUTHORIZED = 401
-_ALIVE = frozenset({_OK, 403, 404})
 _REVOCATION_ANSWERS = frozenset({_OK, 400, 404})
 _PASSING = frozenset({429, *range(500, 600)})
 _TOKEN_ATTEMPTS = 4
@@ -122,28 +119,21 @@ class Session:
 
     def probe(self, access_token: Secret) -> Probe:
         """Ask the instance who the token acts as. Never raises: no answer means that it cannot be said."""
+        judged = unusable(access_token)
         try:
             for attempt in retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS):
                 with attempt:
-                    return self._probe_once(access_token)
-        except TokenEndpointError:
+                    judged = judged or self._probe_once(access_token)
+        except TokenEndpointError as error:
             self._wire.disconnect()
-        return Probe(verdict=Verdict.UNKNOWN)
+            judged = Probe(verdict=Verdict.UNKNOWN, remark=error.message)
+        return judged or Probe(verdict=Verdict.UNKNOWN)
 
     def _probe_once(self, access_token: Secret) -> Probe:
-        if not is_token(access_token):
-            return Probe(verdict=Verdict.REJECTED)
         path = self._connection.probe_path or SYS_USER_PROBE
         headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token.reveal()}"}
         answer = self._wire.send("GET", f"{self._connection.instance_url}{path}", headers=headers)
-        transaction_id = answer.headers.get("x-transaction-id")
-        if answer.status in _ALIVE:
-            tells = answer.status == _OK and _OWN_USER in path
-            user_name = parse_probe_user(answer.body) if tells else None
-            return Probe(verdict=Verdict.ACCEPTED, user_name=user_name, transaction_id=transaction_id)
-        if answer.status == _UNAUTHORIZED:
-            return Probe(verdict=Verdict.REJECTED, transaction_id=transaction_id)
-        return Probe(verdict=Verdict.UNKNOWN, transaction_id=transaction_id)
+        return parse_probe_answer(path, answer.status, answer.headers, answer.body)
 
     def greet(self) -> Greeting:
         """Send the token endpoint a request without credentials, which counts against nobody.

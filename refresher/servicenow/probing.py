@@ -1,0 +1,57 @@
+"""What an answer to the probe says of a token. No I/O.
+
+Only the instance's own JSON counts: a page with any status, 401 included, comes from something on the way (a
+hibernating instance, a proxy, a login) and says nothing. 200, 403 and 404 in JSON mean that the token lives; a 401
+means that it is refused, or that an API access policy keeps its user or this address out, which looks the same.
+"""
+
+from collections.abc import Mapping
+
+from refresher.model.tokens import Secret
+from refresher.servicenow.answers import Probe, Verdict
+from refresher.servicenow.oauth import is_token, is_transaction_id, json_object, parse_probe_user
+
+_OK = 200
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+_TOO_MANY_REQUESTS = 429
+_ALIVE = frozenset({_OK, _FORBIDDEN, 404})
+_OWN_USER = "getUserName"
+"""What a probe's path asks for where its answer is about the token's own user, and not about any."""
+_API_ACL = "API level ACL"
+"""In ServiceNow's 403 where a REST API ACL or an access policy refuses, before any table's ACL is looked at."""
+
+
+def unusable(token: Secret) -> Probe | None:
+    """The verdict on what no instance has to be asked about: a value that no header can carry."""
+    if is_token(token):
+        return None
+    return Probe(verdict=Verdict.REJECTED, remark="it holds characters that no token has")
+
+
+def parse_probe_answer(path: str, status: int, headers: Mapping[str, str], body: bytes) -> Probe:
+    """Judge an answer; the names of `headers` in lower case."""
+    document = json_object(body)
+    page = not document and ("html" in headers.get("content-type", "").lower() or body.lstrip()[:1] == b"<")
+    transaction_id = headers.get("x-transaction-id", "")
+    told = transaction_id if is_transaction_id(transaction_id) else None
+    if status in _ALIVE and document:
+        user_name = parse_probe_user(body) if status == _OK and _OWN_USER in path else None
+        remark = _refusal(document) if status == _FORBIDDEN else None
+        return Probe(verdict=Verdict.ACCEPTED, user_name=user_name, transaction_id=told, remark=remark)
+    if status == _UNAUTHORIZED and not page:
+        return Probe(verdict=Verdict.REJECTED, transaction_id=told, remark="401")
+    what = "a web page" if page else "no JSON" if status in _ALIVE else ""
+    remark = f"the instance answered {status}{f' with {what}' if what else ''}"
+    if status == _TOO_MANY_REQUESTS:
+        remark = "the instance limits the rate of requests (429)"
+    return Probe(verdict=Verdict.UNKNOWN, transaction_id=told, remark=remark)
+
+
+def _refusal(document: Mapping[str, object]) -> str:
+    """Of a 403, which of two doors was shut; the token itself has passed."""
+    error = document.get("error")
+    texts = [error.get("message"), error.get("detail")] if isinstance(error, dict) else []
+    if any(isinstance(text, str) and _API_ACL.lower() in text.lower() for text in texts):
+        return "a REST API ACL or an access policy keeps its user out of the probe's path (403)"
+    return "its user lacks the role for the probe's path (403)"
