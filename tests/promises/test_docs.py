@@ -16,8 +16,8 @@ from refresher.model.report import Outcome
 from refresher.servicenow import answers
 from refresher.status.health import State
 from tests.infra.bicep import INFRA
+from tests.promises.places import ROOT, place_of
 
-ROOT = Path(__file__).parents[2]
 RUNBOOK = ROOT / "docs" / "runbook"
 ALERTS = sorted(path.stem for path in (INFRA / "queries").glob("*.kql"))
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").glob("*.md")])
@@ -30,7 +30,8 @@ def commands() -> Iterator[tuple[str, str]]:
     for path in DOCUMENTS:
         text = path.read_text("utf-8").replace("\\\n", " ")
         for found in COMMAND.findall(text):
-            yield path.name, found.strip().rstrip(".,;:)").split("  #")[0]
+            command = found.strip().rstrip(".,;:)").split("  #")[0]
+            yield place_of(path, command), command
 
 
 @pytest.mark.parametrize("name", [*ALERTS, *(cause.value for cause in Cause)])
@@ -54,11 +55,11 @@ def test_links_lead_somewhere(path: Path) -> None:
             continue
         file, _, anchor = target.partition("#")
         linked = (path.parent / file) if file else path
-        assert linked.exists(), f"{path.name} links to {target}"
+        assert linked.exists(), f"{place_of(path, target)} links to {target}, which is not there"
         if anchor:
             headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-            assert anchor in slugs, f"{path.name} links to {target}"
+            assert anchor in slugs, f"{place_of(path, target)} links to {target}, which has no such heading"
 
 
 def test_every_command_that_a_document_names_is_one() -> None:
@@ -72,7 +73,7 @@ def test_every_command_that_a_document_names_is_one() -> None:
         try:
             build_parser().parse_args(words[:prose])
         except SystemExit:
-            pytest.fail(f"{where}: {command}")
+            pytest.fail(f"{where}: not a command: {command}")
 
 
 def test_the_schema_of_the_json_names_every_field_and_every_value() -> None:

@@ -15,6 +15,7 @@ import function_app
 from sandbox.drills import DRILLS
 from sandbox.trial.serve import Standing, is_stopped, standing
 from tests.needs import need_curl
+from tests.promises.places import place_of
 from tests.shell import ROOT, type_in
 
 RUNBOOK = ROOT / "docs" / "runbook"
@@ -37,6 +38,12 @@ def command_lines(name: str = "*") -> list[str]:
         block for page in pages for block in re.findall(r"```console\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     ]
     return list(dict.fromkeys(line for block in blocks for line in block.splitlines()))
+
+
+def where_is(line: str) -> str:
+    """The page and line that shows a command."""
+    pages = [RUNBOOK / "README.md", *sorted(RUNBOOK.glob("*.md"))]
+    return next(place_of(page, line) for page in pages if line in page.read_text("utf-8"))
 
 
 def needs_azure(line: str) -> bool:
@@ -101,7 +108,7 @@ def test_the_command_does_what_its_page_says(place: Standing, folder: Path, line
         type_in(place, folder, next(each for each in COMMANDS if each.endswith("> app.json")))
     user = place.secrets.application.user
     done = type_in(place, folder, typed, stdin=f"{user.name}\n{user.password}\n")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, f"{where_is(line)}\n{done.stdout}{done.stderr}"
     assert '"cause"' not in done.stdout
     expected = 503 if " revoke " in line else 200
     assert place.functions.http("status", "GET", "/api/status").status_code == expected

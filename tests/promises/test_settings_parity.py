@@ -3,14 +3,15 @@
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from refresher.settings.declared import CONNECTION_KEYS, JWT_KEYS, SETTINGS, SettingSpec
 from refresher.settings.load import load_settings
+from tests.promises.places import ROOT, place_of
 
-ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "settings.md"
+SAMPLE = ROOT / "local.settings.sample.json"
 BICEP = ROOT / "infra" / "app" / "api.bicep"
 NO_DEFAULT = "\N{EN DASH}"
 PLATFORM = re.compile(r"(FUNCTIONS|AzureWebJobs|APPLICATIONINSIGHTS|AZURE|WEBSITE|PYTHON|SCM|SOURCE_DATE)\w*")
@@ -18,7 +19,7 @@ PLATFORM = re.compile(r"(FUNCTIONS|AzureWebJobs|APPLICATIONINSIGHTS|AZURE|WEBSIT
 
 def rows_of(head: str) -> list[tuple[str, ...]]:
     """The rows of a table in docs/settings.md, by the head of its first column."""
-    lines = (ROOT / "docs" / "settings.md").read_text("utf-8").splitlines()
+    lines = DOCS.read_text("utf-8").splitlines()
     start = lines.index(f"| {head} | default | required | meaning |") + 2
     table = lines[start : next(at for at in range(start, len(lines)) if not lines[at].startswith("|"))]
     return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table]
@@ -37,7 +38,7 @@ def expected_rows(specs: Sequence[SettingSpec]) -> list[tuple[str, ...]]:
 
 
 def sample() -> dict[str, str]:
-    document = json.loads((ROOT / "local.settings.sample.json").read_text("utf-8"))
+    document = json.loads(SAMPLE.read_text("utf-8"))
     return {name: value for name, value in document["Values"].items() if not PLATFORM.fullmatch(name)}
 
 
@@ -45,15 +46,18 @@ def sample() -> dict[str, str]:
     ("head", "specs"), [("setting", SETTINGS), ("connection key", CONNECTION_KEYS), ("claim", JWT_KEYS)]
 )
 def test_the_docs_list_every_setting_with_its_default_and_meaning(head: str, specs: Sequence[SettingSpec]) -> None:
-    assert rows_of(head) == expected_rows(specs)
+    listed, expected = rows_of(head), expected_rows(specs)
+    for row in expected:
+        assert row in listed, f"{place_of(DOCS, f'| {row[0]} |')} should say: | {' | '.join(row)} |"
+    assert [row[0] for row in listed] == [row[0] for row in expected], f"{place_of(DOCS, f'| {head} |')}: other rows"
 
 
 def test_the_sample_holds_every_setting_in_order_with_its_default() -> None:
     values = sample()
-    assert list(values) == [spec.name for spec in SETTINGS]
+    assert list(values) == [spec.name for spec in SETTINGS], place_of(SAMPLE, '"Values"')
     for spec in SETTINGS:
         if not spec.required:
-            assert values[spec.name] == (spec.default or ""), spec.name
+            assert values[spec.name] == (spec.default or ""), place_of(SAMPLE, f'"{spec.name}"')
 
 
 def test_the_sample_says_the_same_as_the_required_settings_alone() -> None:
@@ -65,4 +69,5 @@ def test_the_sample_says_the_same_as_the_required_settings_alone() -> None:
 def test_the_infrastructure_sets_every_setting_and_no_other() -> None:
     names = re.findall(r"^\s*'?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)'?\s*:", BICEP.read_text("utf-8"), re.MULTILINE)
     ours = {name for name in names if not PLATFORM.fullmatch(name)}
-    assert ours == {spec.name for spec in SETTINGS}
+    for name in ours ^ {spec.name for spec in SETTINGS}:
+        pytest.fail(f"{place_of(BICEP, name)}: {name} is set here or declared in the code, not both")
