@@ -1,5 +1,26 @@
-"""`python -m refresher`."""
+"""`python -m refresher`. One Ctrl-C ends it within a second, at any moment, whatever its threads wait for."""
 
-from refresher.cli.main import main
+import os
+import signal
+import threading
+from types import FrameType
+
+_GRACE = 0.7
+"""Seconds, for what has begun to end in order and for the lease to be released."""
+_INTERRUPTED = 130
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    # The interpreter would wait for every thread of a pool, and each of those for its peer.
+    end = threading.Timer(_GRACE, os._exit, (_INTERRUPTED,))
+    end.daemon = True
+    end.start()
+    raise KeyboardInterrupt
+
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _interrupt)
+
+from refresher.cli.main import main  # noqa: E402 - Ctrl-C must not wait for that either
 
 raise SystemExit(main())

@@ -33,6 +33,7 @@ from refresher.model.causes import Cause
 from refresher.model.clock import Clock
 from refresher.model.errors import LeaseHeldError, LeaseUnavailableError
 from refresher.model.steps import Step
+from refresher.network.sockets import limit
 
 if TYPE_CHECKING:
     from azure.storage.blob import (
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 5.0
 """Seconds. The SDK waits 20 and 60 by default, and tries four times with pauses of 15 seconds and more."""
+_TAKES = 15.0
+"""Seconds, for all that has to be asked before a lease is held; and for what is written and released at its end."""
+_ENDING_TAKES = 4.0
 ROLE = "Storage Blob Data Contributor"
 _LIMITS: Mapping[str, Any] = {"connection_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
 _RETRY_AFTER = 10.0
@@ -145,12 +149,13 @@ class BlobLease:
     def acquire(self, connection: str) -> Iterator[None]:
         """Hold the blob's lease while the context lasts. A release that fails is left to the lease's own end."""
         blob = self._open().get_blob_client(connection)
-        properties = self._read_properties(blob)
-        if properties is None:
-            self._create(blob)
-        elif properties.lease.state in {"leased", "breaking"}:
-            raise _held(connection, properties.metadata)
-        lease = self._acquire(blob)
+        with limit(_TAKES):
+            properties = self._read_properties(blob)
+            if properties is None:
+                self._create(blob)
+            elif properties.lease.state in {"leased", "breaking"}:
+                raise _held(connection, properties.metadata)
+            lease = self._acquire(blob)
         if lease is None:
             raise _held(connection, {})
         try:
@@ -158,14 +163,15 @@ class BlobLease:
             try:
                 yield
             finally:
-                wait((told,))  # Whatever became of it: it is for people, and the run is over.
+                # Whatever became of it: it is for people, and the run is over.
+                wait((told,), timeout=_ENDING_TAKES)
         finally:
-            with suppress(AzureError, ValueError):
+            with suppress(AzureError, ValueError), limit(_ENDING_TAKES):
                 lease.release(**_LIMITS)
 
     def _tell(self, blob: "BlobClient", lease: "BlobLeaseClient") -> None:
         """Write down for people who holds it; nobody waits for that before the run goes on."""
-        with suppress(AzureError, ValueError):
+        with suppress(AzureError, ValueError), limit(_ENDING_TAKES):
             blob.set_blob_metadata(self._holder(), lease=lease, **_LIMITS)
 
     def is_held(self, connection: str) -> bool:
@@ -256,7 +262,7 @@ class BlobLease:
         }
 
     def _unavailable(self, error: Exception) -> LeaseUnavailableError:
-        """Translate what the storage service or the identity endpoint did. A ValueError is a broken answer of it."""
+        """Translate what the storage service or the identity endpoint did."""
         status = error.status_code if isinstance(error, HttpResponseError) else None
         where = self._container_url
         if status in _REFUSED:
@@ -268,7 +274,7 @@ class BlobLease:
         elif status is not None:
             message = f"the lease container {where} answered {status}"
             hint = "It passes as a rule; the next tick tries again."
-        elif isinstance(error, ClientAuthenticationError | ValueError):
+        elif isinstance(error, ClientAuthenticationError):
             message = "no token for the lease container could be had from the identity endpoint"
             hint = Step(
                 f"Check the app's managed identity (it needs the role {ROLE!r} on the container) and AZURE_CLIENT_ID. "

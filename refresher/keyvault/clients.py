@@ -16,6 +16,7 @@ from azure.keyvault.secrets import SecretClient
 from azure.keyvault.secrets._generated import models
 
 from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
+from refresher.model.errors import RefresherError
 from refresher.network.sockets import limit, remaining
 from refresher.tls import tls_context
 
@@ -129,6 +130,8 @@ class SharedCredential:
         try:
             with limit(_IDENTITY_TAKES):
                 return ask()
+        except RefresherError:
+            raise
         except Exception:  # noqa: BLE001 - a bare ValueError would be taken for an answer of the vault
             pause = self._transport.take_pause() if self._transport is not None else None
         raise NoIdentityError(pause)

@@ -1,10 +1,16 @@
 """What an answer of Key Vault means: one cause, one sentence, and what to do; none of the SDK's text is in it."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
 
 from refresher.model import steps
 from refresher.model.causes import Cause
@@ -12,6 +18,7 @@ from refresher.model.errors import VaultError
 from refresher.model.grants import REFRESH_TOKEN, STORED
 from refresher.model.moments import parse_retry_after
 from refresher.model.steps import Step
+from refresher.network.proxies import proxy_for
 
 _ERRORS = 400
 _FORBIDDEN = 403
@@ -24,6 +31,7 @@ _NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
 _ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
 _READ_ONLY = tuple(f"-{suffix}" for suffix in STORED if suffix != REFRESH_TOKEN)
 """Secrets that the product only reads; any other it writes, too."""
+_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 IDENTITY = "IDENTITY"
 WHO_IDENTITY_IS = Step(f". {IDENTITY}, and whatever else is missing: ", steps.doctor())
 """A hint names the identity that asked by this word, since a vault's answer does not; `doctor` fills it in."""
@@ -117,6 +125,24 @@ def not_its_own(operation: str, name: str, url: str) -> VaultError:
         cause=Cause.VAULT_UNAVAILABLE,
         hint="The next tick tries again.",
         transient=True,
+    )
+
+
+def silent(operation: str, name: str, url: str, error: ServiceRequestError | ServiceResponseError) -> VaultError:
+    """No answer of the vault came, or a proxy said something in its place; of its words only the status is read."""
+    proxy = proxy_for(url)
+    message = f"{url} did not answer ({operation} of secret {name})"
+    hint = "Check the vault's address, its firewall and the network; the next tick tries again."
+    if proxy is not None:
+        refused = _REFUSED_BY_PROXY.search(str(error))
+        message = proxy.refuses(url, refused[1]) if refused else f"{message}{proxy.by_way_of}"
+        hint = proxy.hint
+    return VaultError(
+        message,
+        cause=Cause.VAULT_UNAVAILABLE,
+        hint=hint,
+        transient=True,
+        sent=isinstance(error, ServiceResponseError),
     )
 
 

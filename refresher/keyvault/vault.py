@@ -19,7 +19,7 @@ from azure.core.exceptions import (
 )
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
-from refresher.keyvault.errors import BeingRecoveredError, missing, no_identity, not_its_own, translate
+from refresher.keyvault.errors import BeingRecoveredError, missing, no_identity, not_its_own, silent, translate
 from refresher.keyvault.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
@@ -230,13 +230,7 @@ class Vault:
             if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
                 self._gate.close(failure.retry_after)
         except (ServiceRequestError, ServiceResponseError) as error:
-            failure = VaultError(
-                f"{self.url} did not answer ({operation} of secret {name})",
-                cause=Cause.VAULT_UNAVAILABLE,
-                hint="Check the vault's address, its firewall and the network; the next tick tries again.",
-                transient=True,
-                sent=isinstance(error, ServiceResponseError),
-            )
+            failure = silent(operation, name, self.url, error)
         except AzureError:
             failure = no_identity()
         except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):

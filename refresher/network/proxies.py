@@ -25,6 +25,20 @@ class Proxy:
     variable: str
     url: str = field(repr=False)
 
+    @property
+    def by_way_of(self) -> str:
+        """What is added to the news that nobody answered."""
+        return f" through the proxy that {self.variable} names"
+
+    @property
+    def hint(self) -> str:
+        """What an operator can do about it."""
+        return f"Check {self.variable} (407: the proxy wants a user name and password), or name the host in NO_PROXY."
+
+    def refuses(self, whom: str, status: str) -> str:
+        """What is said where the proxy itself turned a request away, with that status."""
+        return f"the proxy that {self.variable} names lets nothing through to {whom} (it answered {status})"
+
 
 def proxy_for(url: str) -> Proxy | None:
     """The proxy for an address; None where it is reached directly. Raises SettingsError where that cannot be used."""

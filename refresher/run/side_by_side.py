@@ -15,21 +15,24 @@ def as_they_end(job: Callable[[Connection], _T], connections: Sequence[Connectio
     if len(connections) == 1:
         yield job(connections[0])
         return
-    with _threads() as pool:
-        try:
-            for ended in as_completed([pool.submit(job, connection) for connection in connections]):
-                yield ended.result()
-        finally:
-            # Interrupted: what has begun ends in order, and nothing else begins.
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = _threads()
+    try:
+        for ended in as_completed([pool.submit(job, connection) for connection in connections]):
+            yield ended.result()
+    finally:
+        # Interrupted: nothing else begins, and nobody waits for what has begun.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def in_order(job: Callable[[Connection], _T], connections: Sequence[Connection]) -> tuple[_T, ...]:
     """What the job makes of each connection, in their order."""
     if len(connections) == 1:
         return (job(connections[0]),)
-    with _threads() as pool:
+    pool = _threads()
+    try:
         return tuple(pool.map(job, connections))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -78,7 +78,7 @@ class Wire:
                 untrusted = _stems_from(error, ssl.SSLCertVerificationError)
                 failure = _certificate_refused() if untrusted else _no_answer(proxy=proxy, sent=False)
             except httpx.HTTPError as error:
-                failure = _too_much() if _stems_from(error, TooLargeError) else _no_answer()
+                failure = _too_much() if _stems_from(error, TooLargeError) else _no_answer(proxy=proxy)
             except httpx.InvalidURL:
                 failure = _no_answer(sent=False)
         raise failure
@@ -141,18 +141,25 @@ def _no_answer(
     what = "did not answer in time" if cause is Cause.INSTANCE_TIMEOUT else "could not be reached"
     if sent and cause is Cause.INSTANCE_UNREACHABLE:
         what = "closed the connection without an answer"
-    by_way_of = f" through the proxy that {proxy.variable} names" if proxy is not None else ""
-    return TokenEndpointError(f"the ServiceNow instance {what}{by_way_of}", cause=cause, transient=True, sent=sent)
+    by_way_of = proxy.by_way_of if proxy is not None else ""
+    return TokenEndpointError(
+        f"the ServiceNow instance {what}{by_way_of}",
+        cause=cause,
+        hint=proxy.hint if proxy is not None else "",
+        transient=True,
+        sent=sent,
+    )
 
 
 def _refused_by_proxy(answer: str, proxy: Proxy | None) -> TokenEndpointError:
     """The proxy said no before the instance was asked; the beginning of its answer is the status."""
-    status = answer[:3] if answer[:3].isdecimal() else "no status"
-    variable = proxy.variable if proxy is not None else "the environment"
+    if proxy is None:
+        return _no_answer(sent=False)
+    status = answer[:3] if answer[:3].isdecimal() else "without a status"
     return TokenEndpointError(
-        f"the proxy that {variable} names lets nothing through to the ServiceNow instance (it answered {status})",
+        proxy.refuses("the ServiceNow instance", status),
         cause=Cause.INSTANCE_UNREACHABLE,
-        hint=f"Correct {variable} (407: it wants a user name and password), or name the instance's host in NO_PROXY.",
+        hint=proxy.hint,
         transient=True,
         sent=False,
     )

@@ -17,7 +17,9 @@ _SECONDS = 60.0
 
 def make_transport(tls: ssl.SSLContext, proxy: Proxy | None) -> httpx.BaseTransport:
     """A transport that trusts what the context trusts."""
-    by_way_of = httpx.Proxy(proxy.url, ssl_context=tls) if proxy is not None else None
+    by_way_of = None
+    if proxy is not None:
+        by_way_of = httpx.Proxy(proxy.url, ssl_context=tls if proxy.url.startswith("https:") else None)
     transport = httpx.HTTPTransport(verify=tls, proxy=by_way_of, trust_env=False)
     # httpcore takes a backend, httpx has no parameter for it (https://github.com/encode/httpx/discussions/3180).
     transport._pool._network_backend = _Backend()  # noqa: SLF001

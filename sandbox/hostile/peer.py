@@ -73,7 +73,8 @@ Behaviour = Callable[[Conversation], None]
 class Peer:
     """A context manager. `certificate` is the server's context, where the peer is to speak TLS.
 
-    `left_after` holds, for each connection that is over, the seconds that it lasted.
+    `met` is set when the first client is there; `left_after` holds, for each connection that is over, the seconds that
+    it lasted.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Peer:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        self.met = threading.Event()
         self.left_after: list[float] = []
 
     def __enter__(self) -> Self:
@@ -102,6 +104,7 @@ class Peer:
         with suppress(OSError):
             while not self._ended.is_set():
                 connection, _ = self._listener.accept()
+                self.met.set()
                 threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:

@@ -8,18 +8,22 @@ from datetime import timedelta
 
 import pytest
 
+from refresher.app import App
 from refresher.keyvault.clients import SharedCredential, make_secret_client
 from refresher.keyvault.vault import Vault
 from refresher.model.causes import Cause
 from refresher.model.clock import Deadline, system_clock
 from refresher.model.errors import TokenEndpointError, VaultError
 from refresher.model.grants import Grant
+from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.servicenow.instances import ServiceNow
 from refresher.servicenow.oauth import TokenRequest
-from sandbox import Sandbox
-from sandbox.hostile.behaviours import LARGE, SLOW, handshake_drips, silence
+from sandbox import Fault, Sandbox
+from sandbox.faults import Throttle
+from sandbox.hostile.behaviours import LARGE, SLOW, handshake_drips, refuses_tunnels, silence, tunnel_drips
 from sandbox.hostile.peer import Behaviour, Peer
 from sandbox.running import server_tls
+from tests.conftest import tick
 from tests.factories import connection
 
 ALLOWED = 0.4
@@ -141,3 +145,78 @@ class TestAnAnswerThatIsMoreThanItSeems:
                 tracemalloc.stop()
         assert error.cause is Cause.VAULT_UNAVAILABLE
         assert most < 32 * MEGABYTE
+
+
+class TestAPause:
+    """Asked for by the identity endpoint: an SDK would sleep it out."""
+
+    def test_that_outlasts_the_run_is_not_begun_and_the_identity_is_named(self, sandbox: Sandbox, app: App) -> None:
+        sandbox.add_connection("servicenow")
+        sandbox.faults.add(Fault(service="identity", times=None, action=Throttle(3600)))
+        began = time.monotonic()
+        report = tick(app)
+        assert time.monotonic() - began < 10
+        assert (report.cause, report.retry_after) == (Cause.IDENTITY_UNAVAILABLE, 3600)
+        assert sandbox.log.count(service="identity") <= 3
+
+    def test_that_ends_in_time_is_kept(self, sandbox: Sandbox, app: App) -> None:
+        sandbox.add_connection("servicenow")
+        sandbox.faults.add(Fault(service="identity", action=Throttle(1)))
+        assert tick(app).outcome is Outcome.REFRESHED
+
+
+class TestAProxy:
+    @pytest.fixture(autouse=True)
+    def nothing_exempt(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the machine exempts from its proxies is not exempt here."""
+        sandbox.add_connection("servicenow")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+
+    @pytest.mark.parametrize("encrypted", [False, True])
+    @pytest.mark.parametrize("status", [403, 407])
+    def test_that_refuses_the_instance_is_named_and_nothing_was_sent(
+        self, app: App, monkeypatch: pytest.MonkeyPatch, status: int, *, encrypted: bool
+    ) -> None:
+        assert tick(app).outcome is Outcome.REFRESHED  # The vault's proxies are read by now.
+        with Peer(refuses_tunnels(status), server_tls() if encrypted else None) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            report = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))[0]
+        assert report.cause is Cause.INSTANCE_UNREACHABLE
+        assert "the proxy that HTTPS_PROXY names lets nothing through" in report.message
+        assert f"(it answered {status})" in report.message
+        assert "HTTPS_PROXY" in (report.hint or "")
+
+    @pytest.mark.parametrize("encrypted", [False, True])
+    @pytest.mark.parametrize("status", [403, 407])
+    def test_that_refuses_the_vault_is_named(
+        self, sandbox: Sandbox, app: App, monkeypatch: pytest.MonkeyPatch, status: int, *, encrypted: bool
+    ) -> None:
+        with Peer(refuses_tunnels(status), server_tls() if encrypted else None) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            report = tick(app)
+        assert report.cause is Cause.VAULT_UNAVAILABLE
+        assert f"names lets nothing through to {sandbox.vault.url} (it answered {status})" in report.message
+
+    def test_whose_consent_drips_keeps_nobody(self, certificate: ssl.SSLContext, credential: SharedCredential) -> None:
+        with Peer(silence, certificate) as peer, Peer(tunnel_drips) as proxy:
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("HTTPS_PROXY", proxy.url)
+                began = time.monotonic()
+                assert "through the proxy that HTTPS_PROXY names" in ask_instance(peer).message
+                assert "through the proxy that HTTPS_PROXY names" in ask_vault(peer, credential).message
+                assert time.monotonic() - began < 2 * AT_THE_LATEST
+            assert has_left(proxy)
+
+    def test_of_a_kind_that_cannot_be_used_is_a_setting_at_fault(
+        self, app: App, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example:1080")
+        report = tick(app)
+        assert report.cause is Cause.SETTINGS_INVALID
+        assert "ALL_PROXY names a proxy of the kind 'socks5'" in report.message
+
+    def test_that_no_host_needs_may_be_of_any_kind(self, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example:1080")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,fe80::/10,[::1]")
+        assert tick(app).outcome is Outcome.REFRESHED
