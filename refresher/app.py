@@ -21,8 +21,7 @@ from refresher.keyvault.clients import (
     make_secret_client as default_secret_client,
     make_transport,
 )
-from refresher.keyvault.reading import Gatherer
-from refresher.keyvault.vault import Vault
+from refresher.keyvault.vaults import Vaults
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline, system_clock
@@ -84,7 +83,7 @@ class App:
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._credential = credential
-        self._vaults: dict[str, Vault] = {}
+        self._vaults: Vaults | None = None
         self._requests = executor
         self._owns_requests = executor is None
         self._lease = lease
@@ -145,9 +144,7 @@ class App:
 
         settings = self.settings
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
-        reader = StatusReader(
-            settings, self.clock, Gatherer(self.open_vault, settings.vault_url, self._request_pool())
-        )
+        reader = StatusReader(settings, self.clock, self.vaults())
         budget = self._budget(connections)
         return in_order(lambda connection: reader.read(connection, budget.share()), connections)
 
@@ -156,8 +153,7 @@ class App:
         from refresher.status.history import read_history  # noqa: PLC0415 - a tick does not need it
 
         connection = self.connection(name)
-        vault = self.open_vault(self.settings.vault_url)
-        versions = vault.versions(connection.access_token_name, Deadline(self.clock, _LISTING_TAKES))
+        versions = self.vaults().main.versions(connection.access_token_name, Deadline(self.clock, _LISTING_TAKES))
         return read_history(connection.name, versions, self.clock.now())
 
     def doctor(self) -> "tuple[Check, ...]":
@@ -168,11 +164,10 @@ class App:
         return Doctor(
             settings,
             self.clock,
-            open_vault=self.open_vault,
+            vaults=self.vaults(),
             credential=self.credential,
             servicenow=self._servicenow,
             lease=self._make_lease(settings),
-            executor=self._request_pool(),
         ).examine()
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
@@ -186,12 +181,18 @@ class App:
         emit(report, self.clock.now())
         return report
 
-    def open_vault(self, url: str) -> Vault:
-        """The vault at that address; one client each, kept."""
+    def vaults(self) -> Vaults:
+        """All vaults of the process. Raises SettingsError."""
+        settings = self.settings
         with self._lock:
-            if url not in self._vaults:
-                self._vaults[url] = Vault(url, self._make_secret_client(url, self.credential()), self.clock)
-            return self._vaults[url]
+            if self._vaults is None:
+                self._vaults = Vaults(
+                    settings.vault_url,
+                    self.clock,
+                    self._request_pool(),
+                    lambda url: self._make_secret_client(url, self.credential()),
+                )
+            return self._vaults
 
     def credential(self) -> TokenCredential:
         """The one credential of the process: its token cache serves all clients."""
@@ -208,10 +209,9 @@ class App:
                 self._refresher = Refresher(
                     settings,
                     self.clock,
-                    open_vault=self.open_vault,
+                    vaults=self.vaults(),
                     servicenow=self._servicenow,
                     lease=self._make_lease(settings),
-                    executor=self._request_pool(),
                 )
             return self._refresher
 
@@ -233,8 +233,8 @@ class App:
         """Close what was opened. A worker does not need it: the process ends with its connections."""
         if self._requests is not None and self._owns_requests:
             self._requests.shutdown()
-        for vault in self._vaults.values():
-            vault.close()
+        if self._vaults is not None:
+            self._vaults.close()
         close = getattr(self._credential, "close", None)
         if close is not None:
             close()

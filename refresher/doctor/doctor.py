@@ -7,7 +7,6 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from azure.core.exceptions import AzureError
 
 from refresher.doctor.secret_checks import Examination
 from refresher.keyvault.errors import IDENTITY, WHO_IDENTITY_IS, no_identity
-from refresher.keyvault.reading import OpenVault
+from refresher.keyvault.vaults import Vaults
 from refresher.lease import Lease
 from refresher.model import steps
 from refresher.model.causes import Cause, Kind, diagnose
@@ -41,19 +40,17 @@ class Doctor:
         settings: Settings,
         clock: Clock,
         *,
-        open_vault: OpenVault,
+        vaults: Vaults,
         credential: Callable[[], TokenCredential],
         servicenow: ServiceNow,
         lease: Lease,
-        executor: Executor,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._open_vault = open_vault
+        self._vaults = vaults
         self._credential = credential
         self._servicenow = servicenow
         self._lease = lease
-        self._executor = executor
 
     def examine(self) -> tuple[Check, ...]:
         """All checks, in the order in which a refresh depends on them."""
@@ -62,7 +59,7 @@ class Doctor:
             return (self._settings_check(), identity)
         checks = [self._settings_check(), passed(None, "identity", f"a token for Key Vault was issued to {identity}")]
         for connection in self._settings.connections:
-            checks += Examination(connection, self._settings, self._clock, self._open_vault, self._executor).checks()
+            checks += Examination(connection, self._settings, self._clock, self._vaults).checks()
             checks += self._instance_checks(connection)
         checks += [self._lease_check(connection) for connection in self._settings.connections]
         return tuple(replace(check, remedy=_for(identity, check.remedy)) for check in checks)

@@ -5,13 +5,12 @@ That a secret may be written is tried by a change of its newest version that cha
 
 import re
 from collections.abc import Callable
-from concurrent.futures import Executor
 from datetime import timedelta
 
 from refresher.doctor.last_refresh import judge_last_refresh
 from refresher.keyvault.errors import missing, vault_name
-from refresher.keyvault.reading import OpenVault
 from refresher.keyvault.tags import parse_access_token, parse_refresh_token
+from refresher.keyvault.vaults import Vaults
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.check import Check, failed, passed, warned
@@ -32,14 +31,11 @@ _SIMPLE_CHAT_NAME = re.compile(r".+--(action|action-addset|agent|model-endpoint|
 class Examination:
     """The secrets of one connection."""
 
-    def __init__(
-        self, connection: Connection, settings: Settings, clock: Clock, open_vault: OpenVault, executor: Executor
-    ) -> None:
+    def __init__(self, connection: Connection, settings: Settings, clock: Clock, vaults: Vaults) -> None:
         self._connection = connection
         self._settings = settings
         self._clock = clock
-        self._open_vault = open_vault
-        self._executor = executor
+        self._vaults = vaults
         self._deadline = Deadline(clock, settings.run_deadline)
         self._readable: dict[str, StoredSecret] = {}
         self._unreadable: set[str] = set()
@@ -49,12 +45,12 @@ class Examination:
         connection = self._connection
         jobs: list[Callable[[], list[Check]]] = [
             *(lambda name=name: self._credential_check(name) for name in self._grant_secrets()),
-            lambda: self._token_check(self._own(connection.refresh_token_name), self._judge_refresh_token),
-            lambda: self._token_check(self._own(connection.access_token_name), self._judge_access_token),
-            lambda: self._token_check(self._own(connection.record_name), lambda _: []),
+            lambda: self._token_check(self._vaults.own(connection.refresh_token_name), self._judge_refresh_token),
+            lambda: self._token_check(self._vaults.own(connection.access_token_name), self._judge_access_token),
+            lambda: self._token_check(self._vaults.own(connection.record_name), lambda _: []),
             *(lambda target=target: self._target_check(target) for target in connection.publish_to),
         ]
-        found = [check for checks in self._executor.map(lambda job: job(), jobs) for check in checks]
+        found = [check for checks in self._vaults.executor.map(lambda job: job(), jobs) for check in checks]
         return [*found, self._simple_chat_check(), *self._last_refresh_check()]
 
     def _last_refresh_check(self) -> list[Check]:
@@ -64,9 +60,6 @@ class Examination:
         vault = vault_name(self._settings.vault_url)
         return [judge_last_refresh(connection, self._readable, vault, self._clock.now())]
 
-    def _own(self, name: str) -> PublishTarget:
-        return PublishTarget(vault_url=self._settings.vault_url, name=name)
-
     def _grant_secrets(self) -> list[str]:
         """What its grants send, each once; the refresh token, which is written too, has checks of its own."""
         grants = self._connection.configured_grants
@@ -74,7 +67,7 @@ class Examination:
         return [self._connection.secret_name(suffix) for suffix in suffixes]
 
     def _credential_check(self, name: str) -> list[Check]:
-        where = self._own(name)
+        where = self._vaults.own(name)
         secret = self._read(where)
         if isinstance(secret, Check):
             return [secret]
@@ -107,14 +100,14 @@ class Examination:
         if secret is None:
             return [self._absent_check(place), *judge(None)]
         try:
-            self._open_vault(place.vault_url).touch(place.name, secret.version, self._deadline)
+            self._vaults.open(place.vault_url).touch(place.name, secret.version, self._deadline)
         except VaultError as error:
             return [failed(self._connection.name, place.name, f"readable; {error.message}", error.hint)]
         return [passed(self._connection.name, place.name, "readable and writable"), *judge(secret)]
 
     def _absent_check(self, place: PublishTarget) -> Check:
         try:
-            if self._open_vault(place.vault_url).is_deleted(place.name, self._deadline):
+            if self._vaults.open(place.vault_url).is_deleted(place.name, self._deadline):
                 return self._deleted_check(place)
         except VaultError:
             return passed(self._connection.name, place.name, "not there; whether it is soft-deleted may not be asked")
@@ -177,7 +170,7 @@ class Examination:
 
     def _read(self, place: PublishTarget) -> StoredSecret | Check | None:
         try:
-            secret = self._open_vault(place.vault_url).read(place.name, self._deadline)
+            secret = self._vaults.open(place.vault_url).read(place.name, self._deadline)
         except VaultError as error:
             self._unreadable.add(place.name)
             return failed(self._connection.name, place.name, error.message, error.hint)

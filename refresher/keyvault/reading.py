@@ -1,13 +1,12 @@
 """Reads of a run, side by side: what consumers see first, the credentials only when a token is to be requested."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from refresher.keyvault.credentials import Credentials, Found, checked
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.tags import REVOKED_AT, parse_access_token, parse_record, parse_refresh_token
-from refresher.keyvault.vault import Vault
+from refresher.keyvault.vaults import Vaults
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, PublishTarget
 from refresher.model.errors import VaultError
@@ -15,107 +14,86 @@ from refresher.model.grants import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN
 from refresher.model.stored import StoredRefreshToken, StoredSecret, TargetState
 from refresher.policy.grants import is_ready
 
-OTHERS_TAKE = timedelta(seconds=5)
-SHARE_OF_OTHERS = 0.25
-"""Of a run's time, for a target in another vault: one that hangs must not keep the token from all the others."""
-OpenVault = Callable[[str], Vault]
+
+def read_consumer_side(vaults: Vaults, connection: Connection, deadline: Deadline) -> ConsumerSide:
+    """One parallel round: access token, targets, record. Raises VaultError; a target's error is kept aside."""
+    return _consumer_side(vaults, connection, vaults.read(_consumer_names(vaults, connection), deadline))
 
 
-class Gatherer:
-    """Reads secrets in parallel."""
+def read_everything(
+    vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline
+) -> tuple[ConsumerSide, Callable[[], Credentials]]:
+    """One parallel round: the consumers' side, and the credentials, whose errors wait until they are asked for."""
+    found = vaults.read((*_consumer_names(vaults, connection), *_credential_names(vaults, connection)), deadline)
+    credentials = _credentials(vaults, connection, found, now)
+    return _consumer_side(vaults, connection, found), lambda: _demanded(connection, credentials)
 
-    def __init__(self, open_vault: OpenVault, vault_url: str, executor: Executor) -> None:
-        self._open_vault = open_vault
-        self._vault_url = vault_url
-        self._executor = executor
 
-    def consumer_side(self, connection: Connection, deadline: Deadline) -> ConsumerSide:
-        """One parallel round: access token, targets, record. Raises VaultError; a target's error is kept aside."""
-        return self._consumer_side(connection, self._read(self._consumer_names(connection), deadline))
+def read_overview(
+    vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline
+) -> tuple[ConsumerSide, StoredRefreshToken | None, bool]:
+    """One parallel round: the tokens, the refresh token's life, whether the fallback grant could start another."""
+    place = vaults.own(connection.refresh_token_name)
+    fallback = connection.fallback_grant
+    needed = [vaults.own(connection.secret_name(each)) for each in fallback.row.own_secrets] if fallback else []
+    found = vaults.read((*_consumer_names(vaults, connection), place, *needed), deadline)
+    side = _consumer_side(vaults, connection, found)
+    credentials = _credentials(vaults, connection, found, now)
+    ready = is_ready(
+        fallback,
+        complete=fallback is not None and credentials.has(fallback),
+        password_version=credentials.password_version,
+        record=side.record,
+    )
+    checked(found[place])
+    return side, credentials.refresh_token, ready
 
-    def everything(
-        self, connection: Connection, now: datetime, deadline: Deadline
-    ) -> tuple[ConsumerSide, Callable[[], Credentials]]:
-        """One parallel round: the consumers' side, and the credentials, whose errors wait until they are asked for."""
-        found = self._read((*self._consumer_names(connection), *self._credential_names(connection)), deadline)
-        credentials = self._credentials(connection, found, now)
-        return self._consumer_side(connection, found), lambda: _demanded(connection, credentials)
 
-    def overview(
-        self, connection: Connection, now: datetime, deadline: Deadline
-    ) -> tuple[ConsumerSide, StoredRefreshToken | None, bool]:
-        """One parallel round: the tokens, the refresh token's life, whether the fallback grant could start another."""
-        place = self._own(connection.refresh_token_name)
-        fallback = connection.fallback_grant
-        needed = [self._own(connection.secret_name(each)) for each in fallback.row.own_secrets] if fallback else []
-        found = self._read((*self._consumer_names(connection), place, *needed), deadline)
-        side = self._consumer_side(connection, found)
-        credentials = self._credentials(connection, found, now)
-        ready = is_ready(
-            fallback,
-            complete=fallback is not None and credentials.has(fallback),
-            password_version=credentials.password_version,
-            record=side.record,
-        )
-        checked(found[place])
-        return side, credentials.refresh_token, ready
+def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:
+    return (
+        vaults.own(connection.access_token_name),
+        vaults.own(connection.record_name),
+        *connection.publish_to,
+    )
 
-    def _consumer_names(self, connection: Connection) -> tuple[PublishTarget, ...]:
-        return (
-            self._own(connection.access_token_name),
-            self._own(connection.record_name),
-            *connection.publish_to,
-        )
 
-    def _credential_names(self, connection: Connection) -> tuple[PublishTarget, ...]:
-        suffixes = [suffix for grant in connection.configured_grants for suffix in grant.row.secrets]
-        return tuple(
-            self._own(connection.secret_name(suffix)) for suffix in {REFRESH_TOKEN: None, **dict.fromkeys(suffixes)}
-        )
+def _credential_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:
+    suffixes = [suffix for grant in connection.configured_grants for suffix in grant.row.secrets]
+    return tuple(
+        vaults.own(connection.secret_name(suffix)) for suffix in {REFRESH_TOKEN: None, **dict.fromkeys(suffixes)}
+    )
 
-    def _own(self, name: str) -> PublishTarget:
-        return PublishTarget(vault_url=self._vault_url, name=name)
 
-    def _read(self, places: Sequence[PublishTarget], deadline: Deadline) -> dict[PublishTarget, Found]:
-        def read(place: PublishTarget) -> Found:
-            own = place.vault_url == self._vault_url
-            allowed = deadline if own else deadline.part(SHARE_OF_OTHERS, OTHERS_TAKE)
-            try:
-                return self._open_vault(place.vault_url).read(place.name, allowed)
-            except VaultError as error:
-                return error
+def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[PublishTarget, Found]) -> ConsumerSide:
+    secret = checked(found[vaults.own(connection.access_token_name)])
+    record_secret = checked(found[vaults.own(connection.record_name)])
+    states, secrets, errors = [], {}, {}
+    for target in connection.publish_to:
+        held = found[target]
+        if isinstance(held, VaultError):
+            errors[target] = held
+            states.append(TargetState(target=target, holds=None, known=False))
+        else:
+            secrets[target] = held
+            states.append(TargetState(target=target, holds=parse_access_token(held) if held else None))
+    return ConsumerSide(
+        secret=secret,
+        access_token=parse_access_token(secret) if secret else None,
+        targets=tuple(states),
+        target_secrets=secrets,
+        target_errors=errors,
+        record_secret=record_secret,
+        record=parse_record(record_secret),
+    )
 
-        return dict(zip(places, self._executor.map(read, places), strict=True))
 
-    def _consumer_side(self, connection: Connection, found: Mapping[PublishTarget, Found]) -> ConsumerSide:
-        secret = checked(found[self._own(connection.access_token_name)])
-        record_secret = checked(found[self._own(connection.record_name)])
-        states, secrets, errors = [], {}, {}
-        for target in connection.publish_to:
-            held = found[target]
-            if isinstance(held, VaultError):
-                errors[target] = held
-                states.append(TargetState(target=target, holds=None, known=False))
-            else:
-                secrets[target] = held
-                states.append(TargetState(target=target, holds=parse_access_token(held) if held else None))
-        return ConsumerSide(
-            secret=secret,
-            access_token=parse_access_token(secret) if secret else None,
-            targets=tuple(states),
-            target_secrets=secrets,
-            target_errors=errors,
-            record_secret=record_secret,
-            record=parse_record(record_secret),
-        )
-
-    def _credentials(self, connection: Connection, found: Mapping[PublishTarget, Found], now: datetime) -> Credentials:
-        secrets = {place.name: held for place, held in found.items() if place.vault_url == self._vault_url}
-        stored = secrets.get(connection.refresh_token_name)
-        refresh_token = _refresh_token(connection, stored, now) if isinstance(stored, StoredSecret) else None
-        return Credentials(
-            connection=connection, vault_url=self._vault_url, secrets=secrets, refresh_token=refresh_token
-        )
+def _credentials(
+    vaults: Vaults, connection: Connection, found: Mapping[PublishTarget, Found], now: datetime
+) -> Credentials:
+    secrets = {place.name: held for place, held in found.items() if place.vault_url == vaults.own_url}
+    stored = secrets.get(connection.refresh_token_name)
+    refresh_token = _refresh_token(connection, stored, now) if isinstance(stored, StoredSecret) else None
+    return Credentials(connection=connection, vault_url=vaults.own_url, secrets=secrets, refresh_token=refresh_token)
 
 
 def _demanded(connection: Connection, credentials: Credentials) -> Credentials:

@@ -13,7 +13,15 @@ from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.errors import BeingRecoveredError
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.tags import access_token_tags, revoked_tags
-from refresher.keyvault.writing import Published, Publisher
+from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.writing import (
+    Published,
+    describe,
+    write_access_token,
+    write_credentials,
+    write_record,
+    write_refresh_token,
+)
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.clock import Deadline
@@ -39,8 +47,8 @@ if TYPE_CHECKING:
 class TokenStore:
     """Writes what a run obtained."""
 
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
+    def __init__(self, vaults: Vaults) -> None:
+        self._vaults = vaults
 
     def keep_refresh_token(self, run: Run, response: TokenResponse, grant: Grant) -> StoredRefreshToken | None:
         """Store a refresh token that came with the answer, before anything else can fail; never drop one.
@@ -61,11 +69,11 @@ class TokenStore:
         run.refresh_token_life = (issued_at, expires_at)
         unchanged = before is not None and before.value == value
         write = partial(
-            self._publisher.write_refresh_token,
+            write_refresh_token,
+            self._vaults,
             run.connection,
             value,
-            issued_at,
-            expires_at,
+            run.refresh_token_life,
             credentials.refresh_token_secret if unchanged else None,
             run.writing_deadline(),
         )
@@ -82,7 +90,7 @@ class TokenStore:
                 return before
             run.unkept = error
             if isinstance(error, BeingRecoveredError):
-                run.keep_again = partial(self._publisher.once_recovered, write, run.writing_deadline())
+                run.keep_again = partial(self._vaults.main.once_recovered, write, run.writing_deadline())
             version = ""
             if grant is Grant.REFRESH_TOKEN and before is not None:
                 effort.record = effort.record.with_spent_refresh_token(before.version)
@@ -115,7 +123,7 @@ class TokenStore:
             run.access_token_lifetime = new.lifetime
         token = self._to_publish(run, side, new, choice, now)
         try:
-            failed = self._publisher.write_access_token(run.connection, token, side, deadline)
+            failed = write_access_token(self._vaults, run.connection, token, side, deadline)
         finally:
             self._keep_again(run)
         run.published = (now if choice is not Choice.NEW else new.issued_at, token.expires_on)
@@ -195,7 +203,7 @@ class TokenStore:
             run.effort.record = replace(run.effort.record, password=PasswordRefusals())
             return
         try:
-            self._publisher.write_credentials(run.connection, values, run.writing_deadline())
+            write_credentials(self._vaults, run.connection, values, run.writing_deadline())
         except VaultError as error:
             message = f"user name and password could not be stored: {error.message}"
             run.warn(WarningCode.PASSWORD_NOT_STORED, message, error.hint)
@@ -205,8 +213,8 @@ class TokenStore:
     ) -> list[tuple[Secret, list[tuple[PublishTarget, StoredSecret]]]]:
         """The stored tokens, and where each is kept: the refresh token first, since it could make another one."""
         found: list[tuple[PublishTarget, StoredSecret | None]] = [
-            (PublishTarget(vault_url="", name=connection.refresh_token_name), credentials.refresh_token_secret),
-            (PublishTarget(vault_url="", name=connection.access_token_name), side.secret),
+            (self._vaults.own(connection.refresh_token_name), credentials.refresh_token_secret),
+            (self._vaults.own(connection.access_token_name), side.secret),
             *side.target_secrets.items(),
         ]
         copies: dict[Secret, list[tuple[PublishTarget, StoredSecret]]] = {}
@@ -220,7 +228,7 @@ class TokenStore:
         now = run.clock.now()
         for place, secret in places:
             tags = {**secret.tags, **revoked_tags(now)}
-            self._publisher.describe(place, secret, tags, now, run.writing_deadline())
+            describe(self._vaults, place, secret, tags, now, run.writing_deadline())
 
     def record_success(self, run: Run, side: ConsumerSide, outcome: Outcome) -> None:
         """Let the record say that a failure is over; where it told of none, nothing is written."""
@@ -240,7 +248,7 @@ class TokenStore:
         """Write the record. Raises VaultError."""
         known = run.side.record_secret if run.side is not None else None
         version = run.record_version or (known.version if known is not None else None)
-        run.record_version = self._publisher.write_record(run.connection, record, version=version, deadline=deadline)
+        run.record_version = write_record(self._vaults, run.connection, record, version=version, deadline=deadline)
 
 
 def keep_or_replace(

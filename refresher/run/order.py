@@ -5,15 +5,15 @@ memory, the refresh token is stored before anything else, and a write that fails
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
-from refresher.keyvault.reading import Gatherer, OpenVault
-from refresher.keyvault.writing import Published, Publisher
+from refresher.keyvault.reading import read_consumer_side, read_everything
+from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.writing import Published, write_targets
 from refresher.lease import Lease
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
@@ -60,19 +60,16 @@ class Refresher:
         settings: Settings,
         clock: Clock,
         *,
-        open_vault: OpenVault,
+        vaults: Vaults,
         servicenow: ServiceNow,
         lease: Lease,
-        executor: Executor,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._servicenow = servicenow
         self._lease = lease
-        self._executor = executor
-        self._gatherer = Gatherer(open_vault, settings.vault_url, executor)
-        self._publisher = Publisher(open_vault, settings.vault_url, executor)
-        self._store = TokenStore(self._publisher)
+        self._vaults = vaults
+        self._store = TokenStore(vaults)
         self._timing = settings.timing
 
     def run(self, connection: Connection, request: RunRequest, allowed: timedelta | None = None) -> RunReport:
@@ -96,13 +93,13 @@ class Refresher:
     def client_id(self, connection: Connection) -> Secret:
         """The OAuth application's client id, for the address that a person opens. Raises VaultError."""
         deadline = Deadline(self._clock, self._settings.run_deadline)
-        _, read_credentials = self._gatherer.everything(connection, self._clock.now(), deadline)
+        _, read_credentials = read_everything(self._vaults, connection, self._clock.now(), deadline)
         return read_credentials().required(CLIENT_ID)
 
     def probe(self, connection: Connection) -> Probe | None:
         """Try the stored access token; None where there is none. Raises VaultError."""
         deadline = Deadline(self._clock, self._settings.run_deadline)
-        side = self._gatherer.consumer_side(connection, deadline)
+        side = read_consumer_side(self._vaults, connection, deadline)
         if side.access_token is None:
             return None
         with self._servicenow.session(connection, deadline) as session:
@@ -112,7 +109,7 @@ class Refresher:
         """Whether a run would do anything now; what cannot be read in that time is due: a run reports it."""
         deadline = Deadline(self._clock, allowed)
         try:
-            side = self._gatherer.consumer_side(connection, deadline)
+            side = read_consumer_side(self._vaults, connection, deadline)
         except VaultError:
             return True
         now = self._clock.now()
@@ -148,7 +145,7 @@ class Refresher:
     def _authorize(self, run: Run, authorization: Authorization) -> RunReport:
         with ExitStack() as held:
             self._acquire(run, held)
-            run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
+            run.side, read_credentials = read_everything(self._vaults, run.connection, self._clock.now(), run.deadline)
             run.credentials = read_credentials()
             grant = authorization.grant
             request = build_token_request(run.connection, grant, run.credentials.form(grant, authorization.brought))
@@ -175,7 +172,7 @@ class Refresher:
     def _revoke(self, run: Run) -> RunReport:
         with ExitStack() as held:
             self._acquire(run, held)
-            run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
+            run.side, read_credentials = read_everything(self._vaults, run.connection, self._clock.now(), run.deadline)
             run.credentials = read_credentials()
             copies = self._store.copies_of_tokens(run.connection, run.side, run.credentials)
             known = []
@@ -193,22 +190,22 @@ class Refresher:
 
     def _run(self, run: Run) -> RunReport:
         run.request.on_progress("reading the vault")
-        run.side = self._gatherer.consumer_side(run.connection, run.deadline)
+        run.side = read_consumer_side(self._vaults, run.connection, run.deadline)
         decision = self._decide(run, run.side)
         if isinstance(decision, NotDue):
             return self._not_due(run, run.side, decision)
         run.urgency = Urgency.ADVISORY
         if isinstance(decision, Refresh):
             run.urgency = decision.urgency
-            self._executor.submit(self._servicenow.prepare)
+            self._vaults.executor.submit(self._servicenow.prepare)
         with ExitStack() as held:
             self._acquire(run, held)
             if isinstance(decision, Republish):
-                run.side = self._gatherer.consumer_side(run.connection, run.deadline)
+                run.side = read_consumer_side(self._vaults, run.connection, run.deadline)
                 decision = self._decide(run, run.side)
             if isinstance(decision, Republish):
                 return self._republish(run, run.side, decision)
-            run.side, read_credentials = self._gatherer.everything(run.connection, self._clock.now(), run.deadline)
+            run.side, read_credentials = read_everything(self._vaults, run.connection, self._clock.now(), run.deadline)
             decision = self._decide(run, run.side)
             if not isinstance(decision, Refresh):
                 return self._after_all(run, run.side, decision)
@@ -261,7 +258,7 @@ class Refresher:
             message = "only a token with its metadata is published again"
             raise ValueError(message)
         token = Published(value=secret.value, tags=secret.tags, expires_on=secret.expires_on)
-        failed = self._publisher.write_targets(decision.targets, token, side, run.deadline)
+        failed = write_targets(self._vaults, decision.targets, token, side, run.deadline)
         if failed:
             raise PublishFailedError(failed)
         if side.record.last_cause == Cause.PUBLISH_FAILED:

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from refresher.keyvault.reading import Gatherer
+from refresher.keyvault.reading import read_overview
+from refresher.keyvault.vaults import Vaults
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
@@ -13,16 +14,17 @@ from refresher.status.health import ConnectionStatus, State, evaluate
 class StatusReader:
     """Reads the status of connections. Safe to share between threads."""
 
-    def __init__(self, settings: Settings, clock: Clock, gatherer: Gatherer) -> None:
+    def __init__(self, settings: Settings, clock: Clock, vaults: Vaults) -> None:
         self._clock = clock
-        self._gatherer = gatherer
+        self._vaults = vaults
         self._timing = settings.timing
 
     def read(self, connection: Connection, allowed: timedelta) -> ConnectionStatus:
         """How one connection stands; a vault that cannot be read in the time allowed is a state of its own."""
         deadline = Deadline(self._clock, allowed)
         try:
-            side, refresh_token, ready = self._gatherer.overview(connection, self._clock.now(), deadline)
+            now = self._clock.now()
+            side, refresh_token, ready = read_overview(self._vaults, connection, now, deadline)
         except VaultError as error:
             return ConnectionStatus(
                 connection=connection.name,

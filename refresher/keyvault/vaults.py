@@ -1,0 +1,104 @@
+"""All vaults of the process as one: opened when first needed, read side by side, written side by side.
+
+Each keeps its client for the life of the process, and with it the warm connection and the vault's challenge. The
+threads are everybody's: a place that is `hurried` gets a short share of the time, so that a vault that hangs neither
+holds a thread for long nor keeps the token from all the others.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Executor
+from datetime import timedelta
+from typing import TypeVar
+
+from azure.keyvault.secrets import SecretClient
+
+from refresher.keyvault.credentials import Found
+from refresher.keyvault.vault import Vault
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import PublishTarget
+from refresher.model.errors import VaultError
+
+_OTHERS_TAKE = timedelta(seconds=5)
+_SHARE_OF_OTHERS = 0.25
+_T = TypeVar("_T")
+
+
+class Vaults:
+    """Every vault that the settings name; `own_url` is the one with credentials and tokens. Safe between threads."""
+
+    def __init__(
+        self, own_url: str, clock: Clock, executor: Executor, make_client: Callable[[str], SecretClient]
+    ) -> None:
+        self.own_url = own_url
+        self.executor = executor
+        self._clock = clock
+        self._make_client = make_client
+        self._opened: dict[str, Vault] = {}
+        self._lock = threading.Lock()
+
+    def own(self, name: str) -> PublishTarget:
+        """The place of a secret in the connection's own vault."""
+        return PublishTarget(vault_url=self.own_url, name=name)
+
+    @property
+    def main(self) -> Vault:
+        """The connection's own vault."""
+        return self.open(self.own_url)
+
+    def open(self, url: str) -> Vault:
+        """The vault at that address; one client each, kept."""
+        with self._lock:
+            if url not in self._opened:
+                self._opened[url] = Vault(url, self._make_client(url), self._clock)
+            return self._opened[url]
+
+    def read(self, places: Collection[PublishTarget], deadline: Deadline) -> dict[PublishTarget, Found]:
+        """What each place holds, or why that cannot be said; a place in another vault is hurried."""
+        others = {place for place in places if place.vault_url != self.own_url}
+        return self.at_each(
+            places, lambda vault, place, limit: vault.read(place.name, limit), deadline, hurried=others
+        )
+
+    def at_each(
+        self,
+        places: Iterable[PublishTarget],
+        request: Callable[[Vault, PublishTarget, Deadline], _T],
+        deadline: Deadline,
+        *,
+        hurried: Collection[PublishTarget] = (),
+    ) -> dict[PublishTarget, _T | VaultError]:
+        """Ask for the same at several places side by side: what came of it at each, or its VaultError."""
+
+        def ask(place: PublishTarget) -> _T | VaultError:
+            limit = _limit(place, deadline, hurried)
+            try:
+                return request(self.open(place.vault_url), place, limit)
+            except VaultError as error:
+                return error
+
+        return dict(zip(places, self.executor.map(ask, places), strict=True))
+
+    def once_recovered(
+        self,
+        place: PublishTarget,
+        request: Callable[[Vault, PublishTarget, Deadline], _T],
+        deadline: Deadline,
+        *,
+        hurried: Collection[PublishTarget] = (),
+    ) -> _T | VaultError:
+        """Ask at one place, and for as long as its name is being recovered, wait and ask again."""
+        vault, limit = self.open(place.vault_url), _limit(place, deadline, hurried)
+        try:
+            return vault.once_recovered(lambda: request(vault, place, limit), limit)
+        except VaultError as error:
+            return error
+
+    def close(self) -> None:
+        """Close the connections."""
+        for vault in self._opened.values():
+            vault.close()
+
+
+def _limit(place: PublishTarget, deadline: Deadline, hurried: Collection[PublishTarget]) -> Deadline:
+    return deadline.part(_SHARE_OF_OTHERS, _OTHERS_TAKE) if place in hurried else deadline
