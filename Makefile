@@ -65,8 +65,8 @@ mutate: $(STAMP) ## mutation testing of the pure core
 bench: $(STAMP) $(APP_VENV)/ready ## measure: time, requests, memory
 	@$(PY) -m benchmarks --python $(APP_VENV)/bin/python $(ARGS)
 
-infra: $(INFRA_VENV)/ready ## check the Bicep files and the workflows
-	@infra/check.sh $(INFRA_VENV)/bin
+infra: $(INFRA_VENV)/ready ## check the Bicep files and the workflows; ARGS=--write makes the snapshots anew
+	@$(INFRA_VENV)/bin/python infra/check.py $(ARGS)
 
 simulate: $(STAMP) ## months of faults in seconds
 	@$(PY) -m sandbox.simulation.simulate $(ARGS)

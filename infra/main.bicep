@@ -22,14 +22,17 @@ param simpleChatVaultName string = ''
 @description('Its resource group; empty: the refresher\'s own.')
 param simpleChatVaultResourceGroup string = ''
 @description('Secrets of Simple Chat\'s vault that receive the access token: their names, with commas between.')
-param simpleChatSecrets string = ''
+param simpleChatTargets string = ''
 @description('Secrets of the refresher\'s own vault that receive the access token beside NAME-oauth-token, with commas between. Of several connections: those that their publish_to names.')
-param publishedSecrets string = 'servicenow--action--global--oauth-token'
+param publishedTargets string = 'servicenow--action--global--oauth-token'
 
 @description('Https origin of the ServiceNow instance; not needed where connections are given.')
 param instanceUrl string = ''
 @description('Several connections: a JSON object, name to keys (docs/settings.md).')
 param connections string = ''
+@allowed(['secret', 'vault'])
+@description('Where the app has its roles in the refresher\'s vault: on each secret that it needs, or, for more connections than a subscription has role assignments, on all secrets of the vault.')
+param roleScope string = 'secret'
 @allowed(['refresh_token', 'client_credentials', 'jwt_bearer', 'password'])
 param grant string = 'refresh_token'
 @allowed(['', 'client_credentials', 'jwt_bearer', 'password'])
@@ -72,34 +75,96 @@ var deploymentContainer = 'deployments'
 var leaseContainer = 'leases'
 var targetSuffix = '--action--global--oauth-token'
 
-// Of several connections, each has its default target unless it names others; the parameter's default is the single one's.
-var givenConnections = json(empty(connections) ? '{}' : connections)
-var defaultTargets = [for connection in items(givenConnections): contains(connection.value, 'publish_to') ? '' : '${connection.key}${targetSuffix}']
-var listedTargets = (empty(connections) || publishedSecrets != 'servicenow${targetSuffix}') ? split(publishedSecrets, ',') : []
-var ownTargets = filter(union(listedTargets, defaultTargets), target => !empty(target))
-var simpleChatTargets = empty(simpleChatSecrets) ? [] : split(simpleChatSecrets, ',')
-var simpleChatTargetUrls = [for target in simpleChatTargets: 'https://${simpleChatVaultName}${environment().suffixes.keyvaultDns}/secrets/${target}']
+// What is wrong with the parameters is said all at once, before anything is made; what only Azure knows, it says later.
+var letters = 'abcdefghijklmnopqrstuvwxyz'
+var lowerCase = '${letters}0123456789-'
+var secretNameCharacters = '${lowerCase}${toUpper(letters)}'
+var strangeInEnvironmentName = filter(
+  range(0, length(environmentName)),
+  at => !contains('${secretNameCharacters}_.()', substring(environmentName, at, 1))
+)
+// Of the variables that hold JSON, Azure names the one that it cannot read.
+var SERVICENOW_CONNECTIONS = json(empty(trim(connections)) ? '{}' : connections)
+var SERVICENOW_JWT = json(empty(trim(jwt)) ? '{}' : jwt)
+var severalConnections = items(SERVICENOW_CONNECTIONS)
 // The single connection has a name as well.
-var namedConnections = json(empty(connections) ? '{"servicenow": {}}' : connections)
-var connectionNames = [for connection in items(namedConnections): connection.key]
-var readByConnection = [for name in connectionNames: [
-  '${name}-client-id'
-  '${name}-client-secret'
-  '${name}-username'
-  '${name}-password'
-  '${name}-jwt-key'
-]]
-var writtenByConnection = [for name in connectionNames: [
-  '${name}-refresh-token'
-  '${name}-oauth-token'
-  '${name}-refresh-record'
-]]
+var connectionNames = empty(severalConnections) ? ['servicenow'] : map(severalConnections, each => each.key)
+// A connection publishes to what its publish_to lists, a list or a text with commas, else to a secret of its own name.
+var publishTo = flatten(map(
+  severalConnections,
+  each =>
+    contains(each.value, 'publish_to')
+      ? split(replace(replace(replace(string(each.value.publish_to), '[', ''), ']', ''), '"', ''), ',')
+      : ['${each.key}${targetSuffix}']
+))
+// The parameter's default is the single connection's.
+var listed = (empty(severalConnections) || trim(publishedTargets) != 'servicenow${targetSuffix}')
+  ? split(publishedTargets, ',')
+  : []
+var targets = filter(map(concat(listed, publishTo), target => trim(target)), target => !empty(target))
+// Of targets in other vaults, only those in Simple Chat's are known here.
+var ownTargets = union(filter(targets, target => !startsWith(target, 'https://')), [])
+var listedChatTargets = filter(map(split(simpleChatTargets, ','), target => trim(target)), target => !empty(target))
+var chatTargets = union(
+  listedChatTargets,
+  map(
+    filter(targets, target => startsWith(target, 'https://${simpleChatVaultName}.')),
+    target => last(split(target, '/'))
+  )
+)
+var publishedTo = join(
+  concat(ownTargets, map(listedChatTargets, target => 'https://${simpleChatVaultName}{suffix}/secrets/${target}')),
+  ','
+)
+var problems = concat(
+  (empty(strangeInEnvironmentName) && !endsWith(environmentName, '.'))
+    ? []
+    : [
+        'AZURE_ENV_NAME: "${environmentName}" becomes part of a resource group\'s name: letters, digits and -_.() only, no full stop at its end.'
+      ],
+  (empty(instanceUrl) && empty(severalConnections))
+    ? ['SERVICENOW_INSTANCE_URL: give the https origin of the instance, or several connections.']
+    : [],
+  map(
+    filter(
+      connectionNames,
+      name =>
+        empty(name) || length(name) > 41 || !contains(letters, take(name, 1)) || !empty(filter(
+          range(0, length(name)),
+          at => !contains(lowerCase, substring(name, at, 1))
+        ))
+    ),
+    name =>
+      'SERVICENOW_CONNECTIONS: "${name}" is no name of a connection: a lower-case letter, then at most 40 lower-case letters, digits and hyphens.'
+  ),
+  map(
+    filter(
+      concat(ownTargets, chatTargets),
+      target =>
+        length(target) > 127 || !empty(filter(
+          range(0, length(target)),
+          at => !contains(secretNameCharacters, substring(target, at, 1))
+        ))
+    ),
+    target =>
+      'PUBLISHED_SECRETS, SIMPLE_CHAT_SECRETS: "${target}" is no name of a secret: at most 127 letters, digits and hyphens, with commas between two names.'
+  ),
+  empty(chatTargets) == empty(simpleChatVaultName)
+    ? []
+    : [
+        'SIMPLE_CHAT_VAULT, SIMPLE_CHAT_SECRETS: a vault and the names of its secrets belong together; one of the two is missing.'
+      ]
+)
+var groupName = empty(problems) ? '${abbreviations.resourceGroup}${environmentName}' : fail(join(problems, ' '))
+
+var readSuffixes = ['client-id', 'client-secret', 'username', 'password', 'jwt-key']
+var writtenSuffixes = ['refresh-token', 'oauth-token', 'refresh-record']
 var hasOwnVault = empty(keyVaultName)
 var vaultName = hasOwnVault ? '${abbreviations.keyVault}${token}' : keyVaultName
 var vaultGroup = (hasOwnVault || empty(keyVaultResourceGroup)) ? group.name : keyVaultResourceGroup
 
-resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
-  name: '${abbreviations.resourceGroup}${environmentName}'
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: groupName
   location: location
   tags: tags
 }
@@ -148,7 +213,6 @@ resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
 }
 
 module identity 'app/identity.bicep' = {
-  name: 'identity'
   scope: group
   params: {
     name: '${abbreviations.userAssignedIdentity}${token}'
@@ -158,7 +222,6 @@ module identity 'app/identity.bicep' = {
 }
 
 module monitoring 'app/monitoring.bicep' = {
-  name: 'monitoring'
   scope: group
   params: {
     workspaceName: '${abbreviations.logAnalyticsWorkspace}${token}'
@@ -171,7 +234,6 @@ module monitoring 'app/monitoring.bicep' = {
 }
 
 module storage 'app/storage.bicep' = {
-  name: 'storage'
   scope: group
   params: {
     name: '${abbreviations.storageAccount}${token}'
@@ -189,7 +251,6 @@ module storage 'app/storage.bicep' = {
 }
 
 module vault 'app/vault.bicep' = if (hasOwnVault) {
-  name: 'vault'
   scope: group
   params: {
     name: vaultName
@@ -201,21 +262,23 @@ module vault 'app/vault.bicep' = if (hasOwnVault) {
 }
 
 module access 'app/access.bicep' = {
-  name: 'access'
   scope: resourceGroup(vaultGroup)
   params: {
     vaultName: vaultName
     principalId: identity.outputs.principalId
     readRoleId: secretReader.id
     writeRoleId: secretWriter.id
-    readableSecrets: flatten(readByConnection)
-    writableSecrets: concat(flatten(writtenByConnection), ownTargets)
+    readableSecrets: flatten(map(connectionNames, name => map(readSuffixes, suffix => '${name}-${suffix}')))
+    writableSecrets: concat(
+      flatten(map(connectionNames, name => map(writtenSuffixes, suffix => '${name}-${suffix}'))),
+      ownTargets
+    )
+    wholeVault: roleScope == 'vault'
   }
   dependsOn: [vault]
 }
 
 module simpleChatAccess 'app/access.bicep' = if (!empty(simpleChatVaultName)) {
-  name: 'simple-chat-access'
   scope: resourceGroup(empty(simpleChatVaultResourceGroup) ? group.name : simpleChatVaultResourceGroup)
   params: {
     vaultName: simpleChatVaultName
@@ -223,12 +286,12 @@ module simpleChatAccess 'app/access.bicep' = if (!empty(simpleChatVaultName)) {
     readRoleId: secretReader.id
     writeRoleId: secretWriter.id
     readableSecrets: []
-    writableSecrets: simpleChatTargets
+    writableSecrets: chatTargets
+    wholeVault: false
   }
 }
 
 module operator 'app/operator.bicep' = if (hasOwnVault && !empty(principalId)) {
-  name: 'operator'
   scope: resourceGroup(vaultGroup)
   params: {
     vaultName: vaultName
@@ -239,7 +302,6 @@ module operator 'app/operator.bicep' = if (hasOwnVault && !empty(principalId)) {
 }
 
 module network 'app/network.bicep' = if (privateNetwork) {
-  name: 'network'
   scope: group
   params: {
     name: '${abbreviations.virtualNetwork}${token}'
@@ -253,7 +315,6 @@ module network 'app/network.bicep' = if (privateNetwork) {
 }
 
 module api 'app/api.bicep' = {
-  name: 'api'
   scope: group
   params: {
     name: '${abbreviations.functionApp}${token}'
@@ -267,15 +328,15 @@ module api 'app/api.bicep' = {
     blobEndpoint: storage.outputs.blobEndpoint
     queueEndpoint: storage.outputs.queueEndpoint
     deploymentContainerUrl: storage.outputs.deploymentContainerUrl
-    subnetId: privateNetwork ? network.outputs.appSubnetId : ''
+    subnetId: network.?outputs.appSubnetId ?? ''
     keyVaultUrl: access.outputs.vaultUri
     instanceUrl: instanceUrl
-    connections: connections
+    connections: empty(severalConnections) ? '' : connections
     grant: grant
     fallbackGrant: fallbackGrant
     refreshTokenLifetime: refreshTokenLifetime
-    jwt: jwt
-    publishTo: join(concat(ownTargets, simpleChatTargetUrls), ',')
+    jwt: empty(SERVICENOW_JWT) ? '' : jwt
+    publishTo: replace(publishedTo, '{suffix}', environment().suffixes.keyvaultDns)
     refreshSchedule: refreshSchedule
     refreshIntervalMinutes: refreshIntervalMinutes
     probePath: probePath
@@ -286,7 +347,6 @@ module api 'app/api.bicep' = {
 }
 
 module actionGroup 'app/action-group.bicep' = if (!empty(alertEmail)) {
-  name: 'action-group'
   scope: group
   params: {
     name: '${abbreviations.actionGroup}${token}'
@@ -296,7 +356,6 @@ module actionGroup 'app/action-group.bicep' = if (!empty(alertEmail)) {
 }
 
 module alerts 'app/alerts.bicep' = {
-  name: 'alerts'
   scope: group
   params: {
     location: location
@@ -304,13 +363,15 @@ module alerts 'app/alerts.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     connectionNames: connectionNames
     silenceMinutes: refreshIntervalMinutes + 15
-    actionGroupIds: concat(empty(alertEmail) ? [] : [actionGroup.outputs.id], empty(actionGroupId) ? [] : [actionGroupId])
+    actionGroupIds: concat(
+      empty(alertEmail) ? [] : [actionGroup!.outputs.id],
+      empty(actionGroupId) ? [] : [actionGroupId]
+    )
     runbookUrl: runbookUrl
   }
 }
 
 module workbook 'app/workbook.bicep' = {
-  name: 'workbook'
   scope: group
   params: {
     location: location

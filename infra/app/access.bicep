@@ -1,4 +1,4 @@
-// Roles on single secrets of one vault. A scope is a name: neither the template nor a role needs the secret's value.
+// Roles on the secrets of one vault, in batches: a template holds 800 resources at most, a nested one counts for itself.
 
 param vaultName string
 param principalId string
@@ -8,39 +8,37 @@ param writeRoleId string
 param readableSecrets array
 @description('Names of the secrets that the identity reads and writes.')
 param writableSecrets array
+@description('One role on the vault instead: it reads and writes every secret there.')
+param wholeVault bool
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
+var batchSize = 700
+var grants = concat(
+  map(readableSecrets, name => { secret: name, role: readRoleId }),
+  map(writableSecrets, name => { secret: name, role: writeRoleId })
+)
+
+resource vault 'Microsoft.KeyVault/vaults@2026-02-01' existing = {
   name: vaultName
 }
 
-resource readable 'Microsoft.KeyVault/vaults/secrets@2023-07-01' existing = [for secretName in readableSecrets: {
-  parent: vault
-  name: secretName
-}]
-
-resource writable 'Microsoft.KeyVault/vaults/secrets@2023-07-01' existing = [for secretName in writableSecrets: {
-  parent: vault
-  name: secretName
-}]
-
-resource readers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (secretName, index) in readableSecrets: {
-  name: guid(vault.id, secretName, principalId, readRoleId)
-  scope: readable[index]
-  properties: {
-    principalId: principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: readRoleId
+module batch 'roles.bicep' = [
+  for index in range(0, wholeVault ? 0 : (length(grants) + batchSize - 1) / batchSize): {
+    params: {
+      vaultName: vaultName
+      principalId: principalId
+      grants: take(skip(grants, index * batchSize), batchSize)
+    }
   }
-}]
+]
 
-resource writers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (secretName, index) in writableSecrets: {
-  name: guid(vault.id, secretName, principalId, writeRoleId)
-  scope: writable[index]
+resource writer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (wholeVault) {
+  name: guid(vault.id, principalId, writeRoleId)
+  scope: vault
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: writeRoleId
   }
-}]
+}
 
 output vaultUri string = vault.properties.vaultUri

@@ -17,7 +17,11 @@ var rules = [
     name: 'RefreshMissing'
     severity: 1
     summary: 'No successful refresh within ${silenceMinutes} minutes: the app does not run, or cannot refresh.'
-    query: replace(replace(loadTextContent('../queries/RefreshMissing.kql'), '{connections}', connectionList), '{minutes}', string(silenceMinutes))
+    query: replace(
+      replace(loadTextContent('../queries/RefreshMissing.kql'), '{connections}', connectionList),
+      '{minutes}',
+      string(silenceMinutes)
+    )
     every: 'PT5M'
     window: 'PT6H'
   }
@@ -79,48 +83,50 @@ var rules = [
   }
 ]
 
-resource rule 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for each in rules: {
-  name: each.name
-  location: location
-  tags: tags
-  kind: 'LogAlert'
-  properties: {
-    displayName: each.name
-    description: '${each.summary} ${runbookUrl}/${each.name}.md'
-    enabled: true
-    severity: each.severity
-    scopes: [workspaceId]
-    evaluationFrequency: each.every
-    windowSize: each.window
-    autoMitigate: true
-    // The table does not exist before the app has sent its first event.
-    skipQueryValidation: true
-    criteria: {
-      allOf: [
-        {
-          query: each.query
-          timeAggregation: 'Count'
-          dimensions: [
-            {
-              name: 'connection'
-              operator: 'Include'
-              values: ['*']
+resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
+  for each in rules: {
+    name: each.name
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: each.name
+      description: '${each.summary} ${runbookUrl}/${each.name}.md'
+      enabled: true
+      severity: each.severity
+      scopes: [workspaceId]
+      evaluationFrequency: each.every
+      windowSize: each.window
+      autoMitigate: true
+      // The table does not exist before the app has sent its first event.
+      skipQueryValidation: true
+      criteria: {
+        allOf: [
+          {
+            query: each.query
+            timeAggregation: 'Count'
+            dimensions: [
+              {
+                name: 'connection'
+                operator: 'Include'
+                values: ['*']
+              }
+            ]
+            operator: 'GreaterThan'
+            threshold: 0
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
             }
-          ]
-          operator: 'GreaterThan'
-          threshold: 0
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
           }
+        ]
+      }
+      actions: {
+        actionGroups: actionGroupIds
+        customProperties: {
+          runbook: '${runbookUrl}/${each.name}.md'
         }
-      ]
-    }
-    actions: {
-      actionGroups: actionGroupIds
-      customProperties: {
-        runbook: '${runbookUrl}/${each.name}.md'
       }
     }
   }
-}]
+]

@@ -28,8 +28,7 @@ param leaseContainerUrl string
 param allowCustomHost bool
 param refreshQueue string
 
-resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_225: by the parameter zoneRedundant, since not every region has zones
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: planName
   location: location
   tags: tags
@@ -44,11 +43,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   }
 }
 
-resource app 'Microsoft.Web/sites@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_17: its callers are people and monitors with a function key; Flex Consumption has no client certificates
-  // checkov:skip=CKV_AZURE_212: Flex Consumption starts an instance when the timer fires; a tick lost with one is made up five minutes later
-  // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check path; the alert RefreshMissing watches what the app is for
-  // checkov:skip=CKV_AZURE_222: on-call engineers must reach it; every function asks for a key
+resource app 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
   tags: union(tags, { 'azd-service-name': 'refresher' })
@@ -65,12 +60,9 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     // The keys of its functions guard it; on-call engineers reach it from where they are.
     publicNetworkAccess: 'Enabled'
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
+    // No more than this: Flex Consumption refuses a deployment (51021) over a property that it does not know, ftpsState among them.
     siteConfig: {
-      ftpsState: 'Disabled'
-      http20Enabled: true
       minTlsVersion: '1.2'
-      scmMinTlsVersion: '1.2'
-      remoteDebuggingEnabled: false
     }
     functionAppConfig: {
       deployment: {
@@ -96,14 +88,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
-resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_13: these are app settings, not the configuration of a site that the check looks for
-  // checkov:skip=CKV_AZURE_63: these are app settings, not the configuration of a site that the check looks for
-  // checkov:skip=CKV_AZURE_65: these are app settings, not the configuration of a site that the check looks for
-  // checkov:skip=CKV_AZURE_66: these are app settings, not the configuration of a site that the check looks for
-  // checkov:skip=CKV_AZURE_80: these are app settings, not the configuration of a site that the check looks for
-  // checkov:skip=CKV_AZURE_88: these are app settings, not the configuration of a site that the check looks for
-  // checkov:skip=CKV_AZURE_222: these are app settings, not the configuration of a site that the check looks for
+resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'appsettings'
   properties: {
@@ -138,7 +123,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
 }
 
 // No user name and password may deploy, neither by FTP nor by the deployment site.
-resource ftpCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+resource ftpCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'ftp'
   properties: {
@@ -146,7 +131,7 @@ resource ftpCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@
   }
 }
 
-resource scmCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+resource scmCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'scm'
   properties: {

@@ -16,13 +16,20 @@ param publicNetworkAccess string
 
 // The host keeps its timer's lock and its keys in containers of these names.
 var hostContainers = ['azure-webjobs-hosts', 'azure-webjobs-secrets']
-var blobDataOwner = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b')
-var blobDataContributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'ba92f5b4-2d11-453d-a403-e96b0029c9fe')
-var queueDataContributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '974c5e8b-45b9-4653-ba55-5f855dd0fb88')
+var blobDataOwner = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+)
+var blobDataContributor = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+)
+var queueDataContributor = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+)
 
-resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
-  // checkov:skip=CKV_AZURE_35: denied where privateNetwork is true; shared keys and public blobs are off either way
-  // checkov:skip=CKV_AZURE_206: replicated over zones; the account holds nothing that another region would need
+resource account 'Microsoft.Storage/storageAccounts@2026-04-01' = {
   name: name
   location: location
   tags: tags
@@ -46,20 +53,22 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   }
 }
 
-resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2026-04-01' = {
   parent: account
   name: 'default'
 }
 
-resource hostContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = [for container in hostContainers: {
-  parent: blobs
-  name: container
-  properties: {
-    publicAccess: 'None'
+resource hostContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2026-04-01' = [
+  for container in hostContainers: {
+    parent: blobs
+    name: container
+    properties: {
+      publicAccess: 'None'
+    }
   }
-}]
+]
 
-resource deployments 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+resource deployments 'Microsoft.Storage/storageAccounts/blobServices/containers@2026-04-01' = {
   parent: blobs
   name: deploymentContainer
   properties: {
@@ -67,7 +76,7 @@ resource deployments 'Microsoft.Storage/storageAccounts/blobServices/containers@
   }
 }
 
-resource leases 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+resource leases 'Microsoft.Storage/storageAccounts/blobServices/containers@2026-04-01' = {
   parent: blobs
   name: leaseContainer
   properties: {
@@ -75,30 +84,32 @@ resource leases 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-
   }
 }
 
-resource queues 'Microsoft.Storage/storageAccounts/queueServices@2023-05-01' = if (!empty(refreshQueue)) {
+resource queues 'Microsoft.Storage/storageAccounts/queueServices@2026-04-01' = if (!empty(refreshQueue)) {
   parent: account
   name: 'default'
 }
 
-resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = if (!empty(refreshQueue)) {
+resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2026-04-01' = if (!empty(refreshQueue)) {
   parent: queues
   name: empty(refreshQueue) ? 'unused' : refreshQueue
 }
 
-resource poisonQueue 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = if (!empty(refreshQueue)) {
+resource poisonQueue 'Microsoft.Storage/storageAccounts/queueServices/queues@2026-04-01' = if (!empty(refreshQueue)) {
   parent: queues
   name: '${empty(refreshQueue) ? 'unused' : refreshQueue}-poison'
 }
 
-resource hostRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (container, index) in hostContainers: {
-  name: guid(account.id, container, principalId, blobDataOwner)
-  scope: hostContainer[index]
-  properties: {
-    principalId: principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: blobDataOwner
+resource hostRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (container, index) in hostContainers: {
+    name: guid(account.id, container, principalId, blobDataOwner)
+    scope: hostContainer[index]
+    properties: {
+      principalId: principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: blobDataOwner
+    }
   }
-}]
+]
 
 resource deploymentRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(deployments.id, principalId, blobDataContributor)

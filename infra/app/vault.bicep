@@ -7,9 +7,7 @@ param tags object
 param publicNetworkAccess string
 param logAnalyticsWorkspaceId string
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
-  // checkov:skip=CKV_AZURE_109: denied where privateNetwork is true; without it Flex Consumption has no fixed address that a firewall could allow
-  // checkov:skip=CKV_AZURE_189: disabled where privateNetwork is true; every request needs an Entra token and a role either way
+resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: name
   location: location
   tags: tags

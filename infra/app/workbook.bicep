@@ -4,7 +4,7 @@ param location string
 param tags object
 param workspaceId string
 
-resource workbook 'Microsoft.Insights/workbooks@2022-04-01' = {
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   name: guid(resourceGroup().id, 'servicenow-token-refresher')
   location: location
   tags: tags
