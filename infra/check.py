@@ -21,8 +21,14 @@ from typing import Any
 INFRA = Path(__file__).resolve().parent
 MAIN = INFRA / "main.bicep"
 CASES = tuple(sorted((INFRA / "cases").glob("*.bicepparam")))
-SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
-PLACE = ("--subscription-id", SUBSCRIPTION, "--tenant-id", "00000000-0000-0000-0000-000000000002", "--location")
+PLACE = {
+    "subscription-id": "00000000-0000-0000-0000-000000000001",
+    "tenant-id": "00000000-0000-0000-0000-000000000002",
+    "location": "westeurope",
+    # Modules get their names of it; without one, what they answer stays unknown.
+    "deployment-name": "refresher",
+}
+"""Where the deployments of the cases would go."""
 MANY = 1000
 """Connections that a deployment has to hold: more than the 800 that a loop of a template may go round."""
 
@@ -39,7 +45,7 @@ TRIALS: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
     "no instance": ({"instanceUrl": "''"}, ("SERVICENOW_INSTANCE_URL: ",)),
     "connections that are no JSON": ({"connections": "'{\"assets\": '"}, ("'SERVICENOW_CONNECTIONS' is not valid",)),
     "a thousand connections": (
-        {"connections": f"string(toObject(range(0, {MANY}), at => 'c${{at}}', at => {{ instance_url: 'https://a' }}))"},
+        {"connections": f"string(toObject(range(0, {MANY}), at => 'c${{at}}', at => {{ publish_to: 't${{at}}' }}))"},
         (),
     ),
 }
@@ -103,7 +109,8 @@ class Compiler:
 
     def snapshot(self, case: Path, mode: str) -> str:
         """Work a deployment out, and write down or compare what it creates."""
-        return self.said("snapshot", case, "--mode", mode, *PLACE, "westeurope")
+        where = [word for name, value in PLACE.items() for word in (f"--{name}", value)]
+        return self.said("snapshot", case, "--mode", mode, *where)
 
 
 def unformatted(compiler: Compiler) -> Iterator[str]:
@@ -167,11 +174,14 @@ def scanned(checkov: Path) -> Iterator[str]:
     print(f"checkov: {summary['passed']} checks passed, {len(ACCEPTED)} kinds not, each with its reason")
     if summary["parsing_errors"] or not summary["passed"]:
         yield f"checkov: understood little: {summary}"
-    failed = {(each["check_id"], Path(each["file_path"]).stem, each["check_name"]) for each in report["results"]["failed_checks"]}
-    for check, case, meaning in sorted(failed):
-        private = "privateNetwork = true" in (INFRA / "cases" / f"{case}.bicepparam").read_text("utf-8")
+    failed = {
+        (each["check_id"], Path(each["file_path"]).stem, each["check_name"])
+        for each in report["results"]["failed_checks"]
+    }
+    for check, name, meaning in sorted(failed):
+        private = "privateNetwork = true" in (INFRA / "cases" / f"{name}.bicepparam").read_text("utf-8")
         if check not in ACCEPTED and (private or check not in OPEN_BY_DEFAULT):
-            yield f"checkov: {case}: {check}: {meaning}"
+            yield f"checkov: {name}: {check}: {meaning}"
     for check in sorted((ACCEPTED.keys() | OPEN_BY_DEFAULT) - {each[0] for each in failed}):
         yield f"checkov: {check} is passed everywhere: accept it no longer"
 

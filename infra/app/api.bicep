@@ -63,6 +63,10 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
     // No more than this: Flex Consumption refuses a deployment (51021) over a property that it does not know, ftpsState among them.
     siteConfig: {
       minTlsVersion: '1.2'
+      // The portal's Test/Run calls the functions from the browser.
+      cors: {
+        allowedOrigins: [environment().portal]
+      }
     }
     functionAppConfig: {
       deployment: {

@@ -7,11 +7,15 @@ param principalId = '00000000-0000-0000-0000-00000000000b'
 param principalType = 'ServicePrincipal'
 param connections = string({
   assets: { instance_url: 'https://assets.contoso.com', grant: 'jwt_bearer', jwt: { sub: 'integration' } }
-  incidents: { instance_url: 'https://contoso.service-now.com', fallback_grant: 'password' }
+  incidents: {
+    instance_url: 'https://contoso.service-now.com'
+    fallback_grant: 'password'
+    publish_to: ['https://kv-chat.vault.azure.net/secrets/incidents--agent--global--oauth-token', 'tickets']
+  }
 })
 param simpleChatVaultName = 'kv-chat'
 param simpleChatVaultResourceGroup = 'rg-chat'
-param simpleChatTargets = 'assets--agent--global--oauth-token'
+param simpleChatTargets = ' incidents--agent--global--oauth-token '
 param keyVaultName = 'kv-contoso'
 param keyVaultResourceGroup = 'rg-contoso-vaults'
 param privateNetwork = true

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -16,26 +15,19 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Fault, Respond
 from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, MakeApp, tick
-from tests.infra.bicep import INFRA, parsed, resource
 from tests.infra.kql import fields, selects
+from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, Snapshot
 
+INFRA, RUNBOOK = ROOT / "infra", ROOT / "docs" / "runbook"
 QUERIES = {path.stem: path.read_text("utf-8") for path in sorted((INFRA / "queries").glob("*.kql"))}
 WORKBOOK = json.loads((INFRA / "workbook.json").read_text("utf-8"))
 WORKBOOK_QUERIES = [item["content"]["query"] for item in WORKBOOK["items"] if item["type"] == 3]
-RUNBOOK = INFRA.parent / "docs" / "runbook"
 GENERIC_401 = Respond(401, {"Content-Type": "application/json"}, b'{"error": "server_error"}')
 
 
-def rules() -> list[dict[str, Any]]:
-    """The rules as alerts.bicep lists them."""
-    found: list[dict[str, Any]] = parsed(INFRA / "app" / "alerts.bicep")["variables"]["rules"]["value"]
-    return found
-
-
-def query_file(expression: Any) -> str:  # noqa: ANN401 - a parsed expression has any shape
-    """The file that a rule's query is read from, however deep in replacements."""
-    (name,) = re.findall(r"queries/(\w+)\.kql", json.dumps(expression))
-    return str(name)
+def query_of(snapshot: Snapshot, alert: str) -> str:
+    """The query that a rule is deployed with."""
+    return str(snapshot.one("Insights/scheduledQueryRules", alert)["criteria"]["allOf"][0]["query"])
 
 
 def messages(log: CapturedLog) -> Iterator[str]:
@@ -57,15 +49,17 @@ def firing(log: CapturedLog) -> set[str]:
     }
 
 
-def test_every_rule_has_a_query_a_page_of_the_runbook_and_a_name_of_its_own() -> None:
-    names = [rule["name"] for rule in rules()]
-    assert sorted(names) == sorted(QUERIES)
-    for rule in rules():
-        assert query_file(rule["query"]) == rule["name"]
-        assert (RUNBOOK / f"{rule['name']}.md").is_file(), rule["name"]
-    properties = resource("alerts.bicep", "rule").properties
-    assert properties["description"] == "${each.summary} ${runbookUrl}/${each.name}.md"
-    assert properties["actions"]["customProperties"] == {"runbook": "${runbookUrl}/${each.name}.md"}
+@pytest.mark.parametrize("snapshot", [PLAIN, EVERYTHING])
+def test_every_query_is_a_rule_that_leads_to_its_page_of_the_runbook(snapshot: Snapshot) -> None:
+    rules = {each["name"]: each["properties"] for each in snapshot.of_kind("Insights/scheduledQueryRules")}
+    assert rules.keys() == QUERIES.keys()
+    for name, rule in rules.items():
+        assert (RUNBOOK / f"{name}.md").is_file(), name
+        page = rule["actions"]["customProperties"]["runbook"]
+        assert page.endswith(f"/{name}.md")
+        assert rule["description"].endswith(page)
+        if name != "RefreshMissing":
+            assert query_of(snapshot, name) == QUERIES[name]
 
 
 def test_a_good_run_and_a_quiet_one_fire_nothing(
@@ -119,9 +113,10 @@ def test_the_dead_mans_switch_fires_where_nothing_is_refreshed_although_the_app_
 
 
 def test_the_dead_mans_switch_is_told_the_connections_and_the_minutes() -> None:
-    for placeholder in ("{connections}", "{minutes}"):
-        assert QUERIES["RefreshMissing"].count(placeholder) == 1
-        assert placeholder in json.dumps(rules()[0]["query"])
+    """A quarter of an hour more than the age at which a token is refreshed."""
+    for snapshot, connections, minutes in ((PLAIN, '"servicenow"', 65), (EVERYTHING, '"assets", "incidents"', 55)):
+        expected = QUERIES["RefreshMissing"].replace("{connections}", connections).replace("{minutes}", str(minutes))
+        assert query_of(snapshot, "RefreshMissing") == expected
 
 
 def test_a_dead_refresh_token_fires_what_needs_a_person(

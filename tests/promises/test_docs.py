@@ -15,11 +15,10 @@ from refresher.model.causes import Cause
 from refresher.model.report import Outcome
 from refresher.servicenow import answers
 from refresher.status.health import State
-from tests.infra.bicep import INFRA
 from tests.promises.places import ROOT, place_of
 
 RUNBOOK = ROOT / "docs" / "runbook"
-ALERTS = sorted(path.stem for path in (INFRA / "queries").glob("*.kql"))
+ALERTS = sorted(path.stem for path in (ROOT / "infra" / "queries").glob("*.kql"))
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").glob("*.md")])
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Fixed when"]
 COMMAND = re.compile(r"python -m refresher [^\n`|]+")
