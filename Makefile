@@ -23,7 +23,7 @@ export PIP_NO_INPUT := 1
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help $(VENV) run serve test test-all check format coverage mutate bench infra simulate lock clean python FORCE
+.PHONY: help $(VENV) run serve test test-all check format coverage mutate bench infra simulate conformance lock clean python FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[^#\t]*:.*## / { sub(/\$$\(VENV\)/, ".venv", $$1); printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +70,10 @@ infra: $(INFRA_VENV)/ready ## check the Bicep files and the workflows; ARGS=--wr
 
 simulate: $(STAMP) ## months of faults in seconds
 	@$(PY) -m sandbox.simulation.simulate $(ARGS)
+
+conformance: $(STAMP) ## compare URL=https://NAME.vault.azure.net with Key Vault, or INSTANCE=https://… CLIENT=FILE, or CONTAINER=https://…
+	@$(PY) -m sandbox.conformance $(if $(URL),--vault '$(URL)') $(if $(CONTAINER),--container '$(CONTAINER)') \
+		$(if $(INSTANCE),--instance '$(INSTANCE)') $(if $(CLIENT),--client '$(CLIENT)') $(ARGS)
 
 lock: $(LOCK_VENV)/ready ## pin the dependencies of pyproject.toml anew; ARGS=--upgrade for newer ones
 	$(LOCK) $(ARGS) --output-file requirements.txt pyproject.toml

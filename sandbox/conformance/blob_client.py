@@ -17,7 +17,7 @@ class BlobClient:
         self.url = url.rstrip("/")
         self.sleep = sleep
         self.names: list[str] = []
-        self._prefix = f"conformance-{uuid.uuid4().hex[:8]}"
+        self.prefix = f"conformance-{uuid.uuid4().hex[:8]}"
         self._credential = credential
         self._wire = Wire()
 
@@ -33,7 +33,7 @@ class BlobClient:
 
     def new_name(self) -> str:
         """A name that nobody uses."""
-        self.names.append(f"{self._prefix}-{len(self.names)}")
+        self.names.append(f"{self.prefix}-{len(self.names)}")
         return self.names[-1]
 
     def create(self, name: str, headers: Mapping[str, str] | None = None) -> Reply:

@@ -15,7 +15,6 @@ from sandbox.conformance.findings import Check, NotAskedError, Rule
 from sandbox.conformance.vault_client import VaultClient
 from sandbox.conformance.wire import Reply
 
-_RECOVERY_TAKES_AT_MOST = 60.0
 _VALUE = "conformance"
 _Ask = Callable[[VaultClient], str | None]
 
@@ -151,7 +150,7 @@ def _deleting_takes_time(vault: VaultClient) -> str | None:
     there = vault.ask("GET", f"deletedsecrets/{name}")
     written = vault.put(name)
     seen = None if there.status == 404 else "it was over at once"
-    vault.note_seconds("deleting", lambda: vault.ask("GET", f"deletedsecrets/{name}").status == 200)
+    vault.wait_until(lambda: vault.ask("GET", f"deletedsecrets/{name}").status == 200, "deleting")
     return _unless(written, 409) or seen
 
 
@@ -168,7 +167,7 @@ def _recovering_takes_time(vault: VaultClient) -> str | None:
         return recovered.error
     read, written = vault.ask("GET", f"secrets/{name}"), vault.put(name)
     at_once = None if read.status == 404 else "it was over at once"
-    in_time = vault.note_seconds("recovering", lambda: vault.put(name).status == 200, _RECOVERY_TAKES_AT_MOST)
+    in_time = vault.wait_until(lambda: vault.put(name).status == 200, "recovering")
     return at_once or _unless(written, 409, "ObjectIsBeingRecovered") or (None if in_time else "not within a minute")
 
 
@@ -182,7 +181,7 @@ def _deleted_and_disabled(vault: VaultClient) -> str | None:
     vault.put(name, attributes={"enabled": False})
     vault.delete(name)
     path = f"deletedsecrets/{name}"
-    vault.wait_until(lambda: vault.ask("GET", path).status != 404, _RECOVERY_TAKES_AT_MOST)
+    vault.wait_until(lambda: vault.ask("GET", path).status != 404)
     return _unless(vault.ask("GET", path), 403, "SecretDisabled")
 
 

@@ -31,8 +31,8 @@ class VaultClient:
     ) -> None:
         self.url = require_https(url)
         self.now = now
-        self.seconds: dict[str, float] = {}
-        """How long the vault took for what it does not do at once."""
+        self.seconds: dict[str, int] = {}
+        """How long the vault took for what it does not do at once, to two seconds."""
         self.service = ""
         self.names: list[str] = []
         self.stored: set[str] = set()
@@ -90,21 +90,17 @@ class VaultClient:
         self.service = self.service or reply.headers.get("x-ms-keyvault-service-version", "")
         return reply
 
-    def wait_until(self, is_so: Callable[[], bool], longest: float = _LONGEST) -> bool:
-        """Look until it is so, or until that took too long; in seconds."""
-        began = self.now()
+    def wait_until(self, is_so: Callable[[], bool], what: str = "") -> bool:
+        """Look until it is so, or until that took a minute; remember how long it took."""
+        waited = 0.0
         while not is_so():
-            if (self.now() - began).total_seconds() >= longest:
+            if waited >= _LONGEST:
                 return False
             self._sleep(_LOOKS_EVERY)
+            waited += _LOOKS_EVERY
+        if what:
+            self.seconds[what] = round(waited)
         return True
-
-    def note_seconds(self, what: str, is_so: Callable[[], bool], longest: float = _LONGEST) -> bool:
-        """Wait, and remember how long it took."""
-        began = self.now()
-        came = self.wait_until(is_so, longest)
-        self.seconds[what] = round((self.now() - began).total_seconds())
-        return came
 
     def leave(self) -> list[str]:
         """Delete what was stored; returns the names that could not be deleted."""
