@@ -26,7 +26,7 @@ unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
 .PHONY: help $(VENV) run serve test test-all check format coverage mutate bench infra simulate conformance lock clean python FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[^#\t]*:.*## / { sub(/\$$\(VENV\)/, ".venv", $$1); printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[^#\t]*:.*## / { sub(/\$$\(VENV\)/, ".venv", $$1); printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(VENV): $(STAMP) ## prepare the environment, nothing else
 
@@ -71,7 +71,7 @@ infra: $(INFRA_VENV)/ready ## check the Bicep files and the workflows; ARGS=--wr
 simulate: $(STAMP) ## months of faults in seconds
 	@$(PY) -m sandbox.simulation.simulate $(ARGS)
 
-conformance: $(STAMP) ## compare URL=https://NAME.vault.azure.net with Key Vault, or INSTANCE=https://… CLIENT=FILE, or CONTAINER=https://…
+conformance: $(STAMP) ## ask a vault (URL=…), a lease container (CONTAINER=…) or an instance (INSTANCE=… CLIENT=FILE) what it does
 	@$(PY) -m sandbox.conformance $(if $(URL),--vault '$(URL)') $(if $(CONTAINER),--container '$(CONTAINER)') \
 		$(if $(INSTANCE),--instance '$(INSTANCE)') $(if $(CLIENT),--client '$(CLIENT)') $(ARGS)
 
