@@ -11,7 +11,6 @@ import pytest
 from sandbox import CANARY_PREFIX, PERSONALITIES, Sandbox
 from sandbox.conformance.__main__ import main
 from sandbox.conformance.vault import CHECKS
-from sandbox.vault import Policy
 
 Run = Callable[..., int]
 
@@ -109,12 +108,6 @@ class TestVault:
         assert run("--vault", sandbox.vault.url, "--yes") == 1
         assert "403 Forbidden ForbiddenByRbac" in heard().out
         assert {name: sandbox.vault.versions(name) for name in sandbox.vault.names()} == before
-
-    def test_a_policy_that_demands_an_expiry_is_seen(self, sandbox: Sandbox, run: Run, heard: Heard) -> None:
-        """Though nobody asked for it."""
-        sandbox.vault.policy = Policy(demands_expiry=True)
-        assert run("--vault", sandbox.vault.url, "--yes") == 1
-        assert "ForbiddenByPolicy" in heard().out
 
 
 def test_a_container_is_asked_and_left_as_it_was(sandbox: Sandbox, run: Run, heard: Heard) -> None:
