@@ -150,7 +150,11 @@ class DirectSandbox:
                 self.clock.advance(timedelta(seconds=patience))
                 raise LostError
             case _:
-                return _carried_out(handle, request, action)
+                began = self.clock.now()
+                response = _carried_out(handle, request, action)
+                if self.clock.now() - began > timedelta(seconds=patience) and not isinstance(action, Interrupt):
+                    raise LostError
+                return response
 
     def _note(self, service: str, request: Request, status: int) -> None:
         if self._logs:

@@ -68,6 +68,14 @@ class Garbage:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Carry the request out, and put something else in the place of its answer's body; or half of that."""
+
+    change: Callable[[bytes], bytes]
+    cut_short: bool = False
+
+
 class Hold:
     """Stop a request before or after its effect until released."""
 
@@ -94,7 +102,7 @@ class Hold:
         self._released.wait(30)
 
 
-Action = Respond | Throttle | Drop | DropAfter | Refuse | Stall | Interrupt | Truncate | Garbage | Hold
+Action = Respond | Throttle | Drop | DropAfter | Refuse | Stall | Interrupt | Truncate | Garbage | Rewrite | Hold
 
 
 @dataclass(slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from sandbox.faults import (
     Interrupt,
     Refuse,
     Respond,
+    Rewrite,
     Stall,
     Throttle,
     Truncate,
@@ -164,6 +165,8 @@ def spoiled(response: Response, action: Action | None) -> Response | None:
             return replace(response, cut_short=True)
         case Garbage():
             return Response(status=200, headers={"Content-Type": "application/json"}, body=action.body)
+        case Rewrite():
+            return replace(response, body=action.change(response.body), cut_short=action.cut_short)
         case _:
             return response
 

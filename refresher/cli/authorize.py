@@ -136,15 +136,15 @@ def _with_password(connection: Connection, *, store: bool) -> Authorization:
 
 def _read_password(connection: Connection) -> dict[str, Secret]:
     if sys.stdin.isatty():
-        username = _ask(f"User name of the integration user at {connection.instance_url}: ")
-        password = getpass.getpass("Password: ", stream=sys.stderr)
+        username = Secret(_ask(f"User name of the integration user at {connection.instance_url}: "))
+        password = Secret(getpass.getpass("Password: ", stream=sys.stderr))
     else:
-        username, password = sys.stdin.readline().rstrip("\r\n"), sys.stdin.readline().rstrip("\r\n")
-    if not username.strip() or not password.strip():
+        username, password = Secret(sys.stdin.readline()), Secret(sys.stdin.readline().rstrip("\r\n"))
+    if not username.stripped() or not password.stripped():
         message = "no user name and password were given"
         hint = "Run it in a terminal, or give both on standard input, a line each."
         raise UsageError(message, hint)
-    return {"username": Secret(username.strip()), "password": Secret(password)}
+    return {"username": username.stripped(), "password": password}
 
 
 def _with_browser(app: "App", connection: Connection, options: argparse.Namespace) -> Authorization:

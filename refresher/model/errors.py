@@ -15,6 +15,7 @@ an error gets the cause, a sentence, and the next step.
 
 from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.steps import Step
+from refresher.model.tokens import Secret
 
 
 class RefresherError(Exception):
@@ -63,6 +64,9 @@ class TokenEndpointError(RefresherError):
 
     A refusal is `ambiguous` where ServiceNow's generic 401 leaves open which of many causes it has.
     """
+
+    refresh_token: Secret | None = None
+    """What came with an answer of no other use; it may be the only one that ServiceNow still accepts."""
 
     @property
     def refused(self) -> bool:

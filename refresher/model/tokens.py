@@ -5,11 +5,27 @@ code that builds a request or writes the vault calls `reveal()`, and a test keep
 """
 
 import hmac
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn, final
 
 from refresher.model.grants import Grant
+
+_UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+"""Controls, formats (U+200B, U+FEFF and their kind) and separators, by the general categories of Unicode."""
+_UNSEEN_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Fillers and joiners: letters and marks by category, and nothing to the eye."""
+
+
+def strip_unseen(text: str) -> str:
+    """The text between its first and its last visible sign."""
+    seen = [index for index, sign in enumerate(text) if not _is_unseen(sign)]
+    return text[seen[0] : seen[-1] + 1] if seen else ""
+
+
+def _is_unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in _UNSEEN_CATEGORIES or sign in _UNSEEN_LETTERS
 
 
 @final
@@ -26,8 +42,8 @@ class Secret:
         return self._value
 
     def stripped(self) -> "Secret":
-        """The same secret without the white space that copying by hand leaves around it."""
-        return Secret(self._value.strip())
+        """The same secret without what copying by hand leaves around it: white space, and signs that nobody sees."""
+        return Secret(strip_unseen(self._value))
 
     def __bool__(self) -> bool:
         return bool(self._value)
@@ -74,6 +90,8 @@ class TokenResponse:
     """A successful answer of the token endpoint (RFC 6749 section 5.1), already validated."""
 
     access_token: AccessToken
+    lifetime_stated: bool
+    """False where the answer did not say how long the token lives, and ServiceNow's default was taken."""
     refresh_token: Secret | None
     scope: str
     transaction_id: str | None

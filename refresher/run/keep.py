@@ -31,7 +31,7 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredRefreshToken, StoredSecret
-from refresher.model.tokens import AccessToken, Secret, TokenResponse
+from refresher.model.tokens import AccessToken, Secret
 from refresher.policy.choice import Choice, choose_token
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.record import RefreshRecord
@@ -50,7 +50,7 @@ class TokenStore:
     def __init__(self, vaults: Vaults) -> None:
         self._vaults = vaults
 
-    def keep_refresh_token(self, run: Run, response: TokenResponse, grant: Grant) -> StoredRefreshToken | None:
+    def keep_refresh_token(self, run: Run, received: Secret | None, grant: Grant) -> StoredRefreshToken | None:
         """Store a refresh token that came with the answer, before anything else can fail; never drop one.
 
         A failure to store it is kept for the report: the access token is published all the same.
@@ -58,7 +58,7 @@ class TokenStore:
         credentials, effort = run.credentials, run.effort
         if credentials is None or effort is None:
             return None
-        before, received = credentials.refresh_token, response.refresh_token
+        before = credentials.refresh_token
         kept = keep_or_replace(before, received, grant, now=run.clock.now())
         if kept is None:
             return before
@@ -94,9 +94,13 @@ class TokenStore:
             version = ""
             if grant is Grant.REFRESH_TOKEN and before is not None:
                 effort.record = effort.record.with_spent_refresh_token(before.version)
-        return StoredRefreshToken(
+        else:
+            run.unkept = run.keep_again = None
+        stored = StoredRefreshToken(
             value=value, version=version, issued_at=issued_at, expires_at=expires_at, described=True
         )
+        run.credentials = replace(credentials, refresh_token=stored)
+        return stored
 
     def publish(self, run: Run, side: ConsumerSide, obtained: Obtained, session: "Session") -> RunReport:
         """Write the token that consumers should read, record the success, and report it. Raises VaultError."""

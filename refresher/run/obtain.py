@@ -61,7 +61,7 @@ class Obtainer:
         effort: Effort,
         *,
         save_record: Callable[[RefreshRecord], None],
-        keep_refresh_token: Callable[[TokenResponse, Grant], StoredRefreshToken | None],
+        keep_refresh_token: Callable[[Secret | None, Grant], StoredRefreshToken | None],
     ) -> None:
         self._connection = connection
         self._session = session
@@ -116,6 +116,12 @@ class Obtainer:
         if record is not None:
             self._save_record(record)
             effort.record = record
+
+        def keep(received: Secret | None) -> None:
+            kept = self._keep_refresh_token(received, grant)
+            self._credentials = replace(self._credentials, refresh_token=kept)
+            self._account.refresh_token_version = kept.version if kept is not None else None
+
         conditions.on_progress(f"asking {self._connection.instance_url} for a token (grant {grant})")
         response = self._session.request_token(
             build,
@@ -123,11 +129,10 @@ class Obtainer:
             attempts=effort.attempts,
             repeat_lost_answers=not grant.row.careful,
             on_wait=lambda wait: conditions.on_progress(_describe(wait)),
+            keep=keep,
         )
         self._account.accepted(grant)
-        kept = self._keep_refresh_token(response, grant)
-        self._credentials = replace(self._credentials, refresh_token=kept)
-        self._account.refresh_token_version = kept.version if kept is not None else None
+        keep(response.refresh_token)
         conditions.on_progress("trying the new token")
         return Obtained(response=response, grant=grant, probe=check_token(self._connection, self._session, response))
 
@@ -139,7 +144,8 @@ class Obtainer:
         else:
             if grant.row.signed:
                 return lambda: self._signed_request(grant, form)
-            return lambda: build_token_request(self._connection, grant, form)
+            # Put together anew for each try: an answer of no other use may have brought another refresh token.
+            return lambda: build_token_request(self._connection, grant, self._credentials.form(grant))
         raise unusable
 
     def _signed_request(self, grant: Grant, form: Mapping[str, Secret | str]) -> TokenRequest:
@@ -161,10 +167,19 @@ class Obtainer:
 
 
 def check_token(connection: Connection, session: "Session", response: TokenResponse) -> Probe | None:
-    """Try a new token before it is published; None where no probe is configured. Raises TokenRejectedError."""
-    if connection.probe_path is None:
+    """Try a new token before it is published; None where no probe is configured.
+
+    Raises TokenRejectedError, also where neither ServiceNow's answer nor the probe says that the token lives.
+    """
+    probe = session.probe(response.access_token.value) if connection.probe_path is not None else None
+    if not response.lifetime_stated and (probe is None or probe.verdict is Verdict.UNKNOWN):
+        message = "ServiceNow did not say how long its token lives, and no probe that it does; it was not published"
+        hint = "Set Access Token Lifespan in System OAuth > Application Registry; set PROBE_PATH, if it is empty."
+        raise TokenRejectedError(
+            message, cause=Cause.NOT_A_TOKEN, hint=hint, transient=True, transaction_id=response.transaction_id
+        )
+    if probe is None:
         return None
-    probe = session.probe(response.access_token.value)
     if probe.verdict is Verdict.REJECTED:
         message = "ServiceNow issued a token that its own API refuses (401); it was not published"
         # Old releases answer client_credentials with a token of user guest, which every API call refuses.

@@ -162,7 +162,7 @@ class Refresher:
                 # A person can start again, so the stored refresh token gives way only to one that is known to work.
                 run.request.on_progress("trying the new token")
                 probe = check_token(run.connection, session, response)
-                self._store.keep_refresh_token(run, response, grant)
+                self._store.keep_refresh_token(run, response.refresh_token, grant)
                 if authorization.keep:
                     self._store.keep_brought(run, grant, authorization.brought)
                 return self._store.publish(
@@ -287,7 +287,7 @@ class Refresher:
                 self._clock,
                 effort,
                 save_record=lambda record: self._store.save_record(run, record, run.deadline),
-                keep_refresh_token=lambda response, grant: self._store.keep_refresh_token(run, response, grant),
+                keep_refresh_token=lambda received, grant: self._store.keep_refresh_token(run, received, grant),
             )
             obtained = obtainer.obtain(plan, conditions)
             self._warn_of_failed_grants(run, effort)

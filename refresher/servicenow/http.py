@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
 
@@ -20,7 +20,7 @@ from refresher.model.clock import Deadline
 from refresher.model.errors import TokenEndpointError
 from refresher.network.proxies import Proxy, proxy_for
 from refresher.network.sockets import TooLargeError, limit, unfold
-from refresher.servicenow.oauth import LARGEST_BODY
+from refresher.servicenow.oauth import LARGEST_BODY, find_refresh_token
 from refresher.servicenow.transport import make_transport
 
 ANSWER_TAKES = 5.0
@@ -39,6 +39,14 @@ class Answer:
     body: bytes
 
 
+@dataclass(slots=True, kw_only=True)
+class _Received:
+    """What has arrived of an answer so far."""
+
+    status: int = 0
+    body: bytearray = field(default_factory=bytearray)
+
+
 class Wire:
     """Keeps one connection while all goes well; after `disconnect` the next request opens a fresh one."""
 
@@ -54,6 +62,7 @@ class Wire:
         self._transport = transport
         self._turns = turns
         self._client: httpx.Client | None = None
+        self._received = _Received()
 
     def send(
         self,
@@ -66,6 +75,7 @@ class Wire:
     ) -> Answer:
         """Send a request and read its answer, when it is its turn. Raises TokenEndpointError where none came."""
         failure: TokenEndpointError
+        self._received = _Received()
         with self._turn():
             proxy = proxy_for(url)
             try:
@@ -81,6 +91,7 @@ class Wire:
                 failure = _too_much() if _stems_from(error, TooLargeError) else _no_answer(proxy=proxy)
             except httpx.InvalidURL:
                 failure = _no_answer(sent=False)
+        failure.refresh_token = find_refresh_token(self._received.status, bytes(self._received.body))
         raise failure
 
     @contextmanager
@@ -108,7 +119,7 @@ class Wire:
             limit(seconds),
             client.stream(method, url, headers=headers, content=content, params=params, timeout=timeout) as response,
         ):
-            body = bytearray()
+            self._received.status, body = response.status_code, self._received.body
             for chunk in cast("httpx.SyncByteStream", response.stream):  # as it was sent: `unfold` has a bound
                 body += chunk
                 if len(body) > LARGEST_BODY:

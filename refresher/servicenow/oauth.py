@@ -1,10 +1,11 @@
 """RFC 6749 as ServiceNow speaks it, without I/O: requests for the token endpoint, and the meaning of its answers.
 
 Rules: a request is a form in the body, credentials included, never a header or a query. Success is status 200 with
-a JSON object that holds a non-empty `access_token` and a usable `expires_in`, and nothing else is: a hibernating
-instance answers 200 with HTML, a full session queue 202, and nearly every refusal is the same 401 `server_error`,
-passing faults included. A refresh token that is absent, null or empty means: keep the one you have. Errors carry
-the cause and the transaction id and never a piece of the answer, which may hold a token.
+a JSON object that holds a non-empty `access_token` that still lives, and nothing else is: a hibernating instance
+answers 200 with HTML, a full session queue 202, and nearly every refusal is the same 401 `server_error`, passing
+faults included. A refresh token that is absent, null or empty means: keep the one you have. One that comes with an
+answer of no other use is in the error: it may be the only one that still works. No text of an error or a log holds a
+piece of an answer.
 """
 
 import json
@@ -72,16 +73,33 @@ def parse_token_response(
     """
     answer = _Answer.of(status, headers, body, now)
     access_token = _token(answer.fields.get("access_token"))
-    lifetime = _lifetime(answer.fields.get("expires_in"))
-    if status != _OK or answer.error is not None or access_token is None or lifetime is None:
-        raise _failure(answer)
+    stated = _lifetime(answer.fields.get("expires_in"))
+    lifetime = _UNSTATED_LIFETIME if stated is None else stated
+    if status != _OK or answer.error is not None or access_token is None or not lifetime:
+        failure = _failure(answer)
+        failure.refresh_token = find_refresh_token(status, body)
+        raise failure
     scope = answer.fields.get("scope")
     return TokenResponse(
         access_token=AccessToken(value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant),
+        lifetime_stated=stated is not None,
         refresh_token=_token(answer.fields.get("refresh_token")),
         scope=scope if isinstance(scope, str) and _VISIBLE.fullmatch(scope) else "",
         transaction_id=answer.transaction_id,
     )
+
+
+def find_refresh_token(status: int, body: bytes) -> Secret | None:
+    """The refresh token in an answer that is no success, whatever is wrong with it: no JSON, keys twice, cut short.
+
+    Of two the last, which most parsers take. A refusal may speak of the field that it refuses, under the same name:
+    where an error is told, an access token must stand beside it.
+    """
+    if len(body) > LARGEST_BODY:
+        return None
+    text = body.decode(json.detect_encoding(body), errors="replace")
+    told = not 200 <= status < 300 or bool(json_object(body).get("error"))  # noqa: PLR2004 - the class of successes
+    return _last_token("refresh_token", text) if not told or _last_token("access_token", text) is not None else None
 
 
 def is_token(value: Secret) -> bool:
@@ -117,7 +135,13 @@ _LONGEST_USER_NAME = 100
 _TOKEN = re.compile(r"[!-~]{1,25000}")
 _VISIBLE = re.compile(r"[ -~]*")
 _TRANSACTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,10}")
+_NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]*)?", re.ASCII)
+_UNSTATED_LIFETIME = timedelta(minutes=30)
+"""What ServiceNow gives an access token unless its application registry says otherwise."""
+_TEXT_MEMBERS = {
+    name: re.compile(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)*")') for name in ("access_token", "refresh_token")
+}
+"""A JSON object's members with a text for a value, wherever they stand."""
 _CHECK_ADDRESS = "Check that the instance URL is the instance itself, with no login page or proxy in between."
 
 _DEFINITE_CODES = {
@@ -285,14 +309,27 @@ def _token(value: object) -> Secret | None:
     return token if token is not None and is_token(token) else None
 
 
-def _lifetime(value: object) -> timedelta | None:
-    """The life of a token that ServiceNow states in seconds: a number, or a numeric string."""
-    seconds = float(value) if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value.strip()) else value
-    if isinstance(seconds, float) and seconds.is_integer():
-        seconds = int(seconds)
-    if isinstance(seconds, bool) or not isinstance(seconds, int):
+def _last_token(name: str, text: str) -> Secret | None:
+    tokens = [token for literal in _TEXT_MEMBERS[name].findall(text) if (token := _token(_json_text(literal)))]
+    return tokens[-1] if tokens else None
+
+
+def _json_text(literal: str) -> object:
+    try:
+        return json.loads(literal)
+    except ValueError:
         return None
-    return timedelta(seconds=seconds) if 1 <= seconds <= LONGEST_LIFETIME.total_seconds() else None
+
+
+def _lifetime(value: object) -> timedelta | None:
+    """The life of a token that ServiceNow states in seconds, a number or a numeric text; None where it states none.
+
+    Some set thousands of years to have a token without end: ten years are as good, and no calendar ends before them.
+    """
+    seconds = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    return timedelta(seconds=int(max(0, min(seconds, LONGEST_LIFETIME.total_seconds()))))
 
 
 def json_object(body: bytes) -> dict[str, object]:

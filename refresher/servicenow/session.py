@@ -67,10 +67,12 @@ class Session:
         refusals_tolerated: int,
         attempts: Attempts,
         on_wait: Callable[[Wait], None],
+        keep: Callable[[Secret], None] = lambda _: None,
         repeat_lost_answers: bool = True,
     ) -> TokenResponse:
         """Request a token; `build` makes each try's request (an assertion is good for one try only).
 
+        `keep` is handed the refresh token of an answer that is of no other use, before anything is tried again.
         Raises TokenEndpointError. The generic 401 is tried again until it came more than `refusals_tolerated` times.
         """
         refusals = 0
@@ -102,7 +104,9 @@ class Session:
                 except TokenEndpointError as error:
                     self._wire.disconnect()
                     refusals += error.ambiguous
-                    attempts.answer_lost |= error.sent and error.cause.row.unclear
+                    if error.refresh_token is not None:
+                        keep(error.refresh_token)
+                    attempts.answer_lost |= error.sent and error.cause.row.unclear and error.refresh_token is None
                     raise
         raise AssertionError  # pragma: no cover - tenacity returns or raises
 

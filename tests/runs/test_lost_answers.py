@@ -1,5 +1,6 @@
 """A token request that reached ServiceNow, and whose answer was lost: with tokens that rotate, and without."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.report import Outcome
 from sandbox import Fault, Personality, Sandbox
-from sandbox.faults import Action, Drop, DropAfter, Garbage, Refuse, Respond
+from sandbox.faults import Action, Drop, DropAfter, Garbage, Refuse, Respond, Rewrite
 from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import MakeApp, tick
 
@@ -162,3 +163,16 @@ def test_a_token_that_was_not_spent_after_all_is_not_called_lost_later(sandbox: 
     lose_the_answer(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL), times=3)
     report = tick(app)
     assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.ACCESS_DENIED)
+
+
+def test_a_refresh_token_in_half_an_answer_is_kept(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """The connection broke behind it: the next try sends it, and nothing is lost."""
+    app = rotating(sandbox, make_app)
+
+    def refresh_token_first(body: bytes) -> bytes:
+        return json.dumps(dict(reversed(json.loads(body).items()))).encode() + b" " * 40
+
+    lose_the_answer(sandbox, Rewrite(refresh_token_first, cut_short=True))
+    report = tick(app)
+    assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 2)
+    assert living_refresh_token(sandbox)

@@ -68,6 +68,41 @@ def test_a_secret_is_equal_to_the_same_one_and_to_no_text() -> None:
     assert not Secret("")
 
 
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        " ",
+        "\n",
+        "\r\n",
+        "\ufeff",
+        "\u200b",
+        "\u00a0",
+        "\u2060",
+        "\u200e",
+        "\u00ad",
+        "\u202a",
+        "\u2028",
+        "\x00",
+        "\u3164",
+        "\u2800",
+        "\u180e",
+        "\U000e0020",
+        "\ufeff \u200b\n",
+    ],
+    ids=ascii,
+)
+def test_what_nobody_sees_around_a_pasted_secret_is_no_part_of_it(unseen: str) -> None:
+    pasted = Secret(f"{unseen}{CANARY}{unseen}")
+    assert pasted.stripped() == Secret(CANARY)
+    assert not Secret(unseen * 2).stripped()
+
+
+def test_what_stands_within_a_secret_stays() -> None:
+    assert Secret("p\u200b w").stripped() == Secret("p\u200b w")
+    ends_in_a_picture = Secret("\u2764\ufe0f")
+    assert ends_in_a_picture.stripped() == ends_in_a_picture
+
+
 def test_a_token_lives_from_its_issue_to_its_end() -> None:
     token = AccessToken(value=Secret(CANARY), issued_at=NOON, expires_at=NOON + HOUR, grant=Grant.PASSWORD)
     assert token.lifetime == timedelta(hours=1)

@@ -23,6 +23,7 @@ from refresher.servicenow.oauth import (
 from refresher.settings.load import load_settings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TEN_YEARS = 3650 * 24 * 3600
 CANARY = "CANARY-token-value"
 CLIENT = {"client_id": Secret("id\n"), "client_secret": Secret(" s&c=r%t ")}
 GOOD = {"access_token": CANARY, "expires_in": 1799, "refresh_token": "CANARY-refresh", "scope": "useraccount"}
@@ -151,19 +152,40 @@ class TestSuccess:
 
     @pytest.mark.parametrize(
         ("expires_in", "seconds"),
-        [(1, 1), (1799, 1799), (1800.0, 1800), ("1798", 1798), (" 60 ", 60), (315_360_000, 315_360_000)],
+        [
+            (1, 1),
+            (1799, 1799),
+            (1800.0, 1800),
+            ("1798", 1798),
+            (" 60 ", 60),
+            (1799.9, 1799),
+            ("1799.5", 1799),
+            ("60.", 60),
+            (TEN_YEARS, TEN_YEARS),
+            (TEN_YEARS + 1, TEN_YEARS),
+            (2_147_483_647, TEN_YEARS),
+            ("99999999999", TEN_YEARS),
+            (10**40, TEN_YEARS),
+            (1e300, TEN_YEARS),
+        ],
     )
     def test_a_life_may_be_a_number_or_a_numeric_text(self, expires_in: object, seconds: int) -> None:
         assert parse({**GOOD, "expires_in": expires_in}).access_token.lifetime == timedelta(seconds=seconds)
 
-    @pytest.mark.parametrize(
-        "expires_in",
-        [None, 0, -1, True, "", "soon", "-5", "1e3", "\u0663\u0660", 1.5, 1e300, 315_360_001, 10**40, [60]],
-    )
-    def test_a_life_that_cannot_be_used_makes_it_no_token(self, expires_in: object) -> None:
+    @pytest.mark.parametrize("expires_in", [None, True, "", "soon", "1e3", "\u0663\u0660", [60], {}])
+    def test_a_life_that_is_not_stated_is_the_default_of_servicenow(self, expires_in: object) -> None:
+        response = parse({**GOOD, "expires_in": expires_in})
+        assert response.access_token.lifetime == timedelta(seconds=1800)
+        assert not response.lifetime_stated
+        assert not parse({"access_token": "t"}).lifetime_stated
+        assert parse(GOOD).lifetime_stated
+
+    @pytest.mark.parametrize("expires_in", [0, -1, "-0", "-5", 0.5, -0.5, "-99999999999", -(10**40)])
+    def test_a_life_that_is_over_makes_it_no_token(self, expires_in: object) -> None:
         error = failure({**GOOD, "expires_in": expires_in})
-        assert error.cause is Cause.NOT_A_TOKEN
+        assert (error.cause, error.transient) == (Cause.NOT_A_TOKEN, True)
         assert error.message == "the token endpoint answered 200 with JSON without a usable expires_in"
+        assert error.refresh_token == Secret("CANARY-refresh")
 
     @pytest.mark.parametrize("access_token", [None, "", " ", "a b", "a\tb", "a\n", "\x7f", "tökén", 5, ["t"]])
     def test_an_access_token_that_is_no_visible_text_is_no_token(self, access_token: object) -> None:
@@ -323,6 +345,7 @@ class TestFailure:
             b'{"access_token": "canary", "expires_in": 60, "access_token": "other"}',
             b'{"access_token": "canary", "expires_in": ' + b"9" * 5000 + b"}",
             json.dumps(GOOD).encode("utf-16"),
+            json.dumps([GOOD]).encode(),
         ],
     )
     def test_what_is_no_json_object_is_no_token(self, body: bytes) -> None:
@@ -336,6 +359,59 @@ class TestFailure:
         assert (error.cause, error.message) == (Cause.NOT_A_TOKEN, "the answer is larger than any token")
         assert (error.transient, error.hint) == (False, CHECK_ADDRESS)
         assert parse(padded[:-1]).access_token.value == Secret(CANARY)
+
+
+class TestRefreshTokenOfAFailure:
+    """Whatever else is wrong with an answer, a refresh token in it may be the only one that still works."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {**GOOD, "access_token": None},
+            {**GOOD, "access_token": "two words"},
+            {"refresh_token": "CANARY-refresh"},
+            {**GOOD, "expires_in": 0},
+            {**GOOD, "error": "server_error"},
+            {**GOOD, "error": "invalid_grant"},
+            [GOOD],
+            {"result": GOOD},
+            b'{"access_token": "a", "access_token": "b", "expires_in": 60, "refresh_token": "CANARY-refresh"}',
+            b'{"access_token": "a", "expires_in": 60, "expires_in": 6, "refresh_token":"CANARY-refresh"}',
+            b'{"access_token": "a", "refresh_token": "CANARY-first", "refresh_token" : "CANARY-refresh"}',
+            b'{"access_token": "a", "refresh_token": "CANARY-refresh", "refresh_token": null}',
+            b'{"access_token": "a", "refresh_token": "CANARY-refresh", "refresh_token": ""}',
+            b'{"access_token": "a", "expires_in": NaN, "refresh_token": "CANARY-refresh"}',
+            b'{"access_token": "a", "expires_in": ' + b"9" * 5000 + b', "refresh_token": "CANARY-refresh"}',
+            b'{"refresh_token": "CANARY-refresh", "access_token": "cut sho',
+            b'{"refresh_token": "CANARY\\u002drefresh", "access_token": "',
+            b'{"scope": "\xff", "refresh_token": "CANARY-refresh"}',
+            json.dumps(GOOD).encode("utf-16"),
+        ],
+    )
+    def test_it_is_kept(self, body: bytes | dict[str, object]) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        assert failure(content).refresh_token == Secret("CANARY-refresh")
+
+    @pytest.mark.parametrize("status", [201, 202, 206, 302, 400, 401, 500, 503])
+    def test_whatever_the_status_of_an_answer_with_both_tokens(self, status: int) -> None:
+        assert failure(GOOD, status=status).refresh_token == Secret("CANARY-refresh")
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [
+            (401, {"error": "server_error", "error_description": "access_denied"}),
+            (400, {"error": "invalid_request", "refresh_token": "missing"}),
+            (200, {"error": "invalid_request", "refresh_token": "missing"}),
+            (200, {"refresh_token": ""}),
+            (200, {"refresh_token": None}),
+            (200, {"refresh_token": "two words"}),
+            (200, {"note": 'the "refresh_token": "CANARY-none" of yours'}),
+            (200, b'{"access_token": "a", "refresh_token": "CANARY-cut-sh'),
+            (200, json.dumps(GOOD).encode().ljust(LARGEST_BODY + 1)),
+        ],
+    )
+    def test_what_only_speaks_of_one_is_none(self, status: int, body: bytes | dict[str, object]) -> None:
+        assert failure(body, status=status).refresh_token is None
 
 
 DATES = st.from_regex(
