@@ -1,6 +1,7 @@
 """Azure Functions entry point: three thin triggers around `refresher.app.App`.
 
-Importing this module reads no setting, so that indexing succeeds and the first call can say what is missing.
+Importing this module demands no setting, so that indexing succeeds and the first call can say what is missing. The
+host gets the schedule itself: from a setting it would take what it cannot read, and never fire.
 """
 
 import os
@@ -12,6 +13,7 @@ import azure.functions as func
 from refresher.app import App
 from refresher.model.errors import RefresherError, unforeseen
 from refresher.model.report import RunRequest, Trigger
+from refresher.settings.schedule import timer_schedule
 from refresher.telemetry import emit_failure, emit_poisoned, quiet_third_parties
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 quiet_third_parties()
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 refresher_app = App(os.environ)
+schedule = timer_schedule(os.environ.get("REFRESH_SCHEDULE"))
 
 
 def _run(job: Callable[[], object]) -> None:
@@ -54,9 +57,9 @@ def _answer(job: "Callable[[], Reply]") -> func.HttpResponse:
     )
 
 
-if os.environ.get("REFRESH_QUEUE"):
+if os.environ.get("REFRESH_QUEUE", "").strip():
 
-    @app.timer_trigger(arg_name="timer", schedule="%REFRESH_SCHEDULE%", run_on_startup=False, use_monitor=True)
+    @app.timer_trigger(arg_name="timer", schedule=schedule, run_on_startup=False, use_monitor=True)
     @app.queue_output(arg_name="messages", queue_name="%REFRESH_QUEUE%", connection="AzureWebJobsStorage")
     def refresh_tokens(timer: func.TimerRequest, messages: func.Out[List[str]]) -> None:  # noqa: UP006
         """One tick: a message for each connection that is due, so that the platform spreads them over instances."""
@@ -74,7 +77,7 @@ if os.environ.get("REFRESH_QUEUE"):
 
 else:
 
-    @app.timer_trigger(arg_name="timer", schedule="%REFRESH_SCHEDULE%", run_on_startup=False, use_monitor=True)
+    @app.timer_trigger(arg_name="timer", schedule=schedule, run_on_startup=False, use_monitor=True)
     def refresh_tokens(timer: func.TimerRequest) -> None:
         """One tick for all connections; what is not due costs one round of reads."""
         _run(lambda: refresher_app.tick(RunRequest(trigger=Trigger.TIMER)))

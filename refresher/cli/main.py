@@ -87,22 +87,12 @@ def _print_origin(error: BaseException | None) -> None:
 
 
 def read_environment(settings_file: Path | None) -> Mapping[str, str]:
-    """The process environment, overlaid with those of a file. Raises SettingsError.
-
-    The file is a local.settings.json, or the list that `az functionapp config appsettings list` prints.
-    """
+    """The process environment, overlaid with the settings of a file. Raises SettingsError."""
     if settings_file is None:
         return os.environ
-    try:
-        document = json.loads(settings_file.read_text(encoding="utf-8"))
-        listed = isinstance(document, list) and document
-        values = {each["name"]: each["value"] for each in document} if listed else document["Values"]
-        overlay = {str(name): str(value) for name, value in values.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        overlay = None
-    if overlay is None:
-        what = "neither a local.settings.json with an object 'Values' nor a list of app settings"
-        raise SettingsError((f"{settings_file} cannot be read, or is {what}",))
+    from refresher.settings.file import read_settings_file  # noqa: PLC0415 - where there is one
+
+    overlay = read_settings_file(settings_file)
     # The SDKs read theirs (AZURE_CLIENT_ID and the like) from the process.
     os.environ.update(overlay)
     return os.environ

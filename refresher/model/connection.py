@@ -7,7 +7,14 @@ from datetime import timedelta
 from refresher.model import grants
 from refresher.model.grants import Grant
 
+_ACCESS_TOKEN = "oauth-token"  # noqa: S105 - how the secret's name ends
+_RECORD = "refresh-record"
 CONNECTION_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
+
+
+def own_names(connection: str) -> tuple[str, ...]:
+    """Every secret name that a connection of that name takes in the vault."""
+    return tuple(f"{connection}-{suffix}" for suffix in (*grants.STORED, _ACCESS_TOKEN, _RECORD))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +40,7 @@ class JwtClaims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One OAuth application on one instance, and where its access token goes.
-
-    `renewal_share` is the share of a refresh token's life, counted from its end, in which a new life is started.
-    """
+    """One OAuth application on one instance, and where its access token goes."""
 
     name: str
     instance_url: str
@@ -45,8 +49,6 @@ class Connection:
     publish_to: tuple[PublishTarget, ...]
     probe_path: str | None
     refresh_token_lifetime: timedelta
-    access_token_lifetime: timedelta | None
-    renewal_share: float = 0.1
     jwt: JwtClaims | None = None
 
     def secret_name(self, suffix: str) -> str:
@@ -71,12 +73,12 @@ class Connection:
     @property
     def access_token_name(self) -> str:
         """Secret name of the current access token, for any consumer."""
-        return self.secret_name("oauth-token")
+        return self.secret_name(_ACCESS_TOKEN)
 
     @property
     def record_name(self) -> str:
         """Secret name of the record of failed attempts."""
-        return self.secret_name("refresh-record")
+        return self.secret_name(_RECORD)
 
     @property
     def configured_grants(self) -> tuple[Grant, ...]:
@@ -86,8 +88,7 @@ class Connection:
     @property
     def own_names(self) -> tuple[str, ...]:
         """Every secret name that the connection takes in the vault."""
-        stored = (self.secret_name(suffix) for suffix in grants.STORED)
-        return (*stored, self.access_token_name, self.record_name)
+        return own_names(self.name)
 
     @property
     def token_endpoint(self) -> str:

@@ -27,7 +27,6 @@ class WarningCode(StrEnum):
     STOPS_WITHOUT_A_PERSON = "stops_without_a_person"
     ACCESS_TOKEN_SHORT = "access_token_short"  # noqa: S105
     ACCESS_TOKEN_LONG = "access_token_long"  # noqa: S105
-    LIFETIME_DIFFERS = "lifetime_differs"
     UNCHANGED = "unchanged"
     GRANT_FAILED = "grant_failed"
     PROBE_INCONCLUSIVE = "probe_inconclusive"

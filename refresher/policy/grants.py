@@ -19,9 +19,9 @@ REFUSALS_THAT_CONDEMN = 2
 """Runs in which the generic 401 met a refresh token before it is taken at its word."""
 
 
+_RENEW_IN_THE_LAST = 0.1
+"""Share of a refresh token's life, at its end, in which a new life is begun."""
 _RENEW_AT_LEAST = timedelta(hours=1)
-
-
 _RENEW_AT_MOST = timedelta(days=7)
 
 
@@ -82,13 +82,13 @@ def refresh_token_gives_way(
     if record.refresh_token_refusals_of(refresh_token.version) >= REFUSALS_THAT_CONDEMN:
         return True
     if connection.fallback_grant is not None and connection.fallback_grant.row.renews:
-        return now >= renewal_time(connection, refresh_token)
+        return now >= renewal_time(refresh_token)
     return now >= refresh_token.expires_at
 
 
-def renewal_time(connection: Connection, refresh_token: StoredRefreshToken) -> datetime:
+def renewal_time(refresh_token: StoredRefreshToken) -> datetime:
     """When a new life is begun: the last share of the old one, at least an hour and at most seven days."""
-    window = (refresh_token.expires_at - refresh_token.issued_at) * connection.renewal_share
+    window = (refresh_token.expires_at - refresh_token.issued_at) * _RENEW_IN_THE_LAST
     return refresh_token.expires_at - min(max(window, _RENEW_AT_LEAST), _RENEW_AT_MOST)
 
 

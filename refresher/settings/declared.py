@@ -1,21 +1,53 @@
-"""Every setting, and every key of a JSON setting: one list on which the code, the sample, the docs and Bicep agree."""
+"""Every setting, and every key of a JSON setting: one row each, from which code, sample, docs and Bicep follow."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from refresher.model.grants import FALLBACKS, UNATTENDED
-from refresher.settings.forms import INSTANCE_HOSTS, JWT_ALGORITHMS, listed
+from refresher.settings.forms import (
+    INSTANCE_HOSTS,
+    JWT_ALGORITHMS,
+    LONGEST_LIFETIME,
+    grant_parser,
+    integer_parser,
+    listed,
+    parse_algorithm,
+    parse_boolean,
+    parse_claim,
+    parse_container_url,
+    parse_instance_origin,
+    parse_json_object,
+    parse_probe_path,
+    parse_queue_name,
+    parse_schedule,
+    parse_targets,
+    parse_vault_origin,
+    seconds_parser,
+)
+from refresher.settings.schedule import DEFAULT_SCHEDULE
 
 DEFAULT_CONNECTION = "servicenow"
+SEVERAL = "SERVICENOW_CONNECTIONS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingSpec:
-    """One setting, or one key of a JSON setting, as the code, the sample, the docs and Bicep must agree on it."""
+    """One setting, or one key of a JSON setting.
+
+    A value that is not there is the default, or None where there is none; `parse` turns any other into the checked
+    one, or raises UnusableError.
+    """
 
     name: str
     meaning: str
-    required: bool = False
+    parse: Callable[[object], object]
     default: str | None = None
+    required: bool = False
+    empty_is_none: bool = False
+    """Whether an empty text says "none at all", and not that nothing is set."""
+    exact: bool = False
+    """Whether white space around it counts, since the host reads it as well."""
 
 
 SYS_USER_PROBE = (
@@ -28,43 +60,43 @@ CONNECTION_KEYS = (
         name="instance_url",
         required=True,
         meaning="https origin of the ServiceNow instance",
+        parse=parse_instance_origin,
     ),
     SettingSpec(
         name="grant",
         default="refresh_token",
         meaning="how tokens are asked for: " + listed(UNATTENDED),
+        parse=grant_parser(UNATTENDED),
     ),
     SettingSpec(
         name="fallback_grant",
         meaning="grant used when the refresh token is missing, refused or near its end: " + listed(FALLBACKS),
+        parse=grant_parser(FALLBACKS),
     ),
     SettingSpec(
         name="refresh_token_lifetime",
         default="8640000",
         meaning="seconds that a refresh token lives, as set on the OAuth application",
+        parse=seconds_parser(60, LONGEST_LIFETIME),
     ),
     SettingSpec(
         name="publish_to",
         default="<name>--action--global--oauth-token",
         meaning="where the access token is published: secret names or full secret identifiers; empty = nowhere else",
+        parse=parse_targets,
+        empty_is_none=True,
     ),
     SettingSpec(
         name="probe_path",
         default=SYS_USER_PROBE,
         meaning="path asked with a new token before it is published; empty = do not probe",
-    ),
-    SettingSpec(
-        name="access_token_lifetime",
-        meaning="seconds that an access token should live; a warning says where ServiceNow differs",
-    ),
-    SettingSpec(
-        name="refresh_token_renewal_share",
-        default="0.1",
-        meaning="share of a refresh token's life, at its end, in which the fallback grant starts a new one",
+        parse=parse_probe_path,
+        empty_is_none=True,
     ),
     SettingSpec(
         name="jwt",
         meaning="claims of the JWT bearer grant, an object of the keys below",
+        parse=parse_json_object,
     ),
 )
 
@@ -73,39 +105,54 @@ JWT_KEYS = (
         name="sub",
         required=True,
         meaning="value of the user field that names the integration user in ServiceNow",
+        parse=parse_claim,
     ),
-    SettingSpec(name="kid", meaning="key id, as shown on the JWT verifier map"),
-    SettingSpec(name="aud", meaning="audience; not set: the client id"),
-    SettingSpec(name="iss", meaning="issuer; not set: the client id"),
-    SettingSpec(name="alg", default="RS256", meaning="signature: " + ", ".join(JWT_ALGORITHMS)),
-    SettingSpec(name="lifetime", default="300", meaning="seconds that an assertion is valid"),
+    SettingSpec(name="kid", meaning="key id, as shown on the JWT verifier map", parse=parse_claim),
+    SettingSpec(name="aud", meaning="audience; not set: the client id", parse=parse_claim),
+    SettingSpec(name="iss", meaning="issuer; not set: the client id", parse=parse_claim),
+    SettingSpec(
+        name="alg",
+        default="RS256",
+        meaning="signature: " + ", ".join(JWT_ALGORITHMS),
+        parse=parse_algorithm,
+    ),
+    SettingSpec(
+        name="lifetime",
+        default="300",
+        meaning="seconds that an assertion is valid",
+        parse=seconds_parser(1, timedelta(hours=1)),
+    ),
     SettingSpec(
         name="backdate",
         default="30",
         meaning="seconds that its start is set back, for clocks that differ",
+        parse=seconds_parser(0, timedelta(minutes=10)),
     ),
 )
 
-CONNECTION_KEYS_BY_NAME = {spec.name: spec for spec in CONNECTION_KEYS}
-JWT_KEYS_BY_NAME = {spec.name: spec for spec in JWT_KEYS}
 SETTING_OF_KEY = {
     "instance_url": "SERVICENOW_INSTANCE_URL",
     "grant": "SERVICENOW_GRANT",
     "fallback_grant": "SERVICENOW_FALLBACK_GRANT",
     "refresh_token_lifetime": "SERVICENOW_REFRESH_TOKEN_LIFETIME",
+    "jwt": "SERVICENOW_JWT",
     "publish_to": "PUBLISH_TO",
     "probe_path": "PROBE_PATH",
-    "jwt": "SERVICENOW_JWT",
 }
-SEVERAL = "SERVICENOW_CONNECTIONS"
-EMPTY_MEANS_NONE = frozenset({"PUBLISH_TO", "PROBE_PATH"})
-EMPTY_MEANS_NONE_KEYS = frozenset({"publish_to", "probe_path"})
+"""The settings of the single connection: what `SERVICENOW_CONNECTIONS` says of one by these keys."""
+_TOLD_OTHERWISE = {
+    "instance_url": f"https origin of the ServiceNow instance; not required where {SEVERAL} is set",
+    "jwt": "claims of the JWT bearer grant: a JSON object with the keys of `jwt`",
+    "publish_to": "comma-separated secret names or full secret identifiers that receive the access token; "
+    "empty = none",
+}
 
 
 def _single(key: str) -> SettingSpec:
-    spec = CONNECTION_KEYS_BY_NAME[key]
+    (spec,) = (each for each in CONNECTION_KEYS if each.name == key)
     default = spec.default.replace("<name>", DEFAULT_CONNECTION) if spec.default else None
-    return SettingSpec(name=SETTING_OF_KEY[key], default=default, meaning=spec.meaning)
+    meaning = _TOLD_OTHERWISE.get(key, spec.meaning)
+    return replace(spec, name=SETTING_OF_KEY[key], default=default, meaning=meaning)
 
 
 SETTINGS = (
@@ -113,50 +160,48 @@ SETTINGS = (
         name="KEY_VAULT_URL",
         required=True,
         meaning="https origin of the vault with credentials and tokens",
+        parse=parse_vault_origin,
     ),
-    SettingSpec(
-        name="SERVICENOW_INSTANCE_URL",
-        required=True,
-        meaning="https origin of the ServiceNow instance; not required where SERVICENOW_CONNECTIONS is set",
-    ),
+    _single("instance_url"),
     SettingSpec(
         name=SEVERAL,
         meaning="several connections: a JSON object, name to keys; replaces the settings of the single connection",
+        parse=parse_json_object,
     ),
     _single("grant"),
     _single("fallback_grant"),
     _single("refresh_token_lifetime"),
-    SettingSpec(
-        name="SERVICENOW_JWT",
-        meaning="claims of the JWT bearer grant: a JSON object with the keys of `jwt`",
-    ),
-    SettingSpec(
-        name="PUBLISH_TO",
-        default=f"{DEFAULT_CONNECTION}--action--global--oauth-token",
-        meaning="comma-separated secret names or full secret identifiers that receive the access token; empty = none",
-    ),
+    _single("jwt"),
+    _single("publish_to"),
     SettingSpec(
         name="REFRESH_SCHEDULE",
-        default="0 */5 * * * *",
-        meaning="the timer's tick: NCRONTAB, six fields, UTC",
+        default=DEFAULT_SCHEDULE,
+        meaning="the timer's tick: `0 MINUTES * * * *` with a number, a list, `*/N` or `M/N`",
+        parse=parse_schedule,
+        exact=True,
     ),
     SettingSpec(
         name="REFRESH_INTERVAL_MINUTES",
         default="50",
         meaning="age at which a token is refreshed (earlier where it lives shorter: 5/6 of its life)",
+        parse=integer_parser(1, 1440),
     ),
     _single("probe_path"),
     SettingSpec(
         name="LEASE_CONTAINER_URL",
         meaning="blob container for the lease that keeps refreshers apart; not set: a file lock, for one machine only",
+        parse=parse_container_url,
     ),
     SettingSpec(
         name="SERVICENOW_ALLOW_CUSTOM_HOST",
         default="false",
         meaning="true permits instance hosts outside of " + ", ".join(f"*{suffix}" for suffix in INSTANCE_HOSTS),
+        parse=parse_boolean,
     ),
     SettingSpec(
         name="REFRESH_QUEUE",
         meaning="storage queue that spreads the connections of a tick over instances; not set: one run does all",
+        parse=parse_queue_name,
+        exact=True,
     ),
 )

@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from urllib.parse import urlsplit
 
+from refresher.model.connection import PublishTarget
 from refresher.model.grants import Grant
-from refresher.settings.schedule import ScheduleError, longest_gap
+from refresher.settings.schedule import EXPECTED, ScheduleError, longest_gap
 
 INSTANCE_HOSTS = (
     ".service-now.com",
@@ -24,8 +25,6 @@ INSTANCE_HOSTS = (
 JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 LONGEST_LIFETIME = timedelta(days=3650)
 _LONGEST_SHOWN = 60
-
-T = TypeVar("T")
 
 
 class UnusableError(Exception):
@@ -42,17 +41,9 @@ _URL = re.compile(
     r"(https?)://(\[[0-9a-f:.]+\]|[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?)(?::([0-9]{1,5}))?((?:/[0-9a-z._$~-]*)*)",
     re.IGNORECASE | re.ASCII,
 )
+_SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _PROBE = re.compile(r"/(?!/)[!-~]*")
 _HIGHEST_PORT = 65535
-
-
-def optional(parse: Callable[[object], T]) -> Callable[[object], T | None]:
-    """Make a parser admit a value that is absent or empty, as None."""
-
-    def parse_optional(raw: object) -> T | None:
-        return None if raw is None or raw == "" else parse(raw)
-
-    return parse_optional
 
 
 def parse_vault_origin(raw: object) -> str:
@@ -64,21 +55,22 @@ def parse_vault_origin(raw: object) -> str:
     return url.origin
 
 
-def instance_origin_parser(*, allow_custom_host: bool) -> Callable[[object], str]:
-    """Make a parser of an instance's origin, in ServiceNow's own domains unless custom hosts are allowed."""
+def parse_instance_origin(raw: object) -> str:
+    """Parse an instance's origin; which hosts it may have is another setting's word."""
+    url = parse_url(raw, "an https origin such as https://NAME.service-now.com")
+    if url.path not in {"", "/"}:
+        raise UnusableError(show(raw), "an origin only, without a path")
+    if url.scheme != "https" and not url.loopback:
+        raise UnusableError(show(raw), "https:// (http:// is for a loopback host only)")
+    return url.origin
 
-    def parse(raw: object) -> str:
-        url = parse_url(raw, "an https origin such as https://NAME.service-now.com")
-        if url.path not in {"", "/"}:
-            raise UnusableError(show(raw), "an origin only, without a path")
-        if url.scheme != "https" and not url.loopback:
-            raise UnusableError(show(raw), "https:// (http:// is for a loopback host only)")
-        if not allow_custom_host and not url.host.endswith(INSTANCE_HOSTS):
-            hosts = ", ".join(f"*{suffix}" for suffix in INSTANCE_HOSTS)
-            raise UnusableError(show(raw), f"a host in {hosts}, or SERVICENOW_ALLOW_CUSTOM_HOST = true")
-        return url.origin
 
-    return parse
+def host_problem(origin: str) -> str | None:
+    """What is wrong with an instance's origin unless custom hosts are allowed; None in ServiceNow's own domains."""
+    if (urlsplit(origin).hostname or "").endswith(INSTANCE_HOSTS):
+        return None
+    hosts = ", ".join(f"*{suffix}" for suffix in INSTANCE_HOSTS)
+    return UnusableError(show(origin), f"a host in {hosts}, or SERVICENOW_ALLOW_CUSTOM_HOST = true").problem
 
 
 def parse_container_url(raw: object) -> str:
@@ -183,17 +175,9 @@ def integer_parser(lowest: int, highest: int) -> Callable[[object], int]:
 
 
 def seconds_parser(lowest: int, longest: timedelta) -> Callable[[object], timedelta]:
-    """Make a parser of a span in whole seconds."""
+    """Make a parser of a span in whole seconds, written like a whole number."""
     parse = integer_parser(lowest, int(longest.total_seconds()))
     return lambda raw: timedelta(seconds=parse(raw))
-
-
-def parse_share(raw: object) -> float:
-    """Parse a share of a whole: more than nothing, less than all."""
-    number = float(raw) if isinstance(raw, str) and re.fullmatch(r"0?\.[0-9]{1,9}", raw) else raw
-    if isinstance(number, float) and 0 < number < 1:
-        return number
-    raise UnusableError(show(raw), "a number between 0 and 1")
 
 
 def parse_boolean(raw: object) -> bool:
@@ -209,9 +193,8 @@ def parse_schedule(raw: object) -> timedelta:
     try:
         return longest_gap(str(raw))
     except ScheduleError as error:
-        problem = str(error)
-    found = f"{show(raw)} ({problem})"
-    raise UnusableError(found, "NCRONTAB with six fields, such as 0 */5 * * * *")
+        instead = error.instead
+    raise UnusableError(show(raw), f"{EXPECTED}; such as {instead}")
 
 
 def parse_queue_name(raw: object) -> str:
@@ -302,3 +285,26 @@ def printable(text: str) -> str:
     """Cut a text short and replace what is not printable, so that a message stays one readable line."""
     text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+
+
+def parse_targets(raw: object) -> tuple[PublishTarget, ...]:
+    """Parse publish targets; those that are names only stand in the product's own vault, whose origin is left open."""
+    if isinstance(raw, str):
+        return tuple(_target(part.strip()) for part in raw.split(",") if part.strip())
+    if isinstance(raw, list):
+        return tuple(_target(item) for item in raw)
+    raise UnusableError(show(raw), "a list of secret names or secret identifiers; empty = none")
+
+
+def _target(raw: object) -> PublishTarget:
+    expected = (
+        "secret names (letters, digits and hyphens, at most 127) or identifiers without a version "
+        "such as https://NAME.vault.azure.net/secrets/NAME"
+    )
+    if isinstance(raw, str) and _SECRET_NAME.fullmatch(raw):
+        return PublishTarget(vault_url="", name=raw)
+    url = parse_url(raw, expected)
+    prefix, name = url.path[: len("/secrets/")], url.path[len("/secrets/") :]
+    if url.scheme != "https" or prefix != "/secrets/" or not _SECRET_NAME.fullmatch(name):
+        raise UnusableError(show(raw), expected)
+    return PublishTarget(vault_url=url.origin, name=name)

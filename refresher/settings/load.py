@@ -1,61 +1,35 @@
 """The app settings, read once from a mapping into values that the rest of the app can trust.
 
-Rules: `SETTINGS` declares every setting, and only what it declares can be read. All problems are reported at once,
-each with the setting's name, what was found and what is expected. What was found is cut short, and not shown at all
-where it may hold a credential (a URL with user information or a query, a JSON document).
+Rules: `SETTINGS` declares every setting, and only what it declares is read. All problems are reported at once, each
+with the setting's name, what was found and what is expected, and nothing is built where there is one. What was found
+is cut short, and not shown at all where it may hold a credential (a URL with user information or a query, a JSON
+document). `null` and a blank text mean "not set", save where an empty text says "none" (`PUBLISH_TO`, `PROBE_PATH`).
 
-`SERVICENOW_CONNECTIONS` replaces the settings of the single connection. Beside the settings of the design there is
-`SERVICENOW_JWT`, which gives the single connection what the key `jwt` gives one of several. For `PUBLISH_TO` and
-`PROBE_PATH`, an empty value means "none"; for every other setting it means "not set".
+`SERVICENOW_CONNECTIONS` replaces the settings of the single connection, which are read as if it had named that one.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
-from refresher.model.connection import CONNECTION_NAME, Connection, JwtClaims, PublishTarget
+from refresher.model.connection import CONNECTION_NAME, Connection, JwtClaims, own_names
 from refresher.model.errors import SettingsError
-from refresher.model.grants import FALLBACKS, UNATTENDED, Grant
+from refresher.model.grants import FALLBACKS
 from refresher.model.timing import Timing
 from refresher.settings.declared import (
-    CONNECTION_KEYS_BY_NAME,
+    CONNECTION_KEYS,
     DEFAULT_CONNECTION,
-    EMPTY_MEANS_NONE,
-    EMPTY_MEANS_NONE_KEYS,
-    JWT_KEYS_BY_NAME,
+    JWT_KEYS,
     SETTING_OF_KEY,
     SETTINGS,
     SEVERAL,
     SettingSpec,
 )
-from refresher.settings.forms import (
-    LONGEST_LIFETIME,
-    T,
-    UnusableError,
-    grant_parser,
-    instance_origin_parser,
-    integer_parser,
-    listed,
-    optional,
-    parse_algorithm,
-    parse_boolean,
-    parse_claim,
-    parse_container_url,
-    parse_json_object,
-    parse_probe_path,
-    parse_queue_name,
-    parse_schedule,
-    parse_share,
-    parse_url,
-    parse_vault_origin,
-    printable,
-    quote,
-    seconds_parser,
-    show,
-)
+from refresher.settings.forms import UnusableError, host_problem, listed, parse_json_object, printable, quote
 
 _BEFORE_THE_NEXT_TICK = timedelta(minutes=1)
+_APP = tuple(spec for spec in SETTINGS if spec.name not in SETTING_OF_KEY.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,251 +63,161 @@ class Settings:
         return next((each for each in self.connections if each.name == name), None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Described:
+    """One connection as it was set: its checked values by key, and how a key is called in a sentence."""
+
+    name: str
+    values: Mapping[str, Any]
+    label: Callable[[str], str]
+
+
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read and check every setting; raises SettingsError with all problems at once."""
-    reader = _Reader(environ)
-    vault_url = reader.take("KEY_VAULT_URL", parse_vault_origin, "")
-    allow_custom_host = reader.take("SERVICENOW_ALLOW_CUSTOM_HOST", parse_boolean, otherwise=False)
-    context = _Context(
-        vault_url=vault_url,
-        allow_custom_host=allow_custom_host,
-        problems=reader.problems,
-    )
-    connections = _connections(reader, context)
-    settings = Settings(
-        vault_url=vault_url,
-        connections=connections,
-        refresh_interval=timedelta(minutes=reader.take("REFRESH_INTERVAL_MINUTES", integer_parser(1, 1440), 1)),
-        tick=reader.take("REFRESH_SCHEDULE", parse_schedule, timedelta(0)),
-        lease_container_url=reader.take("LEASE_CONTAINER_URL", optional(parse_container_url), None),
-        refresh_queue=reader.take("REFRESH_QUEUE", optional(parse_queue_name), None),
-    )
-    _check_targets(connections, context, several=reader.value(SEVERAL) is not None)
-    if reader.problems:
-        raise SettingsError(tuple(reader.problems))
-    return settings
-
-
-class _Reader:
-    """The declared settings' values, and the problems found while reading them."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._values = {spec.name: _given(environ, spec) for spec in SETTINGS}
-        self.problems: list[str] = []
-
-    def value(self, name: str) -> str | None:
-        """The value or else the default; None where neither is there. A name that is not declared is a KeyError."""
-        return self._values[name]
-
-    def take(self, name: str, parse: Callable[[object], T], otherwise: T) -> T:
-        """The value of a setting, parsed; a problem is noted and `otherwise` stands in."""
-        return _take(self.problems, name, parse, self.value(name), otherwise)
-
-
-def _given(environ: Mapping[str, str], spec: SettingSpec) -> str | None:
-    value = environ.get(spec.name)
-    if value is not None and (value.strip() or spec.name in EMPTY_MEANS_NONE):
-        return value.strip()
-    return spec.default
-
-
-def _take(
-    problems: list[str],
-    where: str,
-    parse: Callable[[object], T],
-    raw: object,
-    otherwise: T,
-) -> T:
-    try:
-        return parse(raw)
-    except UnusableError as error:
-        problems.append(f"{where} {error.problem}")
-    return otherwise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Context:
-    """What every connection is checked against."""
-
-    vault_url: str
-    allow_custom_host: bool
-    problems: list[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Keys:
-    """The keys of one object, whether they came as settings or as JSON, and how a problem with one is named."""
-
-    values: Mapping[str, object]
-    specs: Mapping[str, SettingSpec]
-    label: Callable[[str], str]
-    problems: list[str]
-
-    def take(self, key: str, parse: Callable[[object], T], otherwise: T) -> T:
-        """The value of a key or else its default, parsed; a problem is noted and `otherwise` stands in."""
-        raw = self.values.get(key)
-        if raw is None and key in self.values and key in EMPTY_MEANS_NONE_KEYS:
-            # It could mean the default or none at all, and a guess would be noticed late.
-            self.problems.append(f"{self.label(key)} is null; expected no such key for the default, or an empty text")
-            return otherwise
-        if raw is None:
-            raw = self.specs[key].default
-        if isinstance(raw, str):
-            raw = raw.strip()
-        return _take(self.problems, self.label(key), parse, raw, otherwise)
-
-    def refuse_unknown(self, where: str) -> None:
-        """Note the keys that nobody reads: mostly a spelling mistake that would be ignored in silence."""
-        for key in self.values:
-            if key not in self.specs:
-                known = ", ".join(self.specs)
-                self.problems.append(f"{where} has the unknown key {quote(key)}; expected any of {known}")
-
-
-def _connections(reader: _Reader, context: _Context) -> tuple[Connection, ...]:
-    if reader.value(SEVERAL) is None:
-        keys = _Keys(
-            values={key: reader.value(setting) for key, setting in SETTING_OF_KEY.items()},
-            specs=_specs_for(DEFAULT_CONNECTION),
-            label=lambda key: SETTING_OF_KEY.get(key, key),
-            problems=reader.problems,
-        )
-        return (_connection(DEFAULT_CONNECTION, keys, context),)
-    named = reader.take(SEVERAL, parse_json_object, None)
-    if named is None:
-        return ()
-    if not named:
-        reader.problems.append(f"{SEVERAL} is an empty object; expected at least one connection")
-    found = [_named_connection(name, value, context) for name, value in named.items()]
-    return tuple(each for each in found if each is not None)
-
-
-def _specs_for(name: str) -> dict[str, SettingSpec]:
-    publish_to = CONNECTION_KEYS_BY_NAME["publish_to"]
-    default = (publish_to.default or "").replace("<name>", name)
-    return {**CONNECTION_KEYS_BY_NAME, "publish_to": replace(publish_to, default=default)}
-
-
-def _named_connection(name: str, value: object, context: _Context) -> Connection | None:
-    where = f"{SEVERAL} {printable(name)}"
-    if not CONNECTION_NAME.fullmatch(name):
-        context.problems.append(f"{where} is no name for a connection; expected {CONNECTION_NAME.pattern}")
-    values = _take(context.problems, where, parse_json_object, value, None)
-    if values is None:
-        return None
-    keys = _Keys(
-        values=values,
-        specs=_specs_for(name),
-        label=lambda key: f"{where}.{key}",
-        problems=context.problems,
-    )
-    keys.refuse_unknown(where)
-    return _connection(name, keys, context)
-
-
-def _connection(name: str, keys: _Keys, context: _Context) -> Connection:
-    grant = keys.take("grant", grant_parser(UNATTENDED), Grant.REFRESH_TOKEN)
-    fallback = keys.take("fallback_grant", optional(grant_parser(FALLBACKS)), None)
-    if fallback is grant:
-        other = listed(each for each in FALLBACKS if each is not grant)
-        keys.problems.append(f"{keys.label('fallback_grant')} is the grant itself; expected {other}, or nothing")
-    jwt = keys.take("jwt", optional(parse_json_object), None)
-    claims = _claims(jwt, keys) if jwt is not None else None
-    signing = [each for each in (grant, fallback) if each is not None and each.row.signed]
-    if jwt is None and signing and keys.values.get("jwt") is None:
-        keys.problems.append(
-            f"{keys.label('jwt')} is not set; expected an object with at least `sub`, for the grant {signing[0]}"
-        )
-    instance_origin = instance_origin_parser(allow_custom_host=context.allow_custom_host)
-    lifetime = seconds_parser(60, LONGEST_LIFETIME)
-    return Connection(
-        name=name,
-        instance_url=keys.take("instance_url", instance_origin, ""),
-        grant=grant,
-        fallback_grant=fallback,
-        publish_to=keys.take("publish_to", _targets(context.vault_url), ()),
-        probe_path=keys.take("probe_path", parse_probe_path, None),
-        refresh_token_lifetime=keys.take(
-            "refresh_token_lifetime",
-            seconds_parser(60, LONGEST_LIFETIME),
-            LONGEST_LIFETIME,
-        ),
-        access_token_lifetime=keys.take(
-            "access_token_lifetime",
-            optional(lifetime),
-            None,
-        ),
-        renewal_share=keys.take("refresh_token_renewal_share", parse_share, 0.1),
-        jwt=claims,
-    )
-
-
-def _claims(values: Mapping[str, object], connection: _Keys) -> JwtClaims:
-    where = connection.label("jwt")
-    keys = _Keys(
-        values=values,
-        specs=JWT_KEYS_BY_NAME,
-        label=lambda key: f"{where}.{key}",
-        problems=connection.problems,
-    )
-    keys.refuse_unknown(where)
-    return JwtClaims(
-        subject=keys.take("sub", parse_claim, ""),
-        kid=keys.take("kid", optional(parse_claim), None),
-        audience=keys.take("aud", optional(parse_claim), None),
-        issuer=keys.take("iss", optional(parse_claim), None),
-        algorithm=keys.take("alg", parse_algorithm, "RS256"),
-        lifetime=keys.take("lifetime", seconds_parser(1, timedelta(hours=1)), timedelta(minutes=5)),
-        backdating=keys.take("backdate", seconds_parser(0, timedelta(minutes=10)), timedelta(0)),
-    )
-
-
-def _check_targets(connections: Sequence[Connection], context: _Context, *, several: bool) -> None:
-    """A target must not overwrite what a connection lives on, nor hold two connections' tokens by turns."""
-    owners = {
-        (
-            context.vault_url,
-            name.lower(),
-        ): f"a secret of connection {printable(each.name)} itself"
-        for each in connections
-        for name in each.own_names
+    problems: list[str] = []
+    given = {
+        spec.name: environ[spec.name]
+        for spec in SETTINGS
+        if spec.name in environ and (environ[spec.name].strip() or spec.empty_is_none)
     }
-    for connection in connections:
-        where = f"{SEVERAL} {printable(connection.name)}.publish_to" if several else "PUBLISH_TO"
-        for target in connection.publish_to:
+    app = _read(_APP, given, str, problems)
+    found = list(_connections(given, app, problems))
+    for each in found:
+        problems += _contradictions(each, allow_custom_host=app.get("SERVICENOW_ALLOW_CUSTOM_HOST") is True)
+    vault_url = app.get("KEY_VAULT_URL", "")
+    problems += _clashes(found, vault_url)
+    if problems:
+        raise SettingsError(tuple(problems))
+    return Settings(
+        vault_url=vault_url,
+        connections=tuple(_build(each, vault_url) for each in found),
+        refresh_interval=timedelta(minutes=app["REFRESH_INTERVAL_MINUTES"]),
+        tick=app["REFRESH_SCHEDULE"],
+        lease_container_url=app["LEASE_CONTAINER_URL"],
+        refresh_queue=app["REFRESH_QUEUE"],
+    )
+
+
+def _read(
+    specs: Sequence[SettingSpec], values: Mapping[str, object], label: Callable[[str], str], problems: list[str]
+) -> dict[str, Any]:
+    """Each row's value or default, checked; a value with a problem is left out, and the problem noted."""
+    read: dict[str, Any] = {}
+    for spec in specs:
+        raw = values.get(spec.name)
+        if raw is None and spec.name in values and spec.empty_is_none:
+            # It could mean the default or none at all, and a guess would be noticed late.
+            problems.append(f"{label(spec.name)} is null; expected no such key for the default, or an empty text")
+            continue
+        if raw is None:
+            raw = spec.default
+        if isinstance(raw, str) and not spec.exact:
+            raw = raw.strip()
+        if (raw is None or raw == "") and not spec.required and spec.default is None:
+            read[spec.name] = None
+            continue
+        try:
+            read[spec.name] = spec.parse(raw)
+        except UnusableError as error:
+            problems.append(f"{label(spec.name)} {error.problem}")
+    return read
+
+
+def _connections(given: Mapping[str, str], app: Mapping[str, Any], problems: list[str]) -> Iterator[_Described]:
+    if SEVERAL not in given:
+        single = {key: given[setting] for key, setting in SETTING_OF_KEY.items() if setting in given}
+        yield _describe(DEFAULT_CONNECTION, single, SETTING_OF_KEY.__getitem__, problems)
+        return
+    named = app.get(SEVERAL)
+    if named == {}:
+        problems.append(f"{SEVERAL} is an empty object; expected at least one connection")
+    for name, document in (named or {}).items():
+        where = f"{SEVERAL} {printable(name)}"
+        if not CONNECTION_NAME.fullmatch(name):
+            problems.append(f"{where} is no name for a connection; expected {CONNECTION_NAME.pattern}")
+        try:
+            values = parse_json_object(document)
+        except UnusableError as error:
+            problems.append(f"{where} {error.problem}")
+            continue
+        problems += _unknown(where, values, CONNECTION_KEYS)
+        yield _describe(name, values, f"{where}.{{}}".format, problems)
+
+
+def _describe(name: str, values: Mapping[str, object], label: Callable[[str], str], problems: list[str]) -> _Described:
+    read = _read([_of(spec, name) for spec in CONNECTION_KEYS], values, label, problems)
+    claims = read.get("jwt")
+    if claims is not None:
+        where = label("jwt")
+        problems += _unknown(where, claims, JWT_KEYS)
+        read["jwt"] = _read(JWT_KEYS, claims, f"{where}.{{}}".format, problems)
+    return _Described(name=name, values=read, label=label)
+
+
+def _of(spec: SettingSpec, name: str) -> SettingSpec:
+    return replace(spec, default=spec.default.replace("<name>", name)) if spec.default else spec
+
+
+def _unknown(where: str, values: Mapping[str, object], specs: Sequence[SettingSpec]) -> list[str]:
+    """The keys that nobody reads: mostly a spelling mistake that would be ignored in silence."""
+    known = [spec.name for spec in specs]
+    return [
+        f"{where} has the unknown key {quote(key)}; expected any of {', '.join(known)}"
+        for key in values
+        if key not in known
+    ]
+
+
+def _contradictions(each: _Described, *, allow_custom_host: bool) -> Iterator[str]:
+    """What is wrong with keys that are right by themselves."""
+    values, label = each.values, each.label
+    custom = host_problem(values["instance_url"]) if "instance_url" in values and not allow_custom_host else None
+    if custom is not None:
+        yield f"{label('instance_url')} {custom}"
+    grant, fallback = values.get("grant"), values.get("fallback_grant")
+    if grant is not None and grant is fallback:
+        other = listed(one for one in FALLBACKS if one is not grant)
+        yield f"{label('fallback_grant')} is the grant itself; expected {other}, or nothing"
+    signed = [one for one in (grant, fallback) if one is not None and one.row.signed]
+    if signed and values.get("jwt", ...) is None:
+        yield f"{label('jwt')} is not set; expected an object with at least `sub`, for the grant {signed[0]}"
+
+
+def _clashes(found: Sequence[_Described], vault_url: str) -> Iterator[str]:
+    """Targets that would overwrite what a connection lives on, or hold two connections' tokens by turns."""
+    owners = {
+        (vault_url, name.lower()): f"a secret of connection {printable(each.name)} itself"
+        for each in found
+        for name in own_names(each.name)
+    }
+    for each in found:
+        for target in each.values.get("publish_to", ()):
             # Names of secrets are not case-sensitive in Key Vault.
-            place = (target.vault_url, target.name.lower())
+            place = (target.vault_url or vault_url, target.name.lower())
             if place in owners:
-                context.problems.append(
-                    f"{where} names {quote(target.name)}, which is {owners[place]}; "
+                yield (
+                    f"{each.label('publish_to')} names {quote(target.name)}, which is {owners[place]}; "
                     "expected secrets that nothing else writes"
                 )
-            owners.setdefault(place, f"a target of connection {printable(connection.name)} already")
+            owners.setdefault(place, f"a target of connection {printable(each.name)} already")
 
 
-_SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
-
-
-def _targets(vault_url: str) -> Callable[[object], tuple[PublishTarget, ...]]:
-    def parse(raw: object) -> tuple[PublishTarget, ...]:
-        if isinstance(raw, str):
-            return tuple(_target(part.strip(), vault_url) for part in raw.split(",") if part.strip())
-        if isinstance(raw, list):
-            return tuple(_target(item, vault_url) for item in raw)
-        raise UnusableError(show(raw), "a list of secret names or secret identifiers; empty = none")
-
-    return parse
-
-
-def _target(raw: object, vault_url: str) -> PublishTarget:
-    expected = (
-        "secret names (letters, digits and hyphens, at most 127) or identifiers without a version "
-        "such as https://NAME.vault.azure.net/secrets/NAME"
+def _build(each: _Described, vault_url: str) -> Connection:
+    claims = each.values["jwt"]
+    targets = (replace(target, vault_url=target.vault_url or vault_url) for target in each.values["publish_to"])
+    return Connection(
+        name=each.name,
+        **{**each.values, "publish_to": tuple(targets), "jwt": _claims(claims) if claims else None},
     )
-    if isinstance(raw, str) and _SECRET_NAME.fullmatch(raw):
-        return PublishTarget(vault_url=vault_url, name=raw)
-    url = parse_url(raw, expected)
-    prefix, name = url.path[: len("/secrets/")], url.path[len("/secrets/") :]
-    if url.scheme != "https" or prefix != "/secrets/" or not _SECRET_NAME.fullmatch(name):
-        raise UnusableError(show(raw), expected)
-    return PublishTarget(vault_url=url.origin, name=name)
+
+
+def _claims(claims: Mapping[str, Any]) -> JwtClaims:
+    return JwtClaims(
+        subject=claims["sub"],
+        kid=claims["kid"],
+        audience=claims["aud"],
+        issuer=claims["iss"],
+        algorithm=claims["alg"],
+        lifetime=claims["lifetime"],
+        backdating=claims["backdate"],
+    )

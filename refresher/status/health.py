@@ -201,7 +201,7 @@ def _refresh_token_then(
         return None
     fallback = connection.fallback_grant
     if fallback is not None and fallback.row.renews and fallback_ready:
-        renewal_at = renewal_time(connection, refresh_token)
+        renewal_at = renewal_time(refresh_token)
         return Step(f"renewed by grant {fallback} from {renewal_at:%Y-%m-%d %H:%M} UTC on")
     other = connection.fallback_grant if connection.grant is Grant.REFRESH_TOKEN else connection.grant
     if other is not None and (fallback_ready or other is not connection.fallback_grant):

@@ -9,6 +9,7 @@ import pytest
 from refresher.app import App
 from refresher.model.report import Outcome, RunRequest, Trigger, WarningCode
 from sandbox import PERSONALITIES, Sandbox
+from sandbox.personality import Personality
 from sandbox.vault import KeyVault
 from tests.conftest import CapturedLog, MakeApp, direct, tick
 
@@ -80,13 +81,9 @@ def test_a_life_that_the_settings_underrate_is_found_out(sandbox: Sandbox, make_
 
 def test_lives_of_the_access_token_that_are_odd_are_said(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection(username=True)
-    sandbox.instance.personality = PERSONALITIES["eight_hours"]
-    connection = (
-        f'{{"servicenow": {{"instance_url": "{sandbox.instance.url}", "fallback_grant": "password", '
-        '"access_token_lifetime": 3600}}'
-    )
-    report = tick(make_app(SERVICENOW_CONNECTIONS=connection))
-    assert [warning.code for warning in report.warnings] == [WarningCode.LIFETIME_DIFFERS]
+    sandbox.instance.personality = Personality(access_token_lifetime=timedelta(hours=9))
+    report = tick(make_app(SERVICENOW_FALLBACK_GRANT="password"))
+    assert [warning.code for warning in report.warnings] == [WarningCode.ACCESS_TOKEN_LONG]
 
 
 class TestAFallbackThatCannotStartANewLife:

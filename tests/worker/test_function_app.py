@@ -20,8 +20,16 @@ class TestIndexing:
         worker = host(without=without)
         assert set(worker.functions) == {"refresh_tokens", "refresh_now", "status"}
         timer = worker.functions["refresh_tokens"].trigger
-        assert (timer["type"], timer["schedule"]) == ("timerTrigger", "%REFRESH_SCHEDULE%")
+        assert (timer["type"], timer["schedule"]) == ("timerTrigger", "0 */5 * * * *")
         assert (timer["runOnStartup"], timer["useMonitor"]) == (False, True)
+
+    @pytest.mark.parametrize(
+        ("setting", "schedule"),
+        [("0 2/15 * * * *", "0 2/15 * * * *"), ("", "0 */5 * * * *"), ("janx", "0 */5 * * * *")],
+    )
+    def test_the_timer_fires_whatever_the_schedule_says(self, host: Host, setting: str, schedule: str) -> None:
+        """A timer whose schedule the host cannot read is disabled, and all else answers as if nothing were wrong."""
+        assert host(REFRESH_SCHEDULE=setting).functions["refresh_tokens"].trigger["schedule"] == schedule
 
     def test_both_http_functions_ask_for_a_key(self, host: Host) -> None:
         functions = host().functions

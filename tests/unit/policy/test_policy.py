@@ -1,7 +1,6 @@
 """The decisions: what is due and how urgent, which grants, when to fall back, which token consumers should read."""
 
 import zlib
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -362,12 +361,7 @@ class TestPlan:
         self, lifetime: timedelta, window: timedelta
     ) -> None:
         """Where a new life begins."""
-        assert renewal_time(connection(**PASSWORD), refresh_token(lifetime)) == NOON + lifetime - window
-
-    def test_the_share_is_configurable(self) -> None:
-        """A quarter of 20 days is five."""
-        quarter = replace(connection(**PASSWORD), renewal_share=0.25)
-        assert renewal_time(quarter, refresh_token(timedelta(days=20))) == NOON + timedelta(days=15)
+        assert renewal_time(refresh_token(lifetime)) == NOON + lifetime - window
 
 
 class TestReadiness:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -13,8 +12,7 @@ from refresher.model.connection import Connection, JwtClaims, PublishTarget
 from refresher.model.errors import SettingsError
 from refresher.model.grants import Grant
 from refresher.settings.declared import CONNECTION_KEYS, SETTINGS
-from refresher.settings.load import Settings, _Reader, load_settings
-from refresher.settings.schedule import ScheduleError, longest_gap
+from refresher.settings.load import Settings, load_settings
 
 VAULT = "https://contoso.vault.azure.net"
 INSTANCE = "https://contoso.service-now.com"
@@ -67,8 +65,6 @@ def test_the_two_required_settings_are_enough() -> None:
                 probe_path="/api/now/table/sys_user?sysparm_query=user_name=javascript:gs.getUserName()"
                 "&sysparm_fields=user_name&sysparm_limit=1",
                 refresh_token_lifetime=timedelta(days=100),
-                access_token_lifetime=None,
-                renewal_share=0.1,
                 jwt=None,
             ),
         ),
@@ -90,7 +86,7 @@ def test_every_setting_is_used() -> None:
         SERVICENOW_JWT='{"sub": "simple.chat", "kid": "k1", "aud": "a", "iss": "i", "alg": "ES256", "lifetime": 60, '
         '"backdate": 0}',
         PUBLISH_TO="one-name, https://Other.vault.azure.net/secrets/two ,",
-        REFRESH_SCHEDULE="30 */10 * * * *",
+        REFRESH_SCHEDULE="0 */10 * * * *",
         REFRESH_INTERVAL_MINUTES="20",
         PROBE_PATH="/api/now/ping",
         LEASE_CONTAINER_URL="https://account.blob.core.windows.net/leases/",
@@ -110,7 +106,6 @@ def test_every_setting_is_used() -> None:
                 ),
                 probe_path="/api/now/ping",
                 refresh_token_lifetime=timedelta(days=1),
-                access_token_lifetime=None,
                 jwt=JwtClaims(
                     subject="simple.chat",
                     kid="k1",
@@ -175,11 +170,6 @@ def test_nothing_set_names_what_is_required() -> None:
         "KEY_VAULT_URL is not set; expected an https origin such as https://NAME.vault.azure.net",
         "SERVICENOW_INSTANCE_URL is not set; expected an https origin such as https://NAME.service-now.com",
     )
-
-
-def test_a_setting_that_is_not_declared_cannot_be_read() -> None:
-    with pytest.raises(KeyError):
-        _Reader({"UNDECLARED": "value"}).value("UNDECLARED")
 
 
 @pytest.mark.parametrize("name", sorted({spec.name for spec in SETTINGS} - set(REQUIRED)))
@@ -333,10 +323,8 @@ def test_the_refresh_age_is_a_minute_at_least_and_a_day_at_most(minutes: str) ->
 
 
 def test_a_life_is_a_minute_at_least() -> None:
-    (only,) = connections(
-        {"hr": {"instance_url": INSTANCE, "access_token_lifetime": 60, "refresh_token_lifetime": 60}}
-    ).connections
-    assert only.access_token_lifetime == only.refresh_token_lifetime == timedelta(minutes=1)
+    (only,) = connections({"hr": {"instance_url": INSTANCE, "refresh_token_lifetime": 60}}).connections
+    assert only.refresh_token_lifetime == timedelta(minutes=1)
 
 
 def test_claims_have_defaults() -> None:
@@ -411,7 +399,7 @@ def test_a_lease_container_has_a_containers_name(path: str) -> None:
 def test_several_connections_each_have_their_own_defaults() -> None:
     settings = connections(
         {
-            "assets": {"instance_url": INSTANCE, "access_token_lifetime": 1800, "fallback_grant": None},
+            "assets": {"instance_url": INSTANCE, "fallback_grant": None},
             "hr-2": {
                 "instance_url": INSTANCE,
                 "grant": "client_credentials",
@@ -419,18 +407,17 @@ def test_several_connections_each_have_their_own_defaults() -> None:
                 "publish_to": ["hr-token", "https://other.vault.azure.net/secrets/hr-token"],
                 "probe_path": "",
                 "refresh_token_lifetime": 86400,
-                "refresh_token_renewal_share": 0.25,
                 "jwt": None,
             },
         }
     )
     assets, hr = settings.connections
     assert assets.publish_to == (PublishTarget(vault_url=VAULT, name="assets--action--global--oauth-token"),)
-    assert (assets.access_token_lifetime, assets.grant) == (timedelta(minutes=30), Grant.REFRESH_TOKEN)
+    assert assets.grant is Grant.REFRESH_TOKEN
     assert assets.access_token_name == "assets-oauth-token"
     assert [target.name for target in hr.publish_to] == ["hr-token", "hr-token"]
     assert (hr.grant, hr.fallback_grant) == (Grant.CLIENT_CREDENTIALS, Grant.PASSWORD)
-    assert (hr.probe_path, hr.renewal_share, hr.refresh_token_lifetime) == (None, 0.25, timedelta(days=1))
+    assert (hr.probe_path, hr.refresh_token_lifetime) == (None, timedelta(days=1))
 
 
 def test_connections_replace_the_settings_of_the_single_connection() -> None:
@@ -477,9 +464,6 @@ def test_bad_connections_are_named(document: object, told: str) -> None:
         ("refresh_token_lifetime", 59, 'is "59"; expected a whole number from 60 to 315360000'),
         ("refresh_token_lifetime", 86400.5, 'is "86400.5"; expected a whole number'),
         ("refresh_token_lifetime", True, 'is "true"; expected a whole number'),
-        ("access_token_lifetime", "long", 'is "long"; expected a whole number'),
-        ("refresh_token_renewal_share", 1.0, 'is "1.0"; expected a number between 0 and 1'),
-        ("refresh_token_renewal_share", 0, 'is "0"; expected a number between 0 and 1'),
         ("jwt", [], "is no JSON object but a list"),
     ],
 )
@@ -525,54 +509,6 @@ def test_a_connection_must_not_publish_over_another_ones_secret() -> None:
 )
 def test_json_that_is_not_plain_is_refused(text: str, told: str) -> None:
     assert problem(SERVICENOW_CONNECTIONS=text) == f"SERVICENOW_CONNECTIONS {told}; expected a JSON object"
-
-
-@pytest.mark.parametrize(
-    ("schedule", "gap"),
-    [
-        ("0 */5 * * * *", timedelta(minutes=5)),
-        ("30 */50 * * * *", timedelta(minutes=50)),
-        ("0 */7 * * * *", timedelta(minutes=7)),
-        ("* * * * * *", timedelta(seconds=1)),
-        ("0 0,30 * * * *", timedelta(minutes=30)),
-        ("0 5/20 * * * *", timedelta(minutes=20)),
-        ("0 0 8-18/2 * * *", timedelta(hours=14)),
-        ("0 0 9 * * *", timedelta(days=1)),
-        ("0 0 9 * * MON", timedelta(days=7)),
-        ("0 */5 8-17 * * Monday-Friday", timedelta(days=2, hours=14, minutes=5)),
-        ("0 0 0 1 jan,JUL *", timedelta(days=184)),
-        ("0 0 0 29 2 *", timedelta(days=1461)),
-    ],
-)
-def test_the_tick_is_the_longest_wait_that_the_schedule_allows(schedule: str, gap: timedelta) -> None:
-    assert longest_gap(schedule) == gap
-    assert load(REFRESH_SCHEDULE=schedule).tick == gap
-
-
-@pytest.mark.parametrize(
-    ("schedule", "told"),
-    [
-        ("00:05:00", "it is a TimeSpan, which stops the app on Flex Consumption"),
-        ("*/5 * * * *", "it has 5 fields instead of six (the first one is the second)"),
-        ("0 60 * * * *", "the field for the minute is out of its range 0-59"),
-        ("0 */0 * * * *", "the field for the minute is out of its range 0-59"),
-        ("0 30-10 * * * *", "the field for the minute is out of its range 0-59"),
-        ("0 0 0 * * 7", "the field for the day of the week is out of its range 0-6"),
-        ("0 0 0 * FOO *", "the field for the month holds a name that is not known"),
-        ("0 0 0 ? * *", "the field for the day cannot be read"),
-        ("0 0 0 30 2 *", "no day fits its fields, so that it never fires"),
-    ],
-)
-def test_a_schedule_that_would_not_run_is_refused(schedule: str, told: str) -> None:
-    with pytest.raises(ScheduleError, match=re.escape(told)):
-        longest_gap(schedule)
-    assert f'REFRESH_SCHEDULE is "{schedule}" ({told}); expected NCRONTAB' in problem(REFRESH_SCHEDULE=schedule)
-
-
-@given(st.lists(st.text("0123456789*/-,MON", max_size=8), min_size=6, max_size=6).map(" ".join))
-def test_any_six_fields_are_a_gap_or_a_schedule_error(schedule: str) -> None:
-    with suppress(ScheduleError):
-        assert longest_gap(schedule) > timedelta(0)
 
 
 URLS = st.sampled_from(["https://x.service-now.com", "http://[::1", "https://u:p@x", "https://x:99999", "//"])
