@@ -18,6 +18,8 @@ from sandbox.vault_rest import Pace, Permissions, SecretsApi
 
 __all__ = ["KeyVault", "Policy", "SecretVersion", "Throttling"]
 
+_API_VERSION = re.compile(r"(7\.\d|20\d\d-\d\d-\d\d)(-preview(\.\d)?)?")
+
 
 class KeyVault:
     """One vault. `resource` is what its challenge asks a token for."""
@@ -142,7 +144,7 @@ class KeyVault:
                 f'Bearer authorization="https://login.microsoftonline.com/{TENANT}", resource="{self.resource}"'
             )
             raise RefusedError(401, "Unauthorized", headers={"WWW-Authenticate": challenge})
-        if not request.params.get("api-version"):
+        if not _API_VERSION.fullmatch(request.params.get("api-version", "")):
             raise bad_parameter()
         pause = self.throttle.admit(creates=request.method == "PUT") if self.throttle is not None else None
         if pause is not None:

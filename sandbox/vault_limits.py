@@ -91,7 +91,10 @@ def _instant(seconds: object) -> datetime | None:
         return None
     if not isinstance(seconds, int) or isinstance(seconds, bool):
         raise bad_parameter()
-    return datetime.fromtimestamp(seconds, UTC)
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise bad_parameter() from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

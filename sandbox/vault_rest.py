@@ -107,6 +107,7 @@ class SecretsApi:
     def _deleted_secrets(self, request: Request, name: str, rest: Sequence[str]) -> Response:
         match request.method:
             case "GET" if not name:
+                self._permissions.check("list", name)
                 return self._page(request, [_deleted_bundle(self.url, each) for each in self._shelf.all(Life.DELETED)])
             case "GET":
                 return self._get_deleted(name)
@@ -186,7 +187,7 @@ class SecretsApi:
             size = int(request.params.get("maxresults", LARGEST_PAGE))
         except ValueError:
             raise bad_parameter() from None
-        if not 1 <= size <= LARGEST_PAGE:
+        if start < 0 or not 1 <= size <= LARGEST_PAGE:
             raise bad_parameter()
         following = None
         if start + size < len(items):

@@ -27,11 +27,13 @@ def _challenge(vault: VaultClient) -> str | None:
 
 
 def _api_version(vault: VaultClient) -> str | None:
-    return _unless(vault.ask("GET", "secrets", params={"api-version": ""}), 400)
+    asked = [vault.ask("GET", "secrets", params={"api-version": version}) for version in ("", "no-such-version")]
+    return _unless(asked[0], 400) or _unless(asked[1], 400)
 
 
 def _name_characters(vault: VaultClient) -> str | None:
-    return _unless(vault.ask("PUT", "secrets/under_score", body={"value": _VALUE}), 400)
+    named = [vault.ask("PUT", f"secrets/{name}", body={"value": _VALUE}) for name in ("under_score", "x" * 128)]
+    return _unless(named[0], 400) or _unless(named[1], 400)
 
 
 def _name_case(vault: VaultClient) -> str | None:
@@ -53,8 +55,10 @@ def _value_size(vault: VaultClient) -> str | None:
 def _tags_number(vault: VaultClient) -> str | None:
     name = vault.new_name()
     fifteen = {f"tag-{number}": "x" for number in range(15)}
-    fits, too_many = vault.put(name, tags=fifteen), vault.put(name, tags={**fifteen, "one-more": "x"})
-    return _unless(fits, 200) or _unless(too_many, 400)
+    sixteen = {**fifteen, "one-more": "x"}
+    fits, too_many = vault.put(name, tags=fifteen), vault.put(name, tags=sixteen)
+    patched = vault.ask("PATCH", f"secrets/{name}/", body={"tags": sixteen})
+    return _unless(fits, 200) or _unless(too_many, 400) or _unless(patched, 400)
 
 
 def _tags_size(vault: VaultClient) -> str | None:
@@ -213,8 +217,15 @@ def _check(name: str, sentence: str, source: str, ask: _Ask) -> Check[VaultClien
 _NET = "Azure/azure-sdk-for-net issue 31581; hashicorp/terraform-provider-azurerm issues 12285, 19749"
 CHECKS: Sequence[Check[VaultClient]] = (
     _check("challenge", "without a token: 401, and whom to ask for one", "RECORDING", _challenge),
-    _check("api-version", "without api-version: 400", "REST: required in every request", _api_version),
-    _check("name-characters", "a name has letters, digits and dashes: 400", "REST: pattern", _name_characters),
+    _check(
+        "api-version", "without an api-version that it knows: 400", "REST: required in every request", _api_version
+    ),
+    _check(
+        "name-characters",
+        "a name has up to 127 letters, digits and dashes, else 400",
+        "REST: pattern; ABOUT",
+        _name_characters,
+    ),
     _check(
         "name-case",
         "names are told apart without regard to case",

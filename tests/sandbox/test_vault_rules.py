@@ -126,6 +126,29 @@ class TestPolicies:
         assert vault.put("typed", contentType="text/plain").status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "params", "body"),
+    [
+        ("secrets", {"$skiptoken": "nonsense"}, None),
+        ("secrets", {"$skiptoken": "-1"}, None),
+        ("secrets", {"maxresults": "many"}, None),
+        ("secrets/x", {}, {"value": 1}),
+        ("secrets/x", {}, ["value"]),
+        ("secrets/x", {}, {"value": "x", "tags": ["tag"]}),
+        ("secrets/x", {}, {"value": "x", "tags": {"tag": 1}}),
+        ("secrets/x", {}, {"value": "x", "attributes": []}),
+        ("secrets/x", {}, {"value": "x", "attributes": {"enabled": "false"}}),
+        ("secrets/x", {}, {"value": "x", "attributes": {"exp": "tomorrow"}}),
+        ("secrets/x", {}, {"value": "x", "attributes": {"exp": 10**12}}),
+        ("secrets/x", {}, {"value": "x", "contentType": 1}),
+    ],
+)
+def test_what_does_not_fit_is_refused(sandbox: Sandbox, path: str, params: dict[str, str], body: object) -> None:
+    """Whatever is sent, the answer is one of the service's."""
+    reply = client_of(sandbox).ask("GET" if body is None else "PUT", path, params=params, body=body)
+    assert reply.error == "400 BadParameter"
+
+
 def test_a_purge_waits_for_the_deletion(sandbox: Sandbox) -> None:
     """409 until then, and nothing is left of the name afterwards."""
     vault = client_of(sandbox)
