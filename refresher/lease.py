@@ -51,6 +51,8 @@ _TAKES = 15.0
 _ENDING_TAKES = 4.0
 ROLE = "Storage Blob Data Contributor"
 _LIMITS: Mapping[str, Any] = {"connection_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
+_BROKEN = (AzureError, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+"""What comes of a broken answer as well: the SDK takes apart unchecked whatever it is sent."""
 _RETRY_AFTER = 10.0
 """Seconds. A run takes a few; only after a kill does a blob lease take up to its full length."""
 _HOLDER = re.compile(r"[A-Za-z0-9 ._-]{1,80}")
@@ -166,12 +168,12 @@ class BlobLease:
                 # Whatever became of it: it is for people, and the run is over.
                 wait((told,), timeout=_ENDING_TAKES)
         finally:
-            with suppress(AzureError, ValueError), limit(_ENDING_TAKES):
+            with suppress(*_BROKEN), limit(_ENDING_TAKES):
                 lease.release(**_LIMITS)
 
     def _tell(self, blob: "BlobClient", lease: "BlobLeaseClient") -> None:
         """Write down for people who holds it; nobody waits for that before the run goes on."""
-        with suppress(AzureError, ValueError), limit(_ENDING_TAKES):
+        with suppress(*_BROKEN), limit(_ENDING_TAKES):
             blob.set_blob_metadata(self._holder(), lease=lease, **_LIMITS)
 
     def is_held(self, connection: str) -> bool:
@@ -197,7 +199,7 @@ class BlobLease:
             )
         except ResourceModifiedError:
             return
-        except (AzureError, ValueError) as error:
+        except _BROKEN as error:
             failure = self._unavailable(error)
         if failure is not None:
             raise failure
@@ -206,7 +208,7 @@ class BlobLease:
         try:
             container.get_container_properties(**_LIMITS)
             return
-        except (AzureError, ValueError) as error:
+        except _BROKEN as error:
             failure = self._unavailable(error)
         raise failure
 
@@ -230,7 +232,7 @@ class BlobLease:
             return blob.get_blob_properties(**_LIMITS)
         except ResourceNotFoundError:
             return None
-        except (AzureError, ValueError) as error:
+        except _BROKEN as error:
             failure = self._unavailable(error)
         raise failure
 
@@ -239,7 +241,7 @@ class BlobLease:
             blob.upload_blob(b"", overwrite=False, **_LIMITS)
         except ResourceExistsError:
             return
-        except (AzureError, ValueError) as error:
+        except _BROKEN as error:
             failure = self._unavailable(error)
         else:
             return
@@ -250,7 +252,7 @@ class BlobLease:
             return blob.acquire_lease(lease_duration=int(self._duration.total_seconds()), **_LIMITS)
         except ResourceExistsError:
             return None
-        except (AzureError, ValueError) as error:
+        except _BROKEN as error:
             failure = self._unavailable(error)
         raise failure
 

@@ -6,7 +6,7 @@ Nothing that a consumer sees is changed, no grant is used and no lease is taken,
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
-from refresher.model.errors import LeaseUnavailableError, TokenEndpointError
+from refresher.model.errors import RefresherError, TokenEndpointError, unforeseen
 from refresher.model.steps import Step
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
@@ -58,10 +58,10 @@ class Doctor:
         if isinstance(identity, Check):
             return (self._settings_check(), identity)
         checks = [self._settings_check(), passed(None, "identity", f"a token for Key Vault was issued to {identity}")]
+        jobs = {"secrets": self._secret_checks, "instance": self._instance_checks, "lease": self._lease_checks}
         for connection in self._settings.connections:
-            checks += Examination(connection, self._settings, self._clock, self._vaults).checks()
-            checks += self._instance_checks(connection)
-        checks += [self._lease_check(connection) for connection in self._settings.connections]
+            for what, job in jobs.items():
+                checks += _isolated(connection, what, job)
         return tuple(replace(check, remedy=_for(identity, check.remedy)) for check in checks)
 
     def _settings_check(self) -> Check:
@@ -75,16 +75,17 @@ class Doctor:
             return failed(None, "identity", "no token for Key Vault could be had", no_identity().hint)
         return Identity.of(token)
 
-    def _lease_check(self, connection: Connection) -> Check:
+    def _secret_checks(self, connection: Connection) -> Iterable[Check]:
+        return Examination(connection, self._settings, self._clock, self._vaults).checks()
+
+    def _lease_checks(self, connection: Connection) -> Iterable[Check]:
         if self._settings.lease_container_url is None:
             detail = "a file lock: it keeps apart the runs of this machine only"
             remedy = "Set LEASE_CONTAINER_URL where more than one machine refreshes, as in Azure."
-            return warned(connection.name, "lease", detail, remedy)
-        try:
-            held = self._lease.is_held(connection.name)
-        except LeaseUnavailableError as error:
-            return failed(connection.name, "lease", error.message, error.hint)
-        return passed(connection.name, "lease", "held by a run that is under way" if held else "free")
+            yield warned(connection.name, "lease", detail, remedy)
+            return
+        held = self._lease.is_held(connection.name)
+        yield passed(connection.name, "lease", "held by a run that is under way" if held else "free")
 
     def _instance_checks(self, connection: Connection) -> Iterator[Check]:
         deadline = Deadline(self._clock, self._settings.run_deadline)
@@ -111,6 +112,18 @@ class Doctor:
             yield warned(connection.name, "clock", detail, "Set this machine's clock by NTP.")
         else:
             yield passed(connection.name, "clock", f"within {round(skew.total_seconds())} s of the instance's")
+
+
+def _isolated(connection: Connection, what: str, job: Callable[[Connection], Iterable[Check]]) -> Iterator[Check]:
+    """What a job finds out; what stops it is a finding too, and stops no other."""
+    try:
+        yield from job(connection)
+    except RefresherError as error:
+        yield failed(connection.name, what, error.message, error.hint)
+    except Exception as error:  # noqa: BLE001 - isolation: a surprise about one connection must not stop the others
+        yield failed(
+            connection.name, what, unforeseen(error).message, diagnose(Cause.UNEXPECTED, connection.name).next_step
+        )
 
 
 def _remedy(cause: Cause, name: str) -> Step:

@@ -110,10 +110,10 @@ class Refresher:
         deadline = Deadline(self._clock, allowed)
         try:
             side = read_consumer_side(self._vaults, connection, deadline)
-        except VaultError:
+            now = self._clock.now()
+            decision = decide_refresh(connection.name, side.access_token, side.targets, self._timing, now)
+        except Exception:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
             return True
-        now = self._clock.now()
-        decision = decide_refresh(connection.name, side.access_token, side.targets, self._timing, now)
         return bool(side.target_errors) or not isinstance(decision, NotDue)
 
     def _reported(

@@ -6,7 +6,7 @@ from refresher.keyvault.reading import read_overview
 from refresher.keyvault.vaults import Vaults
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
-from refresher.model.errors import VaultError
+from refresher.model.errors import RefresherError, unforeseen
 from refresher.settings.load import Settings
 from refresher.status.health import ConnectionStatus, State, evaluate
 
@@ -25,13 +25,16 @@ class StatusReader:
         try:
             now = self._clock.now()
             side, refresh_token, ready = read_overview(self._vaults, connection, now, deadline)
-        except VaultError as error:
-            return ConnectionStatus(
-                connection=connection.name,
-                state=State.UNKNOWN,
-                working=None,
-                message=error.message,
-                next_step=error.hint,
-                cause=error.cause,
-            )
-        return evaluate(connection, side, refresh_token, self._timing, self._clock.now(), fallback_ready=ready)
+            return evaluate(connection, side, refresh_token, self._timing, self._clock.now(), fallback_ready=ready)
+        except RefresherError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
+            failure = unforeseen(error)
+        return ConnectionStatus(
+            connection=connection.name,
+            state=State.UNKNOWN,
+            working=None,
+            message=failure.message,
+            next_step=failure.hint,
+            cause=failure.cause,
+        )
