@@ -6,8 +6,8 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-NEW_ENOUGH := $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)
+VERSION := $(shell $(PYTHON) -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+NEW_ENOUGH := $(shell $(PYTHON) -I -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null)
 
 # The stamp's name carries the Python version: another version finds no stamp and makes the environment anew.
 STAMP := $(VENV)/installed-$(VERSION)
@@ -19,8 +19,14 @@ LOCK := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --generate-hashes --
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
-# What the caller's shell set for another Python must not reach this one.
-unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX VIRTUAL_ENV
+# What the caller's shell set for another Python must not reach this one; how packages are got, it must.
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT VIRTUAL_ENV
+unexport $(filter PYTHON% PYTEST% HYPOTHESIS% COVERAGE% MYPY% RUFF%,$(.VARIABLES))
+# Beside the environment, which may stand outside of a checkout that cannot be written to.
+export HYPOTHESIS_STORAGE_DIRECTORY := $(VENV)/cache/hypothesis
+export MYPY_CACHE_DIR := $(VENV)/cache/mypy
+export RUFF_CACHE_DIR := $(VENV)/cache/ruff
+PYTEST := $(PY) -m pytest -o cache_dir='$(VENV)/cache/pytest'
 
 .DEFAULT_GOAL := help
 .PHONY: help $(VENV) run serve test test-all check format coverage mutate bench infra simulate conformance lock clean python FORCE
@@ -37,16 +43,16 @@ serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken sur
 	@$(PY) -m sandbox.trial.serve $(ARGS)
 
 test: $(STAMP) ## the suite in a minute or two; ARGS="-k name" for a part of it
-	$(PY) -m pytest -n auto -m "not exhaustive" $(ARGS)
+	$(PYTEST) -n auto -m "not exhaustive" $(ARGS)
 
 test-all: $(STAMP) ## and what is exhaustive or random: every crash point, pair of habits, history
-	MODEL_SEQUENCES=40 $(PY) -m pytest -n auto $(ARGS)
+	MODEL_SEQUENCES=40 $(PYTEST) -n auto $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
-	$(PY) $(BIN)/lint-imports --no-logo
+	$(PY) $(BIN)/lint-imports --no-logo --cache-dir $(VENV)/cache/imports
 
 format: $(STAMP) ## lay the code out and fix what can be fixed
 	$(PY) -m ruff format
@@ -81,24 +87,19 @@ lock: $(LOCK_VENV)/ready ## pin the dependencies of pyproject.toml anew; ARGS=--
 	$(LOCK) $(ARGS) --output-file infra/requirements.txt --group pyproject.toml:infra
 
 clean: ## remove the environment and everything that was made
-	rm -rf $(VENV) .venv-3.* $(LOCK_VENV) $(INFRA_VENV) $(APP_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
+	@if [ -e $(VENV)/being-made ] || ls $(VENV)/installed-* >/dev/null 2>&1; then rm -rf $(VENV); fi
+	rm -rf .venv-3.* $(LOCK_VENV) $(INFRA_VENV) $(APP_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Compiled in parallel and once, here: not by every process that starts first.
 $(STAMP): requirements.txt requirements-dev.txt $(if $(wildcard $(PY)),,FORCE) | python
-	@rm -rf $(VENV)
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
-		|| { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --version >/dev/null 2>&1; } \
-		|| { rm -rf $(VENV); echo "make: $(PYTHON) cannot make a virtual environment: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
-	@if [ -x $(BIN)/pip ]; then pip="$(PY) -m pip"; else pip="$(PYTHON) -m pip --python $(PY)"; fi; \
-		echo "Installing the packages for Python $(VERSION) into $(VENV)"; \
-		$$pip install --quiet --no-compile --require-hashes --requirement requirements.txt --requirement requirements-dev.txt
-	@$(PY) -m compileall -q -q -j 0 $(VENV)/lib || true
-	@touch $@
+	@.ci/environment $(PYTHON) $(VENV) $@ requirements.txt requirements-dev.txt
 
 python:
 ifneq ($(NEW_ENOUGH),True)
 	$(error Python 3.11 or newer is needed, and '$(PYTHON)' is $(or $(VERSION),not there or does not start); name one with PYTHON=)
+endif
+ifneq ($(words $(VENV)),1)
+	$(error VENV must be one path without spaces, and is '$(VENV)')
 endif
 
 $(LOCK_VENV)/ready: | python

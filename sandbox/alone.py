@@ -18,7 +18,7 @@ KEPT = (
     *("LD_*", "DYLD_*", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "APPDATA"),
 )
 _THE_SHELL_S_OWN = ("BASHOPTS", "EUID", "IFS", "OLDPWD", "PPID", "PS1", "PS2", "PWD", "SHELLOPTS", "SHLVL", "UID", "_")
-_PROGRAMS = ("az", "azd", "browser", "curl", "python", "python3")
+_PROGRAMS = ("az", "azd", "curl", "python", "python3")
 
 
 def kept(environ: Mapping[str, str], also: Iterable[str] = ()) -> dict[str, str]:

@@ -2,21 +2,40 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.hands import FUNCTION_KEY, PREFIX, Hands
+from sandbox.hands import PREFIX, Hands
 from sandbox.trial.host import Functions
 
 _ROUTES = {("GET", "/api/status"): "status", ("POST", "/api/refresh"): "refresh_now"}
 
 
+class PortError(Exception):
+    """Nothing can listen there: the port is taken, reserved to others, or none."""
+
+
+class _Server(ThreadingHTTPServer):
+    def server_bind(self) -> None:
+        """Bind, and no more: the base class also asks the name service who 127.0.0.1 is, which may take long."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", self.socket.getsockname()[1]
+
+
 class Gateway:
-    """Serves the functions, and the hands of the people that the sandbox has not. Raises OSError: port taken."""
+    """Serves the functions, and the hands of the people that the sandbox has not. Raises PortError."""
 
     def __init__(self, functions: Functions, hands: Hands, port: int) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_for(functions, hands))
+        failure = ""
+        try:
+            self._server = _Server(("127.0.0.1", port), _handler_for(functions, hands))
+        except (OSError, OverflowError) as error:
+            failure = getattr(error, "strerror", None) or str(error)
+        if failure:
+            message = f"port {port} cannot be listened on: {failure}"
+            raise PortError(message)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -40,7 +59,8 @@ def _handler_for(functions: Functions, hands: Hands) -> type[BaseHTTPRequestHand
                 self.reply(status, {"Content-Type": "text/plain"}, text.encode())
                 return
             name = _ROUTES.get((self.command, url.path))
-            if FUNCTION_KEY not in {self.headers.get("x-functions-key"), params.pop("code", None)}:
+            keys = (self.headers.get("x-functions-key"), params.pop("code", None))
+            if not any(hands.admits(key, name or "") for key in keys):
                 self.reply(401, {}, b"")
                 return
             if name is None:

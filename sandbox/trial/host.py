@@ -111,6 +111,14 @@ def load_functions(clock: SandboxClock) -> Functions:
     return Functions(by_name=_index(function_app.app))
 
 
+def restart_functions(clock: SandboxClock) -> None:
+    """Let the app read its settings anew; which functions there are stays."""
+    import function_app  # noqa: PLC0415 - as above
+
+    function_app.refresher_app.close()
+    function_app.refresher_app = App(os.environ, product_clock(clock))
+
+
 @functools.cache
 def _index(app: func.FunctionApp) -> Mapping[str, Callable[..., object]]:
     """Index the app; the SDK allows that once in a process."""

@@ -1,7 +1,6 @@
 """`make serve`: the sandbox stays up, the timer ticks in real time, the HTTP functions answer on a loopback port."""
 
 import argparse
-import errno
 import logging
 import os
 import random
@@ -21,8 +20,8 @@ from sandbox.alone import be_alone, shell_lines
 from sandbox.drills import DRILLS, TICK, live_through
 from sandbox.hands import FUNCTION_KEY, Hands
 from sandbox.running import ConnectionSecrets
-from sandbox.trial.gateway import Gateway
-from sandbox.trial.host import Functions, environment, load_functions
+from sandbox.trial.gateway import Gateway, PortError
+from sandbox.trial.host import Functions, environment, load_functions, restart_functions
 
 _DISABLED = "AzureWebJobs.refresh_tokens.Disabled"
 _SURPRISE = "surprise"
@@ -57,10 +56,11 @@ def main() -> int:
             LOGGER.addHandler(logging.StreamHandler(sys.stdout))
             LOGGER.setLevel(logging.INFO)
             tick_until_interrupted(place.functions, at_once=broken is None)
+    except PortError as error:
+        print(f"{error}; choose another: make serve ARGS='--port 7072'", file=sys.stderr)
+        return 1
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        print(f"port {options.port} is taken; choose another: make serve ARGS='--port 7072'", file=sys.stderr)
+        print(f"the sandbox cannot start here: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped")
@@ -69,7 +69,7 @@ def main() -> int:
 
 @contextmanager
 def standing(broken: str | None, port: int, lived: timedelta = _LIVED) -> Iterator[Standing]:
-    """A sandbox in real time: a new one, or one that worked for a while and then broke. Raises OSError: port taken."""
+    """A sandbox in real time: a new one, or one that worked for a while and then broke. Raises PortError."""
     began = datetime.now(UTC) - (lived + DRILLS[broken].ago if broken else timedelta())
     with Sandbox(clock=SandboxClock(began)) as sandbox, environment(sandbox.environ()):
         secrets = sandbox.add_connection("servicenow", username=True)
@@ -78,7 +78,8 @@ def standing(broken: str | None, port: int, lived: timedelta = _LIVED) -> Iterat
             live_through(DRILLS[broken], sandbox, secrets, functions.fire_timer, lived)
         sandbox.clock.advance(datetime.now(UTC) - sandbox.clock.now())
         sandbox.clock.flow()
-        with Gateway(functions, Hands(sandbox, secrets, os.environ), port) as gateway:
+        hands = Hands(sandbox, secrets, os.environ, restart=lambda: restart_functions(sandbox.clock))
+        with Gateway(functions, hands, port) as gateway:
             shell = shell_file(sandbox, gateway.url)
             yield Standing(sandbox=sandbox, secrets=secrets, functions=functions, url=gateway.url, shell=shell)
 
@@ -132,17 +133,13 @@ Ctrl-C ends it.""",
 
 def shell_file(sandbox: Sandbox, url: str) -> Path:
     """A file that makes a shell talk to this sandbox: settings, the words of the runbook, an `az` of its own."""
-    python = Path(sys.executable)
-    programs = sandbox.ca_file.with_name("bin")
-    programs.mkdir()
-    run = f"{shlex.quote(str(python))} {{}}"
-    browser = _script(programs / "browser", f"""{run.format(f"-c '{_BROWSE}'")} "$1" >/dev/null &""")
+    python = shlex.quote(sys.executable)
     # Modules of the sandbox have names of the standard library's: its folder must not come first.
-    _script(programs / "az", f'exec {run.format("-P")} {shlex.quote(str(Path(__file__).parents[1] / "az.py"))} "$@"')
+    az = f"{python} -P {shlex.quote(str(Path(__file__).parents[1] / 'az.py'))}"
     values = {
         **sandbox.environ(),
         "PYTHONPATH": str(Path(__file__).parents[2]),
-        "BROWSER": str(browser),
+        "BROWSER": f"{python} -c {shlex.quote(_BROWSE)} %s &",
         "URL": url,
         "KEY": FUNCTION_KEY,
         "NAME": "servicenow",
@@ -150,17 +147,17 @@ def shell_file(sandbox: Sandbox, url: str) -> Path:
         "APP": "sandbox",
         "GROUP": "sandbox",
     }
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+    lines = [
+        shell_lines(),
+        *(f"export {name}={shlex.quote(value)}" for name, value in values.items()),
+        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"',
+        # Functions, not files: nothing can be executed in the temporary folder of a hardened machine.
+        f'az() {{ {az} "$@"; }}',
+        f'azd() {{ {az} azd "$@"; }}',
+    ]
     file = sandbox.ca_file.with_name("env")
     file.touch(mode=0o600)
-    path = shlex.quote(f"{programs}:{python.parent}")
-    file.write_text("\n".join([shell_lines(), *lines, f'export PATH={path}:"$PATH"', ""]), "utf-8")
-    return file
-
-
-def _script(file: Path, command: str) -> Path:
-    file.write_text(f"#!/bin/sh\n{command}\n", "utf-8")
-    file.chmod(0o700)
+    file.write_text("\n".join([*lines, ""]), "utf-8")
     return file
 
 
