@@ -1,12 +1,12 @@
 """What a person types in the shell that `make serve` tells of."""
 
-import fcntl
 import os
 import shlex
+import socket
 import subprocess
-import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from sandbox.trial.serve import Standing
@@ -20,7 +20,7 @@ def type_in(
 ) -> subprocess.CompletedProcess[str]:
     """Run command lines, each only if the one before it succeeded."""
     path = f'export PATH={shlex.quote(str(Path(python()).parent))}:"$PATH"'
-    with _redirect_port_of_our_own():
+    with _redirect_port_of_our_own() if "authorize" in commands else nullcontext():
         return subprocess.run(
             ["/bin/sh", "-ec", f". {place.shell}\n{path}\n{commands}"],
             cwd=folder,
@@ -35,7 +35,14 @@ def type_in(
 
 @contextmanager
 def _redirect_port_of_our_own() -> Iterator[None]:
-    """Documents show `authorize` with its default port, and tests run side by side."""
-    with Path(tempfile.gettempdir(), "redirect-port-8400.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Documents show `authorize` with its default port, and tests run side by side.
+
+    A port keeps them apart, which there is once on a machine, whoever runs the suite and wherever its files are.
+    """
+    with socket.socket() as ours:
+        for _ in range(600):
+            with suppress(OSError):
+                ours.bind(("127.0.0.1", 8399))
+                break
+            time.sleep(0.1)
         yield
