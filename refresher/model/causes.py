@@ -328,7 +328,7 @@ class Cause(StrEnum):
         next_step=Step(
             "Authorize again: ",
             _AUTHORIZE,
-            ". Where that is refused as well, it is the client secret: ",
+            ". Where that is refused as well, the password or the client secret is wrong: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,
@@ -362,7 +362,7 @@ class Cause(StrEnum):
             f"{_REGISTRY}: the application's Redirect URL is http://127.0.0.1:PORT/callback, PORT as in --port",
             "the person signed in as the integration user and allowed the access",
         ),
-        next_step=Step("Start again: ", _AUTHORIZE),
+        next_step=Step("Start again: ", steps.authorize(_NAME, "authorization_code")),
     )
     UNCHANGED = Row(
         code="unchanged",

@@ -71,9 +71,9 @@ def refresh(connection: str, *, force: bool = False) -> Command:
     return _refresher("refresh", connection, *(["--force"] if force else []))
 
 
-def authorize(connection: str) -> Command:
-    """Begin a new refresh token's life, with a browser."""
-    return _refresher("authorize", connection, "--grant", "authorization_code")
+def authorize(connection: str, grant: str = "password") -> Command:
+    """Begin a new refresh token's life; with the password, since the guide's OAuth application has that grant."""
+    return _refresher("authorize", connection, "--grant", grant)
 
 
 def status(connection: str) -> Command:

@@ -1,17 +1,22 @@
 """The statements of docs/moving.md: whoever reads the vault while it is taken over, or moved, reads a living token."""
 
+import re
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
+import function_app
 from refresher.model.check import Verdict
 from refresher.model.report import Outcome, RunRequest, Trigger
 from sandbox import Sandbox
 from sandbox.running import ConnectionSecrets
+from sandbox.trial.serve import standing
 from tests.conftest import MakeApp, tick
+from tests.shell import ROOT, type_in
 
 MAIN = "servicenow-oauth-token"
 TARGET = "servicenow--action--global--oauth-token"
@@ -32,20 +37,20 @@ def secrets(sandbox: Sandbox) -> ConnectionSecrets:
 
 @pytest.fixture
 def script(sandbox: Sandbox, secrets: ConnectionSecrets) -> Script:
+    return lambda: run_script(sandbox, secrets)
+
+
+def run_script(sandbox: Sandbox, secrets: ConnectionSecrets) -> None:
     """What somebody ran by a scheduler of his own: a new token, written without dates or tags."""
+    form = {
+        "grant_type": "refresh_token",
+        "client_id": secrets.application.client_id,
+        "client_secret": secrets.application.client_secret,
+        "refresh_token": secrets.refresh_token or "",
+    }
     trust = ssl.create_default_context(cafile=str(sandbox.ca_file))
-
-    def run() -> None:
-        form = {
-            "grant_type": "refresh_token",
-            "client_id": secrets.application.client_id,
-            "client_secret": secrets.application.client_secret,
-            "refresh_token": secrets.refresh_token or "",
-        }
-        answer = httpx.post(f"{sandbox.instance.url}/oauth_token.do", data=form, verify=trust, trust_env=False)
-        sandbox.vault.put(MAIN, answer.json()["access_token"])
-
-    return run
+    answer = httpx.post(f"{sandbox.instance.url}/oauth_token.do", data=form, verify=trust, trust_env=False)
+    sandbox.vault.put(MAIN, answer.json()["access_token"])
 
 
 def works(sandbox: Sandbox, name: str, vault: str = "main") -> bool:
@@ -158,3 +163,45 @@ def test_after_moving_out_the_token_ends_by_itself_and_a_revocation_ends_it_at_o
     assert works(sandbox, MAIN)
     app.revoke("servicenow", RunRequest(trigger=Trigger.CLI))
     assert not works(sandbox, MAIN)
+
+
+def ten_commands() -> list[str]:
+    page = (ROOT / "docs" / "moving.md").read_text("utf-8").split("## Another vault")[0]
+    (block,) = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    return str(block).splitlines()
+
+
+def test_the_ten_commands_move_in_and_nobody_is_without_a_token_at_any_of_them(tmp_path: Path) -> None:
+    """As the guide leaves a vault: two secrets made by hand, the client known to the script alone."""
+    with standing(None, 0) as place:
+        sandbox, application = place.sandbox, place.secrets.application
+        user = application.user
+        for name in ("servicenow-client-id", "servicenow-client-secret"):
+            sandbox.vault.delete(name)
+            sandbox.vault.purge(name)
+        run_script(sandbox, place.secrets)
+        (tmp_path / "CLIENT_ID_FILE").write_text(application.client_id, "utf-8")
+        (tmp_path / "CLIENT_SECRET_FILE").write_text(application.client_secret, "utf-8")
+        codes = []
+        exports = "true"
+        for line in ten_commands():
+            done = type_in(place, tmp_path, f"{exports}\n{line}", stdin=f"{user.name}\n{user.password}\n")
+            codes.append(done.returncode)
+            exports = "export REFRESHER_SETTINGS=app.json"
+            assert works(sandbox, MAIN), line
+        function_app.refresher_app.close()
+        assert works(sandbox, TARGET)
+    assert codes == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_going_back_the_script_finds_what_it_needs(
+    sandbox: Sandbox, make_app: MakeApp, script: Script, secrets: ConnectionSecrets
+) -> None:
+    tick(make_app())
+    sandbox.clock.advance(minutes=50)
+    tick(make_app())
+    held = sandbox.vault.get(REFRESH_TOKEN)
+    assert held is not None
+    assert held.value == secrets.refresh_token
+    script()
+    assert works(sandbox, MAIN)

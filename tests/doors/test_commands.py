@@ -185,7 +185,7 @@ def test_status_tells_a_person_how_things_stand(real_time: Sandbox) -> None:
     assert re.split(r"  +", row)[:3] == ["servicenow", "fresh", "ends in 60 min"]
     assert re.split(r"  +", row)[4:] == ["in 50 min", "ends in 100 d", "1 of 1"]
     assert "\x1b" not in status.stdout
-    assert "Before then: python -m refresher authorize servicenow --grant authorization_code" in status.stdout
+    assert "Before then: python -m refresher authorize servicenow --grant password" in status.stdout
 
 
 def test_status_in_a_terminal_has_colour_where_rich_is_installed(real_time: Sandbox) -> None:

@@ -68,7 +68,7 @@ def test_a_refresh_token_whose_life_is_over_is_suspected(sandbox: Sandbox, make_
     found = failing(sandbox, app)
     assert found.remedy == (
         "The refresh token's life was to end at 2026-01-06 08:00 UTC. Begin a new one: "
-        "python -m refresher authorize servicenow --grant authorization_code"
+        "python -m refresher authorize servicenow --grant password"
     )
 
 
@@ -79,7 +79,7 @@ def test_where_nothing_in_the_vault_was_replaced_the_instance_is_to_be_asked(san
     remedy = failing(sandbox, app).remedy or ""
     assert remedy.startswith("Nothing in the vault was replaced since the last success at 2026-01-05 08:00 UTC")
     assert "system log" in remedy
-    assert "python -m refresher authorize servicenow --grant authorization_code. The client: az keyvault" in remedy
+    assert "python -m refresher authorize servicenow --grant password. The client: az keyvault" in remedy
 
 
 def test_a_rotated_refresh_token_that_the_product_stored_is_not_taken_for_a_replaced_secret(

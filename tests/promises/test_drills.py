@@ -100,7 +100,8 @@ def test_what_is_broken_is_named_and_mended_by_the_command_that_is_named(
     fitting = [command for command in named if re.match(repair.chosen, command)]
     assert fitting
     repair.before(place, tmp_path)
-    done = type_in(place, tmp_path, " && ".join(dict.fromkeys(fitting)))
+    user = place.secrets.application.user
+    done = type_in(place, tmp_path, " && ".join(dict.fromkeys(fitting)), stdin=f"{user.name}\n{user.password}\n")
     assert done.returncode == 0, done.stdout + done.stderr
     place.functions.fire_timer()
     assert place.functions.http("status", "GET", "/api/status").status_code == 200

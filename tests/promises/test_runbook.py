@@ -122,7 +122,8 @@ def test_the_five_commands_after_a_disaster_fill_an_empty_vault(tmp_path: Path) 
         (tmp_path / "FILE").write_text(application.client_secret, "utf-8")
         stored = type_in(place, tmp_path, "\n".join(lines[:2]))
         examined = type_in(place, tmp_path, lines[2])
-        authorized = type_in(place, tmp_path, "\n".join(lines[3:]))
+        known = f"{application.user.name}\n{application.user.password}\n"
+        authorized = type_in(place, tmp_path, "\n".join(lines[3:]), stdin=known)
         function_app.refresher_app.close()
     assert (stored.returncode, examined.returncode, authorized.returncode) == (0, 1, 0)
     failed = [line for line in examined.stdout.splitlines() if line.startswith("fail  ")]
