@@ -362,7 +362,7 @@ class Cause(StrEnum):
             f"{_REGISTRY}: the application's Redirect URL is http://127.0.0.1:PORT/callback, PORT as in --port",
             "the person signed in as the integration user and allowed the access",
         ),
-        next_step=Step("Start again: ", steps.authorize(_NAME, "authorization_code")),
+        next_step=Step("Start again: ", steps.authorize(_NAME, browser=True)),
     )
     UNCHANGED = Row(
         code="unchanged",

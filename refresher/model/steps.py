@@ -71,9 +71,9 @@ def refresh(connection: str, *, force: bool = False) -> Command:
     return _refresher("refresh", connection, *(["--force"] if force else []))
 
 
-def authorize(connection: str, grant: str = "password") -> Command:
+def authorize(connection: str, *, browser: bool = False) -> Command:
     """Begin a new refresh token's life; with the password, since the guide's OAuth application has that grant."""
-    return _refresher("authorize", connection, "--grant", grant)
+    return _refresher("authorize", connection, "--grant", "authorization_code" if browser else "password")
 
 
 def status(connection: str) -> Command:

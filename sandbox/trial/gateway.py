@@ -34,7 +34,7 @@ class Gateway:
         except (OSError, OverflowError) as error:
             failure = getattr(error, "strerror", None) or str(error)
         if failure:
-            message = f"port {port} cannot be listened on: {failure}"
+            message = f"port {port} is taken or forbidden: {failure}"
             raise PortError(message)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 

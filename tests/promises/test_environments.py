@@ -102,5 +102,5 @@ def test_a_value_of_several_lines_is_not_taken_for_variables() -> None:
 @pytest.mark.parametrize("port", [-1, 65536, "taken"])
 def test_a_port_that_cannot_be_had_is_one_line(place: Standing, port: int | str) -> None:
     number = int(place.url.rsplit(":", 1)[1]) if port == "taken" else int(port)
-    with pytest.raises(PortError, match=f"^port {number} cannot be listened on: .+$"), standing(None, number):
+    with pytest.raises(PortError, match=f"^port {number} is taken or forbidden: .+$"), standing(None, number):
         pass

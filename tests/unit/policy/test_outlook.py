@@ -41,7 +41,7 @@ def test_the_end_of_a_refresh_token_comes_nearer(lifetime: timedelta, remaining:
     assert warning.code is code
     assert f"{NOON + lifetime:%Y-%m-%d %H:%M} UTC" in warning.message
     assert warning.hint == (
-        "Before then: python -m refresher authorize servicenow --grant authorization_code. "
+        "Before then: python -m refresher authorize servicenow --grant password. "
         "Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
     )
 

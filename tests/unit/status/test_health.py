@@ -30,7 +30,7 @@ FAILED_ONCE = RefreshRecord(
     last_attempt_at=NOON, last_outcome="kept", last_cause="access_denied", consecutive_failures=1
 )
 CALLED = replace(FAILED_ONCE, last_outcome="authorization_required", last_cause="refresh_token_refused")
-STOPS = "refreshing stops, unless a person runs: python -m refresher authorize servicenow --grant authorization_code"
+STOPS = "refreshing stops, unless a person runs: python -m refresher authorize servicenow --grant password"
 JWT = {"SERVICENOW_JWT": '{"sub": "u"}'}
 
 
