@@ -36,16 +36,22 @@ TRIALS: Mapping[str, tuple[Mapping[str, str], tuple[str, ...]]] = {
     "a name, a secret and a vault that cannot be": (
         {
             "environmentName": "'my refresher!'",
-            "connections": "'{\"Assets\": {}}'",
+            "connections": "{ Assets: {} }",
             "publishedTargets": "'a, b c'",
             "simpleChatTargets": "'x'",
+            "appSubnetId": "'/x/subnets/y'",
         },
-        ('AZURE_ENV_NAME: "my refresher!"', 'SERVICENOW_CONNECTIONS: "Assets"', '"b c"', "SIMPLE_CHAT_VAULT,"),
+        (
+            'AZURE_ENV_NAME: "my refresher!"',
+            'SERVICENOW_CONNECTIONS: "Assets"',
+            '"b c"',
+            "SIMPLE_CHAT_VAULT,",
+            "APP_SUBNET_ID,",
+        ),
     ),
     "no instance": ({"instanceUrl": "''"}, ("SERVICENOW_INSTANCE_URL: ",)),
-    "connections that are no JSON": ({"connections": "'{\"assets\": '"}, ("'SERVICENOW_CONNECTIONS' is not valid",)),
     "a thousand connections": (
-        {"connections": f"string(toObject(range(0, {MANY}), at => 'c${{at}}', at => {{ publish_to: 't${{at}}' }}))"},
+        {"connections": f"toObject(range(0, {MANY}), at => 'c${{at}}', at => {{ publish_to: 't${{at}}' }})"},
         (),
     ),
 }

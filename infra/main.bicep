@@ -17,8 +17,10 @@ param principalType string = 'User'
 param keyVaultName string = ''
 @description('Its resource group; empty: the refresher\'s own.')
 param keyVaultResourceGroup string = ''
-@description('Name of Simple Chat\'s own Key Vault, in this subscription; empty: nothing is published there.')
+@description('Name of Simple Chat\'s own Key Vault; empty: nothing is published there.')
 param simpleChatVaultName string = ''
+@description('Its subscription; empty: this one.')
+param simpleChatVaultSubscription string = ''
 @description('Its resource group; empty: the refresher\'s own.')
 param simpleChatVaultResourceGroup string = ''
 @description('Secrets of Simple Chat\'s vault that receive the access token: their names, with commas between.')
@@ -28,8 +30,8 @@ param publishedTargets string = 'servicenow--action--global--oauth-token'
 
 @description('Https origin of the ServiceNow instance; not needed where connections are given.')
 param instanceUrl string = ''
-@description('Several connections: a JSON object, name to keys (docs/settings.md).')
-param connections string = ''
+@description('Several connections: an object, name to keys (docs/settings.md).')
+param connections object = {}
 @allowed(['secret', 'vault'])
 @description('Where the app has its roles in the refresher\'s vault: on each secret that it needs, or, for more connections than a subscription has role assignments, on all secrets of the vault.')
 param roleScope string = 'secret'
@@ -39,8 +41,8 @@ param grant string = 'refresh_token'
 param fallbackGrant string = ''
 @description('Seconds that a refresh token lives, as set on the OAuth application.')
 param refreshTokenLifetime int = 8640000
-@description('Claims of the JWT bearer grant: a JSON object. The key itself is a secret of the vault.')
-param jwt string = ''
+@description('Claims of the JWT bearer grant: an object. The key itself is a secret of the vault.')
+param jwt object = {}
 @description('The tick: six fields, UTC.')
 param refreshSchedule string = '0 */5 * * * *'
 @description('Age, in minutes, at which a token is refreshed.')
@@ -52,25 +54,61 @@ param allowCustomHost bool = false
 @description('Name of a storage queue that spreads the connections over instances; empty: one run does all.')
 param refreshQueue string = ''
 
+@description('The timer fires no longer; calls and commands go on.')
+param refreshPaused bool = false
+
 @description('Address that the alerts are mailed to; empty: none.')
 param alertEmail string = ''
 @description('Resource id of an action group that is already there; empty: none.')
 param actionGroupId string = ''
 @description('Where the runbook can be read.')
 param runbookUrl string = 'docs/runbook'
-@description('Days that events are kept.')
+@description('Resource id of a Log Analytics workspace that is already there; empty: a new one.')
+param existingWorkspaceId string = ''
+@description('Days that events are kept, in a new workspace.')
 param logRetentionDays int = 90
-@description('A network of its own, private endpoints, and no public way to vault and storage.')
+@secure()
+@description('A function key of status, with which Application Insights asks it from outside; empty: it does not.')
+param statusKey string = ''
+
+@description('Private endpoints, and no public way to vault and storage.')
 param privateNetwork bool = false
+@description('A network that is already there: id of the subnet that the app goes out by, delegated to its plan; empty: a new network where one is needed.')
+param appSubnetId string = ''
+@description('Id of the subnet for private endpoints, in the same network.')
+param endpointSubnetId string = ''
+@description('Id of the resource group of private DNS zones that are already there and linked to that network; empty: new zones.')
+param privateDnsZonesGroupId string = ''
+@description('One address that all calls of the app come from: a NAT gateway in the new network.')
+param fixedAddress bool = false
+@allowed(['public', 'private'])
+@description('Who reaches the functions: everybody with a key, or the network alone.')
+param appAccess string = 'public'
+@description('Addresses and ranges that may call the functions, with commas between; empty: all.')
+param allowedAddresses string = ''
+@description('Client id of an application of Entra, in whose name people sign in before they call the functions; empty: their keys alone.')
+param signInClientId string = ''
+@description('Object id of a group that is on call: names and dates of secrets, no values, and the functions.')
+param onCallGroupId string = ''
+@description('Built-in roles in place of the project\'s own, which say less and allow more.')
+param builtInRoles bool = false
+
+@allowed(['Dedicated', 'FlexConsumption'])
+@description('Dedicated where a cloud has no Flex Consumption.')
+param hostingPlan string = 'FlexConsumption'
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 @description('Replication of the storage account; Standard_LRS in a region without zones.')
 param storageSku string = 'Standard_ZRS'
 @description('Instances in several zones, in a region that has them.')
 param zoneRedundant bool = false
+@description('Name of the resource group; empty: rg- and the environment\'s.')
+param resourceGroupName string = ''
+@description('Tags of every resource.')
+param extraTags object = {}
 
 var abbreviations = loadJsonContent('abbreviations.json')
 var token = toLower(uniqueString(subscription().id, environmentName, location))
-var tags = { 'azd-env-name': environmentName }
+var tags = union(extraTags, { 'azd-env-name': environmentName })
 var deploymentContainer = 'deployments'
 var leaseContainer = 'leases'
 var targetSuffix = '--action--global--oauth-token'
@@ -83,10 +121,7 @@ var strangeInEnvironmentName = filter(
   range(0, length(environmentName)),
   at => !contains('${secretNameCharacters}_.()', substring(environmentName, at, 1))
 )
-// Of the variables that hold JSON, Azure names the one that it cannot read.
-var SERVICENOW_CONNECTIONS = json(empty(trim(connections)) ? '{}' : connections)
-var SERVICENOW_JWT = json(empty(trim(jwt)) ? '{}' : jwt)
-var severalConnections = items(SERVICENOW_CONNECTIONS)
+var severalConnections = items(connections)
 // The single connection has a name as well.
 var connectionNames = empty(severalConnections) ? ['servicenow'] : map(severalConnections, each => each.key)
 // A connection publishes to what its publish_to lists, a list or a text with commas, else to a secret of its own name.
@@ -153,12 +188,32 @@ var problems = concat(
     ? []
     : [
         'SIMPLE_CHAT_VAULT, SIMPLE_CHAT_SECRETS: a vault and the names of its secrets belong together; one of the two is missing.'
-      ]
+      ],
+  empty(appSubnetId) == empty(endpointSubnetId)
+    ? []
+    : ['APP_SUBNET_ID, ENDPOINT_SUBNET_ID: an existing network needs both; one of the two is missing.'],
+  (fixedAddress && !empty(appSubnetId))
+    ? ['FIXED_ADDRESS: an existing network goes out by the gateway that its owner gives it; leave this out.']
+    : []
 )
-var groupName = empty(problems) ? '${abbreviations.resourceGroup}${environmentName}' : fail(join(problems, ' '))
+var groupName = !empty(problems)
+  ? fail(join(problems, ' '))
+  : (empty(resourceGroupName) ? '${abbreviations.resourceGroup}${environmentName}' : resourceGroupName)
 
 var readSuffixes = ['client-id', 'client-secret', 'username', 'password', 'jwt-key']
 var writtenSuffixes = ['refresh-token', 'oauth-token', 'refresh-record']
+var withNetwork = privateNetwork || fixedAddress || appAccess == 'private' || !empty(appSubnetId)
+var chatSubscription = empty(simpleChatVaultSubscription) ? subscription().subscriptionId : simpleChatVaultSubscription
+// Roles of the project can be assigned where they are known: here, and in Simple Chat's subscription.
+var assignableScopes = union([subscription().id], ['/subscriptions/${chatSubscription}'])
+var builtIn = {
+  read: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4633458b-17de-408a-b874-0445c86b69e6')
+  keep: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7')
+  call: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'de139f84-1756-47ae-9be6-808fbbe84772')
+}
+var readRoleId = builtInRoles ? builtIn.read : secretReader.id
+var keepRoleId = builtInRoles ? builtIn.keep : secretWriter.id
+var callRoleId = builtInRoles ? builtIn.call : functionCaller.id
 var hasOwnVault = empty(keyVaultName)
 var vaultName = hasOwnVault ? '${abbreviations.keyVault}${token}' : keyVaultName
 var vaultGroup = (hasOwnVault || empty(keyVaultResourceGroup)) ? group.name : keyVaultResourceGroup
@@ -170,13 +225,13 @@ resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
 }
 
 // Built-in roles can either not write secrets or also delete and purge them.
-resource secretReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+resource secretReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (!builtInRoles) {
   name: guid(subscription().id, environmentName, 'secret-reader')
   properties: {
     roleName: 'ServiceNow token refresher: read a secret (${environmentName}, ${token})'
     description: 'Reads the value of the secret that it is assigned on.'
     type: 'CustomRole'
-    assignableScopes: [subscription().id]
+    assignableScopes: assignableScopes
     permissions: [
       {
         actions: []
@@ -188,13 +243,13 @@ resource secretReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
-resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (!builtInRoles) {
   name: guid(subscription().id, environmentName, 'secret-writer')
   properties: {
     roleName: 'ServiceNow token refresher: keep a secret (${environmentName}, ${token})'
     description: 'Reads, writes and recovers the secret that it is assigned on; cannot delete or purge it.'
     type: 'CustomRole'
-    assignableScopes: [subscription().id]
+    assignableScopes: assignableScopes
     permissions: [
       {
         actions: []
@@ -206,6 +261,28 @@ resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.KeyVault/vaults/secrets/setSecret/action'
           'Microsoft.KeyVault/vaults/secrets/update/action'
         ]
+        notDataActions: []
+      }
+    ]
+  }
+}
+
+resource functionCaller 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (!builtInRoles && !empty(onCallGroupId)) {
+  name: guid(subscription().id, environmentName, 'function-caller')
+  properties: {
+    roleName: 'ServiceNow token refresher: call the functions (${environmentName}, ${token})'
+    description: 'Reads the keys of the functions of the app that it is assigned on, and changes nothing.'
+    type: 'CustomRole'
+    assignableScopes: [subscription().id]
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Web/sites/read'
+          'Microsoft.Web/sites/functions/read'
+          'Microsoft.Web/sites/functions/listkeys/action'
+        ]
+        notActions: []
+        dataActions: []
         notDataActions: []
       }
     ]
@@ -224,6 +301,7 @@ module identity 'app/identity.bicep' = {
 module monitoring 'app/monitoring.bicep' = {
   scope: group
   params: {
+    existingWorkspaceId: existingWorkspaceId
     workspaceName: '${abbreviations.logAnalyticsWorkspace}${token}'
     applicationInsightsName: '${abbreviations.applicationInsights}${token}'
     location: location
@@ -266,8 +344,8 @@ module access 'app/access.bicep' = {
   params: {
     vaultName: vaultName
     principalId: identity.outputs.principalId
-    readRoleId: secretReader.id
-    writeRoleId: secretWriter.id
+    readRoleId: readRoleId
+    writeRoleId: keepRoleId
     readableSecrets: flatten(map(connectionNames, name => map(readSuffixes, suffix => '${name}-${suffix}')))
     writableSecrets: concat(
       flatten(map(connectionNames, name => map(writtenSuffixes, suffix => '${name}-${suffix}'))),
@@ -279,12 +357,12 @@ module access 'app/access.bicep' = {
 }
 
 module simpleChatAccess 'app/access.bicep' = if (!empty(simpleChatVaultName)) {
-  scope: resourceGroup(empty(simpleChatVaultResourceGroup) ? group.name : simpleChatVaultResourceGroup)
+  scope: resourceGroup(chatSubscription, empty(simpleChatVaultResourceGroup) ? groupName : simpleChatVaultResourceGroup)
   params: {
     vaultName: simpleChatVaultName
     principalId: identity.outputs.principalId
-    readRoleId: secretReader.id
-    writeRoleId: secretWriter.id
+    readRoleId: readRoleId
+    writeRoleId: keepRoleId
     readableSecrets: []
     writableSecrets: chatTargets
     wholeVault: false
@@ -301,7 +379,7 @@ module operator 'app/operator.bicep' = if (hasOwnVault && !empty(principalId)) {
   dependsOn: [vault]
 }
 
-module network 'app/network.bicep' = if (privateNetwork) {
+module network 'app/network.bicep' = if (withNetwork) {
   scope: group
   params: {
     name: '${abbreviations.virtualNetwork}${token}'
@@ -310,6 +388,12 @@ module network 'app/network.bicep' = if (privateNetwork) {
     tags: tags
     vaultId: resourceId(subscription().subscriptionId, vaultGroup, 'Microsoft.KeyVault/vaults', vaultName)
     storageAccountId: storage.outputs.accountId
+    existingAppSubnetId: appSubnetId
+    existingEndpointSubnetId: endpointSubnetId
+    existingZonesId: privateDnsZonesGroupId
+    delegation: hostingPlan == 'FlexConsumption' ? 'Microsoft.App/environments' : 'Microsoft.Web/serverFarms'
+    withEndpoints: privateNetwork
+    withFixedAddress: fixedAddress
   }
   dependsOn: [vault]
 }
@@ -325,17 +409,19 @@ module api 'app/api.bicep' = {
     identityId: identity.outputs.id
     identityClientId: identity.outputs.clientId
     applicationInsightsConnectionString: monitoring.outputs.connectionString
+    hostingPlan: hostingPlan
+    storageAccountName: storage.outputs.accountName
     blobEndpoint: storage.outputs.blobEndpoint
     queueEndpoint: storage.outputs.queueEndpoint
     deploymentContainerUrl: storage.outputs.deploymentContainerUrl
     subnetId: network.?outputs.appSubnetId ?? ''
     keyVaultUrl: access.outputs.vaultUri
     instanceUrl: instanceUrl
-    connections: empty(severalConnections) ? '' : connections
+    connections: empty(connections) ? '' : string(connections)
     grant: grant
     fallbackGrant: fallbackGrant
     refreshTokenLifetime: refreshTokenLifetime
-    jwt: empty(SERVICENOW_JWT) ? '' : jwt
+    jwt: empty(jwt) ? '' : string(jwt)
     publishTo: replace(publishedTo, '{suffix}', environment().suffixes.keyvaultDns)
     refreshSchedule: refreshSchedule
     refreshIntervalMinutes: refreshIntervalMinutes
@@ -343,6 +429,53 @@ module api 'app/api.bicep' = {
     leaseContainerUrl: storage.outputs.leaseContainerUrl
     allowCustomHost: allowCustomHost
     refreshQueue: refreshQueue
+    refreshPaused: refreshPaused
+    privateDoor: appAccess == 'private'
+    allowedAddresses: filter(map(split(allowedAddresses, ','), each => trim(each)), each => !empty(each))
+    signInClientId: signInClientId
+  }
+}
+
+module door 'app/door.bicep' = if (appAccess == 'private') {
+  scope: group
+  params: {
+    name: '${abbreviations.privateEndpoint}${token}-app'
+    linkName: '${abbreviations.virtualNetwork}${token}'
+    location: location
+    tags: tags
+    appId: api.outputs.id
+    hostName: api.outputs.hostName
+    subnetId: network!.outputs.endpointSubnetId
+    networkId: network!.outputs.networkId
+    existingZonesId: privateDnsZonesGroupId
+  }
+}
+
+module onCall 'app/on-call.bicep' = if (!empty(onCallGroupId)) {
+  scope: group
+  params: {
+    vaultName: vaultName
+    appName: api.outputs.name
+    groupId: onCallGroupId
+    callRoleId: callRoleId
+    hasOwnVault: hasOwnVault
+  }
+  dependsOn: [vault]
+}
+
+module availability 'app/availability.bicep' = if (!empty(statusKey)) {
+  scope: group
+  params: {
+    name: 'status-${token}'
+    location: location
+    tags: tags
+    componentId: monitoring.outputs.componentId
+    url: api.outputs.url
+    statusKey: statusKey
+    actionGroupIds: concat(
+      empty(alertEmail) ? [] : [actionGroup!.outputs.id],
+      empty(actionGroupId) ? [] : [actionGroupId]
+    )
   }
 }
 
@@ -380,6 +513,8 @@ module workbook 'app/workbook.bicep' = {
   }
 }
 
+// The address that ServiceNow sees, where it is a fixed one.
+output OUTGOING_ADDRESS string = network.?outputs.outgoingAddress ?? ''
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_FUNCTION_APP_NAME string = api.outputs.name
 output AZURE_FUNCTION_APP_URL string = api.outputs.url

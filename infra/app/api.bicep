@@ -1,13 +1,16 @@
-// The function app: Flex Consumption, Python 3.13, one user-assigned identity, every setting that the code reads.
+// The function app: Python 3.13 on Flex Consumption, or on a dedicated plan where there is none; one user-assigned identity, every setting that the code reads.
 
 param name string
 param planName string
 param location string
 param zoneRedundant bool
+@allowed(['Dedicated', 'FlexConsumption'])
+param hostingPlan string
 param tags object
 param identityId string
 param identityClientId string
 param applicationInsightsConnectionString string
+param storageAccountName string
 param blobEndpoint string
 param queueEndpoint string
 param deploymentContainerUrl string
@@ -27,16 +30,56 @@ param probePath string
 param leaseContainerUrl string
 param allowCustomHost bool
 param refreshQueue string
+@description('The timer fires no longer; calls and commands go on.')
+param refreshPaused bool
+@description('No public way to the functions.')
+param privateDoor bool
+@description('Addresses and ranges that may call the functions; none: all.')
+param allowedAddresses array
+@description('Application in whose name people sign in before they call; empty: the functions\' keys alone.')
+param signInClientId string
+
+var isFlex = hostingPlan == 'FlexConsumption'
+// Of a site's configuration, Flex Consumption refuses what it does not know (51021), ftpsState among it.
+var siteConfig = {
+  minTlsVersion: '1.2'
+  // The portal's Test/Run calls the functions from the browser.
+  cors: {
+    allowedOrigins: [environment().portal]
+  }
+}
+var addressRules = empty(allowedAddresses)
+  ? {}
+  : {
+      ipSecurityRestrictionsDefaultAction: 'Deny'
+      ipSecurityRestrictions: map(range(0, length(allowedAddresses)), index => {
+        name: 'allowed-${index}'
+        priority: 100 + index
+        action: 'Allow'
+        ipAddress: contains(allowedAddresses[index], '/') ? allowedAddresses[index] : '${allowedAddresses[index]}/32'
+      })
+    }
+var dedicatedConfig = {
+  alwaysOn: true
+  ftpsState: 'Disabled'
+  linuxFxVersion: 'Python|3.13'
+  vnetRouteAllEnabled: !empty(subnetId)
+}
+var dedicatedSettings = {
+  FUNCTIONS_EXTENSION_VERSION: '~4'
+  FUNCTIONS_WORKER_RUNTIME: 'python'
+  ENABLE_ORYX_BUILD: 'true'
+  SCM_DO_BUILD_DURING_DEPLOYMENT: 'true'
+}
 
 resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: planName
   location: location
   tags: tags
-  kind: 'functionapp'
-  sku: {
-    name: 'FC1'
-    tier: 'FlexConsumption'
-  }
+  kind: isFlex ? 'functionapp' : 'linux'
+  sku: isFlex
+    ? { name: 'FC1', tier: 'FlexConsumption' }
+    : (zoneRedundant ? { name: 'P0v3', tier: 'Premium0V3' } : { name: 'B1', tier: 'Basic' })
   properties: {
     reserved: true
     zoneRedundant: zoneRedundant
@@ -57,52 +100,49 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
-    // The keys of its functions guard it; on-call engineers reach it from where they are.
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: privateDoor ? 'Disabled' : 'Enabled'
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
-    // No more than this: Flex Consumption refuses a deployment (51021) over a property that it does not know, ftpsState among them.
-    siteConfig: {
-      minTlsVersion: '1.2'
-      // The portal's Test/Run calls the functions from the browser.
-      cors: {
-        allowedOrigins: [environment().portal]
-      }
-    }
-    functionAppConfig: {
-      deployment: {
-        storage: {
-          type: 'blobContainer'
-          value: deploymentContainerUrl
-          authentication: {
-            type: 'UserAssignedIdentity'
-            userAssignedIdentityResourceId: identityId
+    siteConfig: union(siteConfig, addressRules, isFlex ? {} : dedicatedConfig)
+    functionAppConfig: isFlex
+      ? {
+          deployment: {
+            storage: {
+              type: 'blobContainer'
+              value: deploymentContainerUrl
+              authentication: {
+                type: 'UserAssignedIdentity'
+                userAssignedIdentityResourceId: identityId
+              }
+            }
+          }
+          runtime: {
+            name: 'python'
+            version: '3.13'
+          }
+          scaleAndConcurrency: {
+            // One instance serves hundreds of connections; more of them only where the queue spreads the work.
+            maximumInstanceCount: 40
+            instanceMemoryMB: 2048
           }
         }
-      }
-      runtime: {
-        name: 'python'
-        version: '3.13'
-      }
-      scaleAndConcurrency: {
-        // One instance serves hundreds of connections; more of them only where the queue spreads the work.
-        maximumInstanceCount: 40
-        instanceMemoryMB: 2048
-      }
-    }
+      : null
   }
 }
 
 resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'appsettings'
-  properties: {
+  properties: union(isFlex ? {} : dedicatedSettings, {
     // Of the host: its storage and its telemetry, both as the identity.
+    AzureWebJobsStorage__accountName: storageAccountName
     AzureWebJobsStorage__blobServiceUri: blobEndpoint
     AzureWebJobsStorage__queueServiceUri: queueEndpoint
     AzureWebJobsStorage__credential: 'managedidentity'
     AzureWebJobsStorage__clientId: identityClientId
     APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsightsConnectionString
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+    // By the name that docs/runbook/stop.md sets by hand.
+    'AzureWebJobs.refresh_tokens.Disabled': string(refreshPaused)
     // Of the build in Azure: compiled files that name their source by its hash outlive the packing, which loses dates.
     SOURCE_DATE_EPOCH: '315532800'
     // Of the SDK: which identity, and no look at any other credential.
@@ -123,6 +163,33 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     LEASE_CONTAINER_URL: leaseContainerUrl
     SERVICENOW_ALLOW_CUSTOM_HOST: string(allowCustomHost)
     REFRESH_QUEUE: refreshQueue
+  })
+}
+
+// Who calls is known then: the platform tells the app, and the record of a forced run names the person.
+resource signIn 'Microsoft.Web/sites/config@2025-03-01' = if (!empty(signInClientId)) {
+  parent: app
+  name: 'authsettingsV2'
+  properties: {
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'Return401'
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: signInClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+        validation: {
+          allowedAudiences: ['api://${signInClientId}', signInClientId]
+        }
+      }
+    }
+    platform: {
+      enabled: true
+    }
   }
 }
 
@@ -143,5 +210,7 @@ resource scmCredentials 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@
   }
 }
 
+output id string = app.id
 output name string = app.name
+output hostName string = app.properties.defaultHostName
 output url string = 'https://${app.properties.defaultHostName}'

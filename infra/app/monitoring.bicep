@@ -1,6 +1,8 @@
 // Where the events go. Local authentication is off: only identities with the role may send telemetry.
 
 param workspaceName string
+@description('Resource id of a workspace that is already there; empty: a new one.')
+param existingWorkspaceId string
 param applicationInsightsName string
 param location string
 param tags object
@@ -12,7 +14,7 @@ var metricsPublisher = subscriptionResourceId(
   '3913510d-42f4-4e42-8a64-420c390055eb'
 )
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
+resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = if (empty(existingWorkspaceId)) {
   name: workspaceName
   location: location
   tags: tags
@@ -30,6 +32,15 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
   }
 }
 
+// Before anything is sent, so that the alert rules, which come later, find the table that they ask.
+resource events 'Microsoft.OperationalInsights/workspaces/tables@2025-07-01' = if (empty(existingWorkspaceId)) {
+  parent: workspace
+  name: 'AppTraces'
+  properties: {
+    plan: 'Analytics'
+  }
+}
+
 resource applicationInsights 'Microsoft.Insights/components@2020-02-02' = {
   name: applicationInsightsName
   location: location
@@ -41,8 +52,9 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' = {
     IngestionMode: 'LogAnalytics'
     publicNetworkAccessForIngestion: 'Enabled'
     publicNetworkAccessForQuery: 'Enabled'
-    WorkspaceResourceId: workspace.id
+    WorkspaceResourceId: empty(existingWorkspaceId) ? workspace.id : existingWorkspaceId
   }
+  dependsOn: [events]
 }
 
 resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
@@ -55,5 +67,6 @@ resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-output workspaceId string = workspace.id
+output workspaceId string = empty(existingWorkspaceId) ? workspace.id : existingWorkspaceId
+output componentId string = applicationInsights.id
 output connectionString string = applicationInsights.properties.ConnectionString

@@ -1,38 +1,74 @@
-// Optional: a network of the app's own, and private endpoints to its vault and its storage account.
+// Optional: a network of the app's own or a given one, private endpoints, and a fixed address to go out from.
 
 param name string
 param endpointPrefix string
 param location string
 param tags object
+@description('Subnet of a network that is already there, delegated to the app\'s plan; empty: a new network.')
+param existingAppSubnetId string
+@description('Its subnet for private endpoints.')
+param existingEndpointSubnetId string
+@description('Resource group, by its id, of private DNS zones that are already there and linked; empty: new ones.')
+param existingZonesId string
+@description('What delegates the new subnet: the plan decides.')
+param delegation string
 param vaultId string
 param storageAccountId string
+param withEndpoints bool
+param withFixedAddress bool
 
+var hasOwnNetwork = empty(existingAppSubnetId)
+var hasOwnZones = empty(existingZonesId)
 var appSubnet = 'app'
 var endpointSubnet = 'endpoints'
 // Private DNS zones carry the names of the public ones; the suffixes differ between clouds.
 var vaultZone = 'privatelink${replace(environment().suffixes.keyvaultDns, '.vault.', '.vaultcore.')}'
-var endpoints = [
-  {
-    name: 'vault'
-    target: vaultId
-    group: 'vault'
-    zone: vaultZone
-  }
-  {
-    name: 'blob'
-    target: storageAccountId
-    group: 'blob'
-    zone: 'privatelink.blob.${environment().suffixes.storage}'
-  }
-  {
-    name: 'queue'
-    target: storageAccountId
-    group: 'queue'
-    zone: 'privatelink.queue.${environment().suffixes.storage}'
-  }
-]
+var endpoints = withEndpoints
+  ? [
+      { name: 'vault', target: vaultId, group: 'vault', zone: vaultZone }
+      {
+        name: 'blob'
+        target: storageAccountId
+        group: 'blob'
+        zone: 'privatelink.blob.${environment().suffixes.storage}'
+      }
+      {
+        name: 'queue'
+        target: storageAccountId
+        group: 'queue'
+        zone: 'privatelink.queue.${environment().suffixes.storage}'
+      }
+    ]
+  : []
+var endpointSubnetId = hasOwnNetwork ? '${network.id}/subnets/${endpointSubnet}' : existingEndpointSubnetId
 
-resource network 'Microsoft.Network/virtualNetworks@2026-01-01' = {
+resource address 'Microsoft.Network/publicIPAddresses@2026-01-01' = if (withFixedAddress && hasOwnNetwork) {
+  name: '${name}-out'
+  location: location
+  tags: tags
+  sku: {
+    name: 'Standard'
+  }
+  properties: {
+    publicIPAllocationMethod: 'Static'
+  }
+}
+
+resource gateway 'Microsoft.Network/natGateways@2026-01-01' = if (withFixedAddress && hasOwnNetwork) {
+  name: '${name}-out'
+  location: location
+  tags: tags
+  sku: {
+    name: 'Standard'
+  }
+  properties: {
+    publicIpAddresses: [
+      { id: address.id }
+    ]
+  }
+}
+
+resource network 'Microsoft.Network/virtualNetworks@2026-01-01' = if (hasOwnNetwork) {
   name: name
   location: location
   tags: tags
@@ -45,11 +81,12 @@ resource network 'Microsoft.Network/virtualNetworks@2026-01-01' = {
         name: appSubnet
         properties: {
           addressPrefix: '10.0.0.0/26'
+          natGateway: withFixedAddress ? { id: gateway.id } : null
           delegations: [
             {
-              name: 'flex-consumption'
+              name: 'app'
               properties: {
-                serviceName: 'Microsoft.App/environments'
+                serviceName: delegation
               }
             }
           ]
@@ -67,22 +104,24 @@ resource network 'Microsoft.Network/virtualNetworks@2026-01-01' = {
 }
 
 resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = [
-  for endpoint in endpoints: {
+  for endpoint in endpoints: if (hasOwnZones) {
     name: endpoint.zone
     location: 'global'
     tags: tags
   }
 ]
 
+// Names without a record here are asked for outside: another vault's, with an endpoint elsewhere or none, still resolves.
 resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
-  for (endpoint, index) in endpoints: {
+  for (endpoint, index) in endpoints: if (hasOwnZones) {
     parent: zone[index]
     name: name
     location: 'global'
     properties: {
       registrationEnabled: false
+      resolutionPolicy: 'NxDomainRedirect'
       virtualNetwork: {
-        id: network.id
+        id: first(split(endpointSubnetId, '/subnets/'))
       }
     }
   }
@@ -95,7 +134,7 @@ resource privateEndpoint 'Microsoft.Network/privateEndpoints@2026-01-01' = [
     tags: tags
     properties: {
       subnet: {
-        id: '${network.id}/subnets/${endpointSubnet}'
+        id: endpointSubnetId
       }
       privateLinkServiceConnections: [
         {
@@ -119,7 +158,9 @@ resource zoneGroup 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2026
         {
           name: endpoint.name
           properties: {
-            privateDnsZoneId: zone[index].id
+            privateDnsZoneId: hasOwnZones
+              ? zone[index].id
+              : '${existingZonesId}/providers/Microsoft.Network/privateDnsZones/${endpoint.zone}'
           }
         }
       ]
@@ -127,4 +168,7 @@ resource zoneGroup 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2026
   }
 ]
 
-output appSubnetId string = '${network.id}/subnets/${appSubnet}'
+output appSubnetId string = hasOwnNetwork ? '${network.id}/subnets/${appSubnet}' : existingAppSubnetId
+output endpointSubnetId string = endpointSubnetId
+output networkId string = first(split(endpointSubnetId, '/subnets/'))
+output outgoingAddress string = (withFixedAddress && hasOwnNetwork) ? address!.properties.ipAddress : ''

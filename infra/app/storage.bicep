@@ -24,6 +24,10 @@ var blobDataContributor = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
 )
+var blobDataReader = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
+)
 var queueDataContributor = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
@@ -99,6 +103,17 @@ resource poisonQueue 'Microsoft.Storage/storageAccounts/queueServices/queues@202
   name: '${empty(refreshQueue) ? 'unused' : refreshQueue}-poison'
 }
 
+// The host's own health check lists the containers; the app can read all four of them anyway.
+resource hostListRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(account.id, principalId, blobDataReader)
+  scope: account
+  properties: {
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: blobDataReader
+  }
+}
+
 resource hostRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for (container, index) in hostContainers: {
     name: guid(account.id, container, principalId, blobDataOwner)
@@ -163,6 +178,7 @@ resource poisonQueueRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
 }
 
 output accountId string = account.id
+output accountName string = account.name
 output blobEndpoint string = account.properties.primaryEndpoints.blob
 output queueEndpoint string = account.properties.primaryEndpoints.queue
 output leaseContainerUrl string = '${account.properties.primaryEndpoints.blob}${leaseContainer}'

@@ -5,7 +5,7 @@ param environmentName = 'refresher'
 param location = 'westeurope'
 param principalId = '00000000-0000-0000-0000-00000000000a'
 param simpleChatVaultName = 'kv-chat'
-param connections = string({
+param connections = {
   servicenow: { instance_url: 'https://contoso.service-now.com' }
   assets: {
     instance_url: 'https://assets.service-now.com'
@@ -16,4 +16,4 @@ param connections = string({
     publish_to: 'servicenow-incidents, servicenow-reports'
   }
   reports: { instance_url: 'https://contoso.service-now.com', publish_to: '' }
-})
+}

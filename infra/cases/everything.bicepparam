@@ -5,14 +5,14 @@ param environmentName = 'refresher'
 param location = 'westeurope'
 param principalId = '00000000-0000-0000-0000-00000000000b'
 param principalType = 'ServicePrincipal'
-param connections = string({
+param connections = {
   assets: { instance_url: 'https://assets.contoso.com', grant: 'jwt_bearer', jwt: { sub: 'integration' } }
   incidents: {
     instance_url: 'https://contoso.service-now.com'
     fallback_grant: 'password'
     publish_to: ['https://kv-chat.vault.azure.net/secrets/incidents--agent--global--oauth-token', 'tickets']
   }
-})
+}
 param simpleChatVaultName = 'kv-chat'
 param simpleChatVaultResourceGroup = 'rg-chat'
 param simpleChatTargets = ' incidents--agent--global--oauth-token '
@@ -29,3 +29,5 @@ param runbookUrl = 'https://contoso.com/runbook'
 param logRetentionDays = 30
 param storageSku = 'Standard_LRS'
 param zoneRedundant = true
+param refreshPaused = true
+param jwt = { sub: 'integration', kid: 'key-1' }

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 FIELD = r"(?:tostring|toint)\(event\.(\w+)\)"
 _STARTS = re.compile(r"Message startswith '(.+)'")
@@ -36,6 +37,21 @@ def _holds(condition: str, message: str) -> bool:
         if found:
             return judge(event, found)
     raise AssertionError(f"this condition is of a kind that is not known here: {condition}")
+
+
+def silent(query: str, last: Mapping[str, datetime], now: datetime) -> dict[str, int]:
+    """The rows of RefreshMissing, by what it says of a list, a default and a limit: minutes, by connection.
+
+    `last` is what its summary makes of the events. The join is from the right, so that the list alone makes rows.
+    """
+    (listed,) = re.findall(r"join kind=rightouter \(datatable\(expected: string\) \[(.+)\]\)", query)
+    (default,) = re.findall(r"coalesce\(datetime_diff\('minute', now\(\), last_refresh\), (\d+)\)", query)
+    (limit,) = re.findall(r"where minutes_without > (\d+)", query)
+    minutes = {
+        name: int((now - last[name]).total_seconds() // 60) if name in last else int(default)
+        for name in re.findall(r'"([^"]+)"', listed)
+    }
+    return {name: value for name, value in minutes.items() if value > int(limit)}
 
 
 def fields(query: str) -> set[str]:

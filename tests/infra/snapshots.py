@@ -17,7 +17,13 @@ BUILT_IN = {
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
     "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
+    "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
+    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
+    "21090545-7ca7-4776-b22c-e362652fd0ac": "Key Vault Reader",
+    "de139f84-1756-47ae-9be6-808fbbe84772": "Website Contributor",
 }
+WHO = {"00000000-0000-0000-0000-00000000000c": "on call"}
+"""The group that the cases name."""
 _ASSIGNED = re.compile(
     r"(?:\[extensionResourceId\(')?(.+?)(?:', '|/providers/)Microsoft\.Authorization/roleAssignments"
 )
@@ -47,7 +53,7 @@ def resolved(value: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """A role that is assigned: to the app, or to who deploys."""
+    """A role that is assigned: to the app, to who deploys, or to who is on call."""
 
     to: str
     name: str
@@ -101,9 +107,10 @@ class Snapshot:
             scope = _ASSIGNED.match(each["id"])
             assert scope, each["id"]
             role = each["properties"]["roleDefinitionId"].rsplit("/", 1)[1]
-            to = "app" if "userAssignedIdentities" in each["properties"]["principalId"] else "who deploys"
+            principal = each["properties"]["principalId"]
+            to = "app" if "userAssignedIdentities" in principal else WHO.get(principal, "who deploys")
             yield Role(to=to, name=(BUILT_IN | own)[role], on=scope[1])
 
 
-SNAPSHOTS = {case.stem.removesuffix(".bicepparam"): Snapshot(case) for case in CASES}
+SNAPSHOTS = {case.stem: Snapshot(case) for case in CASES}
 PLAIN, EVERYTHING = SNAPSHOTS["plain"], SNAPSHOTS["everything"]

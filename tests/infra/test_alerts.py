@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,7 +15,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Fault, Respond
 from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, MakeApp, tick
-from tests.infra.kql import fields, selects
+from tests.infra.kql import fields, selects, silent
 from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, Snapshot
 
 INFRA, RUNBOOK = ROOT / "infra", ROOT / "docs" / "runbook"
@@ -117,6 +117,21 @@ def test_the_dead_mans_switch_is_told_the_connections_and_the_minutes() -> None:
     for snapshot, connections, minutes in ((PLAIN, '"servicenow"', 65), (EVERYTHING, '"assets", "incidents"', 55)):
         expected = QUERIES["RefreshMissing"].replace("{connections}", connections).replace("{minutes}", str(minutes))
         assert query_of(snapshot, "RefreshMissing") == expected
+
+
+def test_an_empty_workspace_is_a_silence_of_every_connection() -> None:
+    """With a number, which the alert shows: nothing at all must not look like nothing wrong."""
+    now = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    query = query_of(EVERYTHING, "RefreshMissing")
+    assert silent(query, {}, now) == {"assets": 360, "incidents": 360}
+    assert silent(query, {"assets": now - timedelta(minutes=56), "incidents": now}, now) == {"assets": 56}
+    assert silent(query, dict.fromkeys(("assets", "incidents"), now), now) == {}
+
+
+def test_the_table_is_there_before_a_rule_asks_it() -> None:
+    (table,) = PLAIN.of_kind("OperationalInsights/workspaces/tables")
+    assert table["name"].endswith("/AppTraces")
+    assert all(query.count("AppTraces") == 1 and "union" not in query for query in QUERIES.values())
 
 
 def test_a_dead_refresh_token_fires_what_needs_a_person(

@@ -6,19 +6,21 @@ from refresher.settings.declared import SETTINGS
 from refresher.settings.load import Settings, load_settings
 from tests.infra.snapshots import PLAIN, SNAPSHOTS, Snapshot
 
-READER, WRITER = "ServiceNow token refresher: read a secret", "ServiceNow token refresher: keep a secret"
+READER = {"ServiceNow token refresher: read a secret", "Key Vault Secrets User"}
+WRITER = {"ServiceNow token refresher: keep a secret", "Key Vault Secrets Officer"}
+"""The project's own role, and the built-in one in its place."""
 
 
 def understood(snapshot: Snapshot) -> Settings:
     return load_settings({spec.name: snapshot.settings[spec.name] for spec in SETTINGS})
 
 
-def granted(snapshot: Snapshot, role: str) -> set[tuple[str, str]]:
-    """The secrets on which the app has a role, each with its vault's address."""
+def granted(snapshot: Snapshot, roles: set[str]) -> set[tuple[str, str]]:
+    """The secrets on which the app has one of these roles, each with its vault's address."""
     found = [
         (f"https://{each.vault}.vault.azure.net", each.secret)
         for each in snapshot.roles
-        if (each.to, each.name) == ("app", role)
+        if each.to == "app" and each.name in roles
     ]
     assert len(set(found)) == len(found), "a role that is assigned twice stops the deployment"
     return set(found)

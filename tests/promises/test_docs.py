@@ -61,6 +61,14 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor in slugs, f"{place_of(path, target)} links to {target}, which has no such heading"
 
 
+def test_a_secret_is_set_from_a_file_and_printed_nowhere() -> None:
+    """The Azure CLI prints the value that it has set, and a shell keeps what was typed."""
+    for path in DOCUMENTS:
+        for command in re.findall(r"^\s*az keyvault secret set [^\n]+", path.read_text("utf-8"), re.MULTILINE):
+            assert "--file" in command, place_of(path, command.strip())
+            assert "--output none" in command, place_of(path, command.strip())
+
+
 def test_every_command_that_a_document_names_is_one() -> None:
     named = [*commands()]
     assert len(named) > 50

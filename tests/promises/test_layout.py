@@ -1,6 +1,7 @@
 """The fixed top level of the repository, and what of it is deployed."""
 
 import subprocess
+import venv
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -42,6 +43,19 @@ def test_everything_that_is_not_deployed_is_ignored_by_the_deployment() -> None:
     ignored = {name for name in top_level if any(fnmatch(name, pattern) for pattern in patterns)}
     assert top_level - ignored <= DEPLOYED
     assert ignored & DEPLOYED == set()
+
+
+def test_no_virtual_environment_is_deployed_whatever_its_name(tmp_path: Path) -> None:
+    """The tool leaves them out by itself only where there is no .funcignore; Git reads the same patterns."""
+    venv.create(tmp_path / "my environment", with_pip=False)
+    library = tmp_path / "my environment" / "lib" / "python3.13" / "site-packages" / "requests"
+    library.mkdir(parents=True)
+    (library / "api.py").touch()
+    (tmp_path / "function_app.py").touch()
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)  # noqa: S607
+    words = ["git", "ls-files", "--others", f"--exclude-from={ROOT / '.funcignore'}"]
+    left = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert left.stdout.splitlines() == ["function_app.py"]
 
 
 def test_the_ci_script_can_be_executed() -> None:

@@ -14,7 +14,9 @@ DOCS = ROOT / "docs" / "settings.md"
 SAMPLE = ROOT / "local.settings.sample.json"
 BICEP = ROOT / "infra" / "app" / "api.bicep"
 NO_DEFAULT = "\N{EN DASH}"
-PLATFORM = re.compile(r"(FUNCTIONS|AzureWebJobs|APPLICATIONINSIGHTS|AZURE|WEBSITE|PYTHON|SCM|SOURCE_DATE)\w*")
+PLATFORM = re.compile(
+    r"(FUNCTIONS|AzureWebJobs|APPLICATIONINSIGHTS|AZURE|WEBSITE|PYTHON|SCM|SOURCE_DATE|ENABLE_ORYX)\w*"
+)
 
 
 def rows_of(head: str) -> list[tuple[str, ...]]:

@@ -1,0 +1,12 @@
+// Functions that the network alone reaches, after a sign-in, a fixed address to go out from, and a witness from outside.
+using '../main.bicep'
+
+param environmentName = 'refresher'
+param location = 'westeurope'
+param principalId = '00000000-0000-0000-0000-00000000000a'
+param instanceUrl = 'https://contoso.service-now.com'
+param appAccess = 'private'
+param fixedAddress = true
+param signInClientId = '00000000-0000-0000-0000-00000000000d'
+param onCallGroupId = '00000000-0000-0000-0000-00000000000c'
+param alertEmail = 'oncall@contoso.com'

@@ -1,0 +1,118 @@
+"""What `azd` runs around a provision: `before` checks what would fail late, `after` says which secrets are missing.
+
+Both ask the Azure CLI, as whoever is signed in there, and change nothing. Where it is not installed or refuses an
+answer, that is said, and nothing is stopped for it.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from refresher.model.grants import Grant  # noqa: E402 - found by the line above
+
+PROVIDERS = ("Insights", "KeyVault", "ManagedIdentity", "OperationalInsights", "Storage", "Web")
+NETWORK_PROVIDERS = ("App", "Network")
+NETWORK_CHOICES = {"PRIVATE_NETWORK": "true", "FIXED_ADDRESS": "true", "APP_ACCESS": "private"}
+ASSIGN, DEFINE = "Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleDefinitions/write"
+
+
+def may(action: str, permissions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether any role that is held allows an action: one of its patterns fits, and none of those it leaves out."""
+
+    def fits(patterns: Sequence[str]) -> bool:
+        return any(fnmatch(action.lower(), pattern.lower()) for pattern in patterns)
+
+    return any(fits(each["actions"]) and not fits(each["notActions"]) for each in permissions)
+
+
+def asked(*words: str) -> Any:  # noqa: ANN401 - JSON
+    """The answer of the Azure CLI; None where it has none, which is said."""
+    program = shutil.which("az")
+    if program is None:
+        print(f"not checked: az {words[0]} {words[1]}: the Azure CLI is not installed")
+        return None
+    finished = subprocess.run(  # noqa: S603 - az, with words of our own
+        [program, *words, "--output", "json"], capture_output=True, text=True, check=False
+    )
+    if finished.returncode:
+        print(f"not checked: az {words[0]} {words[1]} ended with {finished.returncode}; az login?")
+        return None
+    return json.loads(finished.stdout or "null")
+
+
+def obstacles(environ: Mapping[str, str]) -> Iterator[str]:
+    """What would end the deployment half-way, each with what helps."""
+    subscription, location = environ.get("AZURE_SUBSCRIPTION_ID", ""), environ.get("AZURE_LOCATION", "")
+    url = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
+    held = asked("rest", "--method", "get", "--url", url)
+    own_roles = environ.get("BUILT_IN_ROLES", "").lower() != "true"
+    for action in (ASSIGN, DEFINE) if own_roles else (ASSIGN,):
+        if held is not None and not may(action, held["value"]):
+            other = "; or azd env set BUILT_IN_ROLES true" if action == DEFINE else ""
+            yield f"you lack {action} on the subscription: Owner or User Access Administrator has it{other}"
+    registered = asked("provider", "list", "--query", "[?registrationState=='Registered'].namespace")
+    networked = any(environ.get(name, "").lower() == value for name, value in NETWORK_CHOICES.items())
+    for each in PROVIDERS + (NETWORK_PROVIDERS if networked or environ.get("APP_SUBNET_ID") else ()):
+        if registered is not None and f"Microsoft.{each}" not in registered:
+            yield f"Microsoft.{each} is not registered: az provider register --namespace Microsoft.{each} --wait"
+    if environ.get("HOSTING_PLAN", "FlexConsumption") == "FlexConsumption":
+        regions = asked("functionapp", "list-flexconsumption-locations", "--query", "[].name")
+        if regions is not None and location and location not in {each.lower().replace(" ", "") for each in regions}:
+            yield f"{location} has no Flex Consumption: another AZURE_LOCATION, or azd env set HOSTING_PLAN Dedicated"
+
+
+def needed(environ: Mapping[str, str]) -> list[str]:
+    """Names of the secrets that the grants of the connections send."""
+    single = {"grant": environ.get("SERVICENOW_GRANT"), "fallback_grant": environ.get("SERVICENOW_FALLBACK_GRANT")}
+    connections: Mapping[str, Mapping[str, str]] = json.loads(environ.get("SERVICENOW_CONNECTIONS") or "{}")
+    names: list[str] = []
+    for name, keys in (connections or {"servicenow": single}).items():
+        grants = [keys.get("grant") or Grant.REFRESH_TOKEN, keys.get("fallback_grant")]
+        names += [f"{name}-{suffix}" for grant in grants if grant for suffix in Grant(grant).row.secrets]
+    return list(dict.fromkeys(names))
+
+
+def report_secrets(environ: Mapping[str, str]) -> None:
+    """Which secrets the vault lacks, and the commands that set them."""
+    vault = environ["AZURE_KEY_VAULT_NAME"]
+    there = asked("keyvault", "secret", "list", "--vault-name", vault, "--query", "[].name")
+    missing = [] if there is None else [name for name in needed(environ) if name not in there]
+    if missing:
+        print(f"{vault} lacks {len(missing)} secrets; put each into a file, and delete the files afterwards:")
+    for name in missing:
+        print(f"  az keyvault secret set --vault-name {vault} --name {name} --file FILE --output none")
+
+
+def report_status(environ: Mapping[str, str]) -> None:
+    """How the connections stand, by the command line of this machine."""
+    if importlib.util.find_spec("azure") is None:
+        print("then, in an environment with the packages (make .venv): python -m refresher status")
+        return
+    print("python -m refresher status:", flush=True)
+    words = [sys.executable, "-m", "refresher", "status"]
+    subprocess.run(words, env=dict(environ), cwd=ROOT, check=False)  # noqa: S603 - our own command
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Before a provision: 1 where it would fail. After it: always 0, since what was made is made."""
+    if list(arguments) == ["before"]:
+        found = list(obstacles(os.environ))
+        print("\n".join(found) or "nothing stands in the way of the provision")
+        return 1 if found else 0
+    report_secrets(os.environ)
+    report_status(os.environ)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""What azd runs around a provision, with a program in the place of the Azure CLI that answers as it does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.hooks import may, needed
+from tests.infra.snapshots import ROOT
+
+OWNER = {"actions": ["*"], "notActions": []}
+CONTRIBUTOR = {"actions": ["*"], "notActions": ["Microsoft.Authorization/*/Write", "Microsoft.Authorization/*/Delete"]}
+DEFINE = "Microsoft.Authorization/roleDefinitions/write"
+EVERY_PROVIDER = [f"Microsoft.{name}" for name in ("Insights", "KeyVault", "ManagedIdentity", "OperationalInsights")]
+EVERY_PROVIDER += ["Microsoft.Storage", "Microsoft.Web"]
+
+
+def hook(tmp_path: Path, when: str, answers: dict[str, object], **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run one, with an `az` that answers by its first two words and fails on all others."""
+    program = tmp_path / "az"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, sys\nanswers = json.loads({json.dumps(answers)!r})\n"
+        "key = ' '.join(sys.argv[1:3])\nprint(json.dumps(answers[key])) if key in answers else sys.exit(1)\n"
+    )
+    program.chmod(0o755)
+    given = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "AZURE_LOCATION": "westeurope", **environ}
+    words = [sys.executable, "-S", str(ROOT / "infra" / "hooks.py"), when]
+    return subprocess.run(words, env=given, capture_output=True, text=True, check=False, timeout=60)
+
+
+def answers(**changed: object) -> dict[str, object]:
+    good: dict[str, object] = {
+        "rest --method": {"value": [OWNER]},
+        "provider list": EVERY_PROVIDER,
+        "functionapp list-flexconsumption-locations": ["westeurope", "East US 2"],
+    }
+    return {**good, **changed}
+
+
+def test_where_all_is_well_nothing_is_stopped(tmp_path: Path) -> None:
+    finished = hook(tmp_path, "before", answers())
+    assert (finished.returncode, finished.stdout) == (0, "nothing stands in the way of the provision\n")
+
+
+@pytest.mark.parametrize(
+    ("changed", "environ", "expected"),
+    [
+        ({"rest --method": {"value": [CONTRIBUTOR]}}, {}, "azd env set BUILT_IN_ROLES true"),
+        ({"rest --method": {"value": [CONTRIBUTOR]}}, {"BUILT_IN_ROLES": "true"}, "roleAssignments/write"),
+        ({"provider list": EVERY_PROVIDER[1:]}, {}, "az provider register --namespace Microsoft.Insights"),
+        ({}, {"PRIVATE_NETWORK": "true"}, "az provider register --namespace Microsoft.App"),
+        ({}, {"AZURE_LOCATION": "usgovvirginia"}, "azd env set HOSTING_PLAN Dedicated"),
+    ],
+)
+def test_what_would_fail_late_is_said_before(
+    tmp_path: Path, changed: dict[str, object], environ: dict[str, str], expected: str
+) -> None:
+    finished = hook(tmp_path, "before", answers(**changed), **environ)
+    assert finished.returncode == 1
+    assert expected in finished.stdout
+
+
+def test_what_cannot_be_asked_stops_nothing_and_is_said(tmp_path: Path) -> None:
+    finished = hook(tmp_path, "before", {})
+    assert finished.returncode == 0
+    assert finished.stdout.count("not checked: az ") == 3
+
+
+def test_a_role_allows_what_it_does_not_leave_out() -> None:
+    assert may(DEFINE, [CONTRIBUTOR, OWNER])
+    assert not may(DEFINE, [CONTRIBUTOR])
+    assert not may(DEFINE, [{"actions": ["Microsoft.Authorization/*/read"], "notActions": []}])
+
+
+def test_the_secrets_that_are_needed_are_those_that_the_grants_send() -> None:
+    assert needed({}) == ["servicenow-client-id", "servicenow-client-secret", "servicenow-refresh-token"]
+    connections = {"a": {"grant": "jwt_bearer"}, "b": {"grant": "client_credentials", "fallback_grant": "password"}}
+    assert needed({"SERVICENOW_CONNECTIONS": json.dumps(connections)}) == [
+        *("a-client-id", "a-client-secret", "a-jwt-key"),
+        *("b-client-id", "b-client-secret", "b-username", "b-password"),
+    ]
+
+
+def test_afterwards_the_missing_secrets_come_with_the_commands_that_set_them(tmp_path: Path) -> None:
+    there = {"keyvault secret": ["servicenow-client-id", "servicenow-refresh-token"]}
+    finished = hook(tmp_path, "after", there, AZURE_KEY_VAULT_NAME="kv-x")
+    assert finished.returncode == 0
+    command = "az keyvault secret set --vault-name kv-x --name servicenow-client-secret --file FILE --output none"
+    assert [line.strip() for line in finished.stdout.splitlines() if "secret set" in line] == [command]
+    assert "python -m refresher status" in finished.stdout
