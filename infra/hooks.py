@@ -74,7 +74,7 @@ def obstacles(environ: Mapping[str, str]) -> Iterator[str]:
 def needed(environ: Mapping[str, str]) -> list[str]:
     """Names of the secrets that the grants of the connections send."""
     single = {"grant": environ.get("SERVICENOW_GRANT"), "fallback_grant": environ.get("SERVICENOW_FALLBACK_GRANT")}
-    connections: Mapping[str, Mapping[str, str]] = json.loads(environ.get("SERVICENOW_CONNECTIONS") or "{}")
+    connections: Mapping[str, Mapping[str, str | None]] = json.loads(environ.get("SERVICENOW_CONNECTIONS") or "{}")
     names: list[str] = []
     for name, keys in (connections or {"servicenow": single}).items():
         grants = [keys.get("grant") or Grant.REFRESH_TOKEN, keys.get("fallback_grant")]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ EVERY_PROVIDER = [f"Microsoft.{name}" for name in ("Insights", "KeyVault", "Mana
 EVERY_PROVIDER += ["Microsoft.Storage", "Microsoft.Web"]
 
 
-def hook(tmp_path: Path, when: str, answers: dict[str, object], **environ: str) -> subprocess.CompletedProcess[str]:
+def hook(tmp_path: Path, when: str, answers: Mapping[str, object], **environ: str) -> subprocess.CompletedProcess[str]:
     """Run one, with an `az` that answers by its first two words and fails on all others."""
     program = tmp_path / "az"
     program.write_text(
