@@ -29,9 +29,10 @@ from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError
 from refresher.model.report import RunReport, RunRequest
 from refresher.model.tokens import Secret
+from refresher.run.budget import Budget
 from refresher.run.order import Authorization, Refresher
-from refresher.run.side_by_side import in_order
-from refresher.run.tick import Budget, Tick, share_of
+from refresher.run.side_by_side import CONNECTIONS_AT_ONCE, in_order
+from refresher.run.tick import Tick, time_for
 from refresher.servicenow.answers import Probe
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings, load_settings
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from refresher.status.health import ConnectionStatus
     from refresher.status.history import History
 
+_READING_TAKES = timedelta(seconds=180)
+"""For the status of all connections; the platform's front end ends a call after 230 s."""
 _LISTING_TAKES = timedelta(minutes=2)
 """A year of refreshes is some 400 pages of versions."""
 
@@ -124,10 +127,10 @@ class App:
     def due(self) -> tuple[str, ...]:
         """Names of the connections that a tick would do something for; one round of reads each."""
         refresher, connections = self._make_refresher(), self.settings.connections
-        budget = self._budget(connections)
+        reading_time = self._reading_time(connections)
 
         def name_if_due(connection: Connection) -> str | None:
-            return connection.name if refresher.is_due(connection, budget.share()) else None
+            return connection.name if refresher.is_due(connection, reading_time()) else None
 
         return tuple(name for name in in_order(name_if_due, connections) if name is not None)
 
@@ -145,8 +148,8 @@ class App:
         settings = self.settings
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
         reader = StatusReader(settings, self.clock, self.vaults())
-        budget = self._budget(connections)
-        return in_order(lambda connection: reader.read(connection, budget.share()), connections)
+        reading_time = self._reading_time(connections)
+        return in_order(lambda connection: reader.read(connection, reading_time()), connections)
 
     def history(self, name: str) -> "History":
         """What was published when, from the versions. Raises UnknownConnectionError and VaultError."""
@@ -171,11 +174,22 @@ class App:
         ).examine()
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
-        tick = Tick(self._make_refresher(), self._servicenow, self.settings, self.clock)
+        allowed = time_for(request, self.settings)
+        tick = Tick(self._make_refresher(), self._servicenow, self.settings, self.clock, allowed)
         return tick.run(tuple(connections), request)
 
-    def _budget(self, connections: Sequence[Connection]) -> Budget:
-        return share_of(self.clock, self.settings, self.settings.tick_deadline, len(connections))
+    def _reading_time(self, connections: Sequence[Connection]) -> Callable[[], timedelta]:
+        """What each of so many may take that are only read; nothing where the time is over."""
+        longest, nothing = self.settings.run_deadline, timedelta()
+        budget = Budget(
+            self.clock,
+            _READING_TAKES,
+            runs=len(connections),
+            at_once=CONNECTIONS_AT_ONCE,
+            longest=longest,
+            writing=nothing,
+        )
+        return lambda: budget.share() or nothing
 
     def _emitted(self, report: RunReport) -> RunReport:
         emit(report, self.clock.now())

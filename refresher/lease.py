@@ -166,7 +166,7 @@ class BlobLease:
                 yield
             finally:
                 # Whatever became of it: it is for people, and the run is over.
-                wait((told,), timeout=_ENDING_TAKES)
+                wait((told,), timeout=1.0)
         finally:
             with suppress(*_BROKEN), limit(_ENDING_TAKES):
                 lease.release(**_LIMITS)

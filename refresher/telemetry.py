@@ -146,4 +146,4 @@ def _line(event: Mapping[str, object]) -> str:
 def _level(report: RunReport) -> int:
     if report.outcome in SUCCESSES or report.outcome is Outcome.BUSY:
         return logging.INFO
-    return logging.WARNING if report.outcome is Outcome.KEPT else logging.ERROR
+    return logging.WARNING if report.outcome in {Outcome.KEPT, Outcome.PUT_OFF} else logging.ERROR

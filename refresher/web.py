@@ -16,7 +16,7 @@ from refresher.views.bodies import report_body, status_body
 from refresher.views.page import HEADERS as PAGE_HEADERS, status_page
 
 _NO_STORE = {"Cache-Control": "no-store"}
-_BUSY_RETRY_AFTER = 60.0
+_RETRY_AFTER = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +105,8 @@ def refresh_reply(reports: Sequence[RunReport], now: datetime) -> Reply:
     if len(reports) > 1:
         body["connections"] = [report_body(report, now) for report in reports]
     headers = {}
-    if worst.outcome is Outcome.BUSY or worst.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(worst.retry_after or _BUSY_RETRY_AFTER)))
+    if worst.outcome in {Outcome.BUSY, Outcome.PUT_OFF} or worst.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(worst.retry_after or _RETRY_AFTER)))
     return _json(_status(worst), "application/problem+json", body, headers)
 
 
@@ -159,6 +159,7 @@ def error_reply(error: RefresherError) -> Reply:
 _TITLES = {
     Outcome.BUSY: "Another refresh is under way",
     Outcome.KEPT: "The refresh failed; the old token is still in use",
+    Outcome.PUT_OFF: "The time was over before every refresh could begin",
     Outcome.FAILED: "The refresh failed",
     Outcome.AUTHORIZATION_REQUIRED: "A person must authorize again",
 }
@@ -167,13 +168,15 @@ _TITLES = {
 def _gravity(report: RunReport) -> int:
     if report.outcome in SUCCESSES:
         return 0
-    order = (Outcome.BUSY, Outcome.KEPT, Outcome.FAILED, Outcome.AUTHORIZATION_REQUIRED)
+    order = (Outcome.BUSY, Outcome.KEPT, Outcome.PUT_OFF, Outcome.FAILED, Outcome.AUTHORIZATION_REQUIRED)
     return 1 + order.index(report.outcome)
 
 
 def _status(report: RunReport) -> HTTPStatus:
     if report.outcome is Outcome.BUSY:
         return HTTPStatus.CONFLICT
+    if report.outcome is Outcome.PUT_OFF:
+        return HTTPStatus.SERVICE_UNAVAILABLE
     return report.cause.row.kind.http_status if report.cause is not None else HTTPStatus.BAD_GATEWAY
 
 

@@ -25,7 +25,7 @@ def _tick_code(report: RunReport) -> int:
         return ExitCode.DONE
     if report.outcome is Outcome.AUTHORIZATION_REQUIRED or report.working is False:
         return ExitCode.NO_WORKING_TOKEN
-    return ExitCode.FAILED if report.outcome is Outcome.FAILED else ExitCode.DONE
+    return ExitCode.FAILED if report.outcome in {Outcome.FAILED, Outcome.PUT_OFF} else ExitCode.DONE
 
 
 def refresh_exit_code(reports: Iterable[RunReport]) -> int:

@@ -55,6 +55,8 @@ class Outcome(StrEnum):
     """ServiceNow answered with the token that is stored already (or with one that would end sooner)."""
     NOT_DUE = "not_due"
     BUSY = "busy"
+    PUT_OFF = "put_off"
+    """The time was over before it could begin, or end: nothing is known of the token."""
     KEPT = "kept"
     """The run failed, and the old token works until the next tick at least."""
     FAILED = "failed"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from typing import TypeVar
 
 from refresher.model.connection import Connection
@@ -10,17 +11,18 @@ CONNECTIONS_AT_ONCE = 64
 _T = TypeVar("_T")
 
 
-def as_they_end(job: Callable[[Connection], _T], connections: Sequence[Connection]) -> Iterator[_T]:
-    """What the job makes of each connection, the first to end first."""
+def as_they_end(job: Callable[[Connection], _T], connections: Sequence[Connection], seconds: float) -> Iterator[_T]:
+    """What the job makes of each connection, the first to end first; after so many seconds, nothing more."""
     if len(connections) == 1:
         yield job(connections[0])
         return
     pool = _threads()
     try:
-        for ended in as_completed([pool.submit(job, connection) for connection in connections]):
-            yield ended.result()
+        with suppress(TimeoutError):
+            for ended in as_completed([pool.submit(job, connection) for connection in connections], seconds):
+                yield ended.result()
     finally:
-        # Interrupted: nothing else begins, and nobody waits for what has begun.
+        # Interrupted, or too late: nothing else begins, and nobody waits for what has begun.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,13 +1,14 @@
 """All runs of a tick: side by side, within the tick's time, and once more for those that were worth waiting for."""
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
-from refresher.model.report import RunReport, RunRequest
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
+from refresher.model.steps import Step
+from refresher.run.budget import Budget, in_turn
 from refresher.run.order import Refresher
 from refresher.run.patience import RERUNS, wait
 from refresher.run.side_by_side import CONNECTIONS_AT_ONCE, as_they_end, in_order
@@ -15,59 +16,41 @@ from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
 from refresher.telemetry import emit
 
-_SHORTEST_RUN = timedelta(seconds=8)
-"""A refresh takes one or two when all goes well; with less, there would be no time to hear a slow instance."""
-
-
-class Budget:
-    """What a tick of many runs may take in all, so that runs that fail slowly leave time for those behind them.
-
-    Each run that begins gets its fair share of what is left, up to what one run may take at the most.
-    """
-
-    def __init__(self, clock: Clock, allowed: timedelta, *, runs: int, at_once: int, longest: timedelta) -> None:
-        self._left = Deadline(clock, allowed)
-        self._runs_left = runs
-        self._at_once = at_once
-        self._longest = longest
-        self._lock = threading.Lock()
-
-    def share(self) -> timedelta:
-        """What the run that begins now may take."""
-        with self._lock:
-            rounds_left = max(1.0, self._runs_left / self._at_once)
-            self._runs_left -= 1
-        fair = timedelta(seconds=self._left.remaining() / rounds_left)
-        return min(self._longest, max(_SHORTEST_RUN, fair))
-
-
 _GREETING_TAKES = timedelta(seconds=15)
+_HTTP_TAKES = timedelta(seconds=185)
+"""The platform's front end ends a call after 230 s, and who sees a gateway error forces again."""
+_ENDING_TAKES = 5.0
+"""Seconds, for a run's last steps; whoever takes longer is not waited for."""
 
 
-def share_of(clock: Clock, settings: Settings, allowed: timedelta, runs: int) -> Budget:
-    """The time allowed for that many runs, in fair shares."""
-    return Budget(clock, allowed, runs=runs, at_once=CONNECTIONS_AT_ONCE, longest=settings.run_deadline)
+def time_for(request: RunRequest, settings: Settings) -> timedelta:
+    """What a tick may take in all, and less where somebody waits for the answer."""
+    return min(settings.tick_deadline, _HTTP_TAKES) if request.trigger is Trigger.HTTP else settings.tick_deadline
 
 
 class Tick:
-    """One tick, or whatever else runs connections together."""
+    """One tick, or whatever else runs connections together: over in the time allowed, whatever happens in a run."""
 
-    def __init__(self, refresher: Refresher, servicenow: ServiceNow, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, refresher: Refresher, servicenow: ServiceNow, settings: Settings, clock: Clock, allowed: timedelta
+    ) -> None:
         self._refresher = refresher
         self._servicenow = servicenow
         self._settings = settings
         self._clock = clock
-        self._left = Deadline(clock, settings.tick_deadline)
-        self._patience = Deadline(clock, settings.patience)
+        self._left = Deadline(clock, allowed)
+        self._patience = Deadline(clock, min(settings.patience, allowed))
 
     def run(self, connections: Sequence[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         """Run these connections. Each is reported, whatever happens to the others, and each of its runs is logged."""
         reports: dict[str, RunReport] = {}
         ran: Counter[str] = Counter()
-        runs = connections
+        runs = in_turn(connections, self._clock.now(), self._settings.tick)
         while runs:
             # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
             for report in self._run_once(runs, request):
+                if report.outcome is Outcome.PUT_OFF and report.connection in reports:
+                    continue
                 emit(report, self._clock.now())
                 reports[report.connection] = report
             ran.update(each.name for each in runs)
@@ -76,9 +59,40 @@ class Tick:
         return tuple(reports[connection.name] for connection in connections)
 
     def _run_once(self, connections: Sequence[Connection], request: RunRequest) -> Iterator[RunReport]:
-        allowed = timedelta(seconds=self._left.remaining())
-        budget = share_of(self._clock, self._settings, allowed, len(connections))
-        return as_they_end(lambda each: self._refresher.run(each, request, budget.share()), connections)
+        left = self._left.remaining()
+        budget = Budget(
+            self._clock,
+            timedelta(seconds=left),
+            runs=len(connections),
+            at_once=CONNECTIONS_AT_ONCE,
+            longest=self._settings.run_deadline,
+        )
+
+        def run(connection: Connection) -> RunReport:
+            share = budget.share()
+            if share is None:
+                return self._put_off(connection, request, "its turn did not come in the time of this tick")
+            return self._refresher.run(connection, request, share)
+
+        missing = {each.name: each for each in connections}
+        for report in as_they_end(run, connections, left + _ENDING_TAKES):
+            del missing[report.connection]
+            yield report
+        for connection in missing.values():
+            yield self._put_off(connection, request, "it was still under way when the time of this tick was over")
+
+    def _put_off(self, connection: Connection, request: RunRequest, why: str) -> RunReport:
+        return RunReport(
+            connection=connection.name,
+            run_id=self._clock.new_id(),
+            trigger=request.trigger,
+            outcome=Outcome.PUT_OFF,
+            message=f"put_off: {why}",
+            hint=Step(
+                "The next tick begins with others, and this one among the first. Look at what kept those before it."
+            ),
+            operator_reason=request.reason,
+        )
 
     def _pause(self, on_progress: Callable[[str], None]) -> Callable[[float], None]:
         def pause(seconds: float) -> None:
