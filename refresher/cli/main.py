@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refresher import ISSUES
 from refresher.cli.exit_codes import ExitCode, gravest, refresh_exit_code, tick_exit_code
 from refresher.cli.parser import build_parser
 from refresher.model.causes import Cause, diagnose
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_origin(error)
         print(
             f"{type(error).__name__}: something happened that this program does not know. "
-            "The same command with --debug says where; please report that.",
+            f"The same command with --debug says where; please report that: {ISSUES}",
             file=sys.stderr,
         )
         return ExitCode.FAILED

@@ -10,6 +10,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Self
 
+from refresher import ISSUES
 from refresher.model import steps
 from refresher.model.steps import VAULT, Step
 
@@ -403,7 +404,7 @@ class Cause(StrEnum):
         kind=Kind.PRODUCT,
         meaning="Something happened that this program does not know.",
         checks=("the log of this run id",),
-        next_step=Step("Report it with the run id; the next tick tries again."),
+        next_step=Step(f"The next tick tries again. Report it with the run id: {ISSUES}"),
         passes=True,
     )
 

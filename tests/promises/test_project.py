@@ -1,0 +1,40 @@
+"""What strangers rely on: where to report, which version this is, a container that ends in a running sandbox."""
+
+import json
+import re
+import tomllib
+
+import yaml
+
+from refresher import ISSUES
+from refresher.cli.parser import build_parser
+from tests.shell import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def test_errors_send_people_to_the_address_of_the_project() -> None:
+    assert PROJECT["urls"]["Issues"] == ISSUES
+
+
+def test_the_newest_change_is_of_this_version() -> None:
+    """And the template of azd is of the same."""
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.findall(r"^## (.+)$", changes, re.MULTILINE)[0] in {PROJECT["version"], "Unreleased"}
+    template = yaml.safe_load((ROOT / "azure.yaml").read_text("utf-8"))["metadata"]["template"]
+    assert template == f"{PROJECT['name']}@{PROJECT['version']}"
+
+
+def test_the_container_ends_in_a_running_sandbox() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    targets = re.findall(r"^([a-z.-]+|\$\(VENV\)):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    made = {command.removeprefix("make ") for name, command in container.items() if name.endswith("Command")}
+    assert made <= {target.replace("$(VENV)", ".venv") for target in targets}
+    assert container["postAttachCommand"] == "make serve"
+    assert container["forwardPorts"] == [7071]
+
+
+def test_the_form_asks_for_a_command_that_is_there() -> None:
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / "problem.yml").read_text("utf-8"))
+    labels = {field["id"]: field["attributes"]["label"] for field in form["body"] if "id" in field}
+    assert build_parser().parse_args(labels["doctor"].split()[3:]).json is True
