@@ -86,21 +86,29 @@ else:
 @app.route(route="refresh", methods=["POST"])
 def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
     """Refresh one connection, or all; `force` also where nothing is due. Query parameters or a JSON body."""
-    from refresher.web import parse_refresh_call, refresh_reply  # noqa: PLC0415 - a tick does not need it
+    from refresher.web import check_pause, parse_refresh_call, refresh_reply  # noqa: PLC0415 - a tick needs none of it
 
     def refresh() -> "Reply":
         call = parse_refresh_call(req.params, req.get_body())
         name, request = call.connection, call.request
+        if request.force:
+            check_pause(refresher_app.forced_over_http_at([name] if name else None), refresher_app.clock.now())
         reports = refresher_app.refresh([name], request) if name else refresher_app.tick(request)
         return refresh_reply(reports, refresher_app.clock.now())
 
     return _answer(refresh)
 
 
-@app.route(route="status", methods=["GET"])
+@app.route(route="status", methods=["GET", "HEAD"])
 def status(req: func.HttpRequest) -> func.HttpResponse:
     """How the connections stand: 200, or 503 where one holds no working token. A page for a browser, else JSON."""
-    from refresher.web import status_page_reply, status_reply, wants_page  # noqa: PLC0415 - a tick does not need it
+    from refresher.web import TRIED_AGAIN_AFTER, parse_status_call, status_page_reply, status_reply, wants_page  # noqa: PLC0415
 
     reply = status_page_reply if wants_page(req.headers.get("accept", "")) else status_reply
-    return _answer(lambda: reply(refresher_app.status(), refresher_app.clock.now()))
+
+    def stand() -> "Reply":
+        name = parse_status_call(req.params)
+        statuses = refresher_app.status([name] if name else None, again_after=TRIED_AGAIN_AFTER)
+        return reply(statuses, refresher_app.clock.now())
+
+    return _answer(stand)

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +21,14 @@ from refresher.keyvault.clients import (
     make_secret_client as default_secret_client,
     make_transport,
 )
+from refresher.keyvault.reading import read_consumer_side
 from refresher.keyvault.vaults import Vaults
 from refresher.lease import BlobLease, FileLease, Lease
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline, system_clock
 from refresher.model.connection import Connection
-from refresher.model.errors import RefresherError
-from refresher.model.report import RunReport, RunRequest
+from refresher.model.errors import RefresherError, VaultError
+from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
 from refresher.run.budget import Budget
 from refresher.run.order import Authorization, Refresher
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from refresher.model.check import Check
     from refresher.status.health import ConnectionStatus
     from refresher.status.history import History
+    from refresher.status.trials import Trials
 
 _READING_TAKES = timedelta(seconds=180)
 """For the status of all connections; the platform's front end ends a call after 230 s."""
@@ -91,6 +93,7 @@ class App:
         self._owns_requests = executor is None
         self._lease = lease
         self._refresher: Refresher | None = None
+        self._trials: Trials | None = None
 
     @property
     def settings(self) -> Settings:
@@ -134,6 +137,23 @@ class App:
 
         return tuple(name for name in in_order(name_if_due, connections) if name is not None)
 
+    def forced_over_http_at(self, names: Iterable[str] | None) -> tuple[datetime, ...]:
+        """When the stored tokens were issued that a call over HTTP asked for. Raises UnknownConnectionError.
+
+        By the tokens themselves: what one instance of the app remembers, another does not know.
+        """
+        connections = self.settings.connections if names is None else [self.connection(name) for name in names]
+        deadline = Deadline(self.clock, self.settings.run_deadline)
+
+        def asked_at(connection: Connection) -> datetime | None:
+            try:
+                token = read_consumer_side(self.vaults(), connection, deadline).access_token
+            except VaultError:
+                return None  # the run says so
+            return token.life[0] if token is not None and token.life and token.trigger == Trigger.HTTP else None
+
+        return tuple(at for at in in_order(asked_at, connections) if at is not None)
+
     def connection(self, name: str) -> Connection:
         """A configured connection. Raises UnknownConnectionError."""
         found = self.settings.connection(name)
@@ -141,15 +161,33 @@ class App:
             raise UnknownConnectionError(name, (connection.name for connection in self.settings.connections))
         return found
 
-    def status(self, names: Iterable[str] | None = None) -> "tuple[ConnectionStatus, ...]":
-        """How the connections stand, read side by side. Raises UnknownConnectionError."""
+    def status(
+        self, names: Iterable[str] | None = None, *, offline: bool = False, again_after: timedelta = timedelta()
+    ) -> "tuple[ConnectionStatus, ...]":
+        """How the connections stand: read side by side, then tried, unless `offline`, at their instances.
+
+        What was tried is tried again after that time only, at most half a minute. Raises UnknownConnectionError.
+        """
         from refresher.status.reader import StatusReader  # noqa: PLC0415 - a tick does not need it
 
         settings = self.settings
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
         reader = StatusReader(settings, self.clock, self.vaults())
         reading_time = self._reading_time(connections)
-        return in_order(lambda connection: reader.read(connection, reading_time()), connections)
+        found = in_order(lambda connection: reader.read(connection, reading_time()), connections)
+        wanted = () if offline else (each for one in found for each in one.to_try(self.clock.now()))
+        trials = self._make_trials().of(wanted, again_after=again_after)
+        return tuple(
+            each.judged(trials.get(each.connection.name, {}), self.clock.now(), offline=offline) for each in found
+        )
+
+    def _make_trials(self) -> "Trials":
+        from refresher.status.trials import Trials  # noqa: PLC0415 - a tick does not need it
+
+        with self._lock:
+            if self._trials is None:
+                self._trials = Trials(self._servicenow, self.clock)
+            return self._trials
 
     def history(self, name: str) -> "History":
         """What was published when, from the versions. Raises UnknownConnectionError and VaultError."""

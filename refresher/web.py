@@ -1,10 +1,12 @@
 """Results as HTTP: status code, headers, JSON body. Errors are problem details (RFC 9457)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
+from math import ceil
 
 from refresher.app import UnknownConnectionError
 from refresher.model.causes import Cause
@@ -47,32 +49,38 @@ class RefreshCall:
 def parse_refresh_call(params: Mapping[str, str], body: bytes) -> RefreshCall:
     """Read query parameters and a JSON body, of which the body counts where both say something.
 
-    Raises BadRequestError.
+    A name that is not known is refused: `conection=hr` must not become a wish for every connection. Raises
+    BadRequestError.
     """
-    given: dict[str, object] = dict(params)
-    if body.strip():
-        try:
-            document = json.loads(body)
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            message = "the body is not a JSON object"
-            raise BadRequestError(message)
-        given.update(document)
+    document = _json_object(body) if body.strip() else {}
+    given = _known(params, _REFRESH_FIELDS | _PLATFORM_FIELDS) | _known(document, _REFRESH_FIELDS)
     force = given.get("force", False)
-    if isinstance(force, str) and force.lower() in {"true", "false", ""}:
+    if isinstance(force, str) and force.lower() in {"true", "false"}:
         force = force.lower() == "true"
     if not isinstance(force, bool):
         message = "force is neither true nor false"
         raise BadRequestError(message)
-    request = RunRequest(
-        trigger=Trigger.HTTP,
-        force=force,
-        reason=_text(given, "reason"),
-    )
-    return RefreshCall(connection=_text(given, "connection"), request=request)
+    request = RunRequest(trigger=Trigger.HTTP, force=force, reason=_text(given, "reason"))
+    return RefreshCall(connection=_connection(given), request=request)
 
 
+def parse_status_call(params: Mapping[str, str]) -> str | None:
+    """The connection that `GET /api/status` asks for; None means all. Raises BadRequestError."""
+    return _connection(_known(params, {"connection"} | _PLATFORM_FIELDS))
+
+
+def _json_object(body: bytes) -> dict[str, object]:
+    with suppress(ValueError, RecursionError):
+        document = json.loads(body)
+        if isinstance(document, dict):
+            return document
+    message = "the body is not a JSON object"
+    raise BadRequestError(message)
+
+
+_REFRESH_FIELDS = {"connection", "force", "reason"}
+_PLATFORM_FIELDS = {"code", "clientId"}
+"""What the platform's own key adds to a query."""
 _REQUEST_HINT = (
     "Send connection=NAME, force=true and reason=TEXT as query parameters, or as a JSON object in the body; all of "
     "them may be left out."
@@ -80,14 +88,55 @@ _REQUEST_HINT = (
 _LONGEST_TEXT = 256
 
 
+def _known(given: Mapping[str, object], names: set[str]) -> dict[str, object]:
+    if not given.keys() <= names:
+        message = f"the request names something else than {', '.join(sorted(names - _PLATFORM_FIELDS))}"
+        raise BadRequestError(message)
+    return dict(given)
+
+
+def _connection(given: Mapping[str, object]) -> str | None:
+    name = _text(given, "connection")
+    if "connection" in given and name is None:
+        message = "connection is empty; leave it out for all of them"
+        raise BadRequestError(message)
+    return name
+
+
 def _text(given: Mapping[str, object], name: str) -> str | None:
     value = given.get(name)
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        message = f"{name} is not a text of at most {_LONGEST_TEXT} characters"
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not text.isprintable():
+        message = f"{name} is not a printable text of at most {_LONGEST_TEXT} characters"
         raise BadRequestError(message)
-    return " ".join(value.split())
+    return text or None
+
+
+TRIED_AGAIN_AFTER = timedelta(seconds=30)
+"""A page that loads again, or a monitor, has a token tried no more often."""
+_PAUSE = timedelta(seconds=30)
+
+
+class PausedError(RefresherError):
+    """A connection was refreshed by force a moment ago; `retry_after` says when it may be again."""
+
+    def __init__(self, left: timedelta) -> None:
+        super().__init__(
+            "a forced refresh over HTTP has just been made",
+            cause=Cause.LEASE_HELD,
+            hint="Look at the status first; force again after the pause where it is still needed.",
+            transient=True,
+            retry_after=left.total_seconds(),
+        )
+
+
+def check_pause(forced_at: Iterable[datetime], now: datetime) -> None:
+    """Raise PausedError where one of those moments is too near: whoever holds a key can wait, the instance cannot."""
+    left = max((_PAUSE - (now - at) for at in forced_at if at <= now), default=timedelta())
+    if left > timedelta():
+        raise PausedError(left)
 
 
 def refresh_reply(reports: Sequence[RunReport], now: datetime) -> Reply:
@@ -141,6 +190,8 @@ def error_reply(error: RefresherError) -> Reply:
             code = HTTPStatus.BAD_REQUEST
         case UnknownConnectionError():
             code = HTTPStatus.NOT_FOUND
+        case PausedError():
+            code = HTTPStatus.TOO_MANY_REQUESTS
         case _:
             code = HTTPStatus.INTERNAL_SERVER_ERROR
     body: dict[str, object] = {
@@ -153,7 +204,8 @@ def error_reply(error: RefresherError) -> Reply:
     }
     if isinstance(error, SettingsError):
         body["problems"] = list(error.problems)
-    return _json(code, "application/problem+json", body)
+    headers = {} if error.retry_after is None else {"Retry-After": str(ceil(error.retry_after))}
+    return _json(code, "application/problem+json", body, headers)
 
 
 _TITLES = {

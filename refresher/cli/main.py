@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The interpreter flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
+    except OSError as error:
+        # Of a full disk, say. What a command reads and asks for has errors of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"the output could not be written: {os.strerror(error.errno or 0)}", file=sys.stderr)
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         # A watch is ended that way; anything else was in the middle of something.
         if not getattr(options, "watch", False):
@@ -128,8 +134,9 @@ def _status(app: "App", options: argparse.Namespace) -> int:
     from refresher.views.tables import show_statuses  # noqa: PLC0415 - a view of this command's own
 
     names = [options.name] if options.name else None
+    again_after = timedelta(seconds=30 if options.watch else 0)
     while True:
-        statuses = app.status(names)
+        statuses = app.status(names, offline=options.offline, again_after=again_after)
         if options.json:
             print(json.dumps({"connections": [status_body(status) for status in statuses]}, indent=2), flush=True)
         else:

@@ -308,6 +308,17 @@ class Cause(StrEnum):
         ),
         next_step=Step("Set the OAuth Application User, then: ", _FORCE),
     )
+    ACCESS_TOKEN_REFUSED = Row(
+        code="access_token_refused",
+        kind=Kind.ANSWER,
+        meaning="ServiceNow refuses the stored token, although its dates say that it lives.",
+        checks=(
+            "System OAuth > Manage Tokens: whether the token was revoked there",
+            "the integration user is active and not locked out",
+            "REST API access policies: one that keeps the user or this address out answers the same 401",
+        ),
+        next_step=Step("Get another one: ", _FORCE, ". Where that is refused as well, correct what the checks find."),
+    )
     REFRESH_TOKEN_MISSING = Row(
         code="refresh_token_missing",
         kind=Kind.PERSON,

@@ -56,8 +56,10 @@ class Wire:
         tls: ssl.SSLContext,
         transport: httpx.BaseTransport | None,
         turns: threading.Semaphore,
+        answer_takes: float = ANSWER_TAKES,
     ) -> None:
         self._deadline = deadline
+        self._answer_takes = answer_takes
         self._tls = tls
         self._transport = transport
         self._turns = turns
@@ -96,7 +98,7 @@ class Wire:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=max(0.0, self._deadline.remaining() - ANSWER_TAKES)):
+        if not self._turns.acquire(timeout=max(0.0, self._deadline.remaining() - self._answer_takes)):
             raise _no_answer(Cause.INSTANCE_TIMEOUT, sent=False)
         try:
             yield

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from refresher.model.causes import Kind
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
+from refresher.model.tokens import Secret
+from refresher.servicenow.answers import Probe, Verdict
 from refresher.tls import tls_context
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from refresher.servicenow.session import Session
 
 
+_TRIAL_TAKES = 1.0
+"""Seconds. With less left, a trial is not begun."""
 AT_ONCE = 16
 """Requests to one instance. It serves a few at a time and lets some fifty wait; beyond that it refuses them."""
 
@@ -38,6 +42,20 @@ class ServiceNow:
         from refresher.servicenow.session import Session  # noqa: PLC0415 - as above
 
         return Session(connection, self._clock, deadline, self.prepare(), self._transport, self.turns(connection))
+
+    def try_token(self, connection: Connection, token: Secret, deadline: Deadline) -> Probe:
+        """Ask the instance of a connection what it thinks of a token. Never raises; it costs nobody's credentials."""
+        from refresher.servicenow.session import Session  # noqa: PLC0415 - as above
+
+        turns = self.turns(connection)
+        try:
+            tls = self.prepare()
+            with Session(
+                connection, self._clock, deadline, tls, self._transport, turns, answer_takes=_TRIAL_TAKES
+            ) as session:
+                return session.probe(token)
+        except Exception as error:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
+            return Probe(verdict=Verdict.UNKNOWN, remark=f"unexpected {type(error).__name__}")
 
     def is_back(self, connection: Connection, deadline: Deadline) -> bool:
         """Whether the instance of a connection answers as one that is there, asked without credentials."""

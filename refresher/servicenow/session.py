@@ -46,11 +46,13 @@ class Session:
         tls: ssl.SSLContext,
         transport: "httpx.BaseTransport | None",
         turns: threading.Semaphore,
+        *,
+        answer_takes: float = ANSWER_TAKES,
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._deadline = deadline
-        self._wire = Wire(deadline, tls, transport, turns)
+        self._wire = Wire(deadline, tls, transport, turns, answer_takes)
 
     def __enter__(self) -> Self:
         return self

@@ -11,12 +11,15 @@ from refresher.model.connection import Connection
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, Warning_
 from refresher.model.steps import Step
-from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
+from refresher.model.stored import StoredAccessToken, StoredRefreshToken
 from refresher.model.timing import Timing
 from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import renewal_time
+from refresher.servicenow.answers import Verdict
+from refresher.status.copies import TargetStatus, judge_copies
 from refresher.status.lives import Life, recall
+from refresher.status.tried import Trial, basis, verdict_on, works
 
 
 class State(StrEnum):
@@ -26,20 +29,12 @@ class State(StrEnum):
     DUE = "due"
     EXPIRING = "expiring"
     EXPIRED = "expired"
+    REFUSED = "refused"
+    """Its dates say that it lives, and ServiceNow refuses it."""
     FAILING = "failing"
     AUTHORIZATION_REQUIRED = "authorization_required"
     UNKNOWN = "unknown"
     """The vault cannot be read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetStatus:
-    """Whether a publish target holds the current token, and whether any that lives; None where it cannot be read."""
-
-    name: str
-    vault_url: str
-    current: bool | None
-    working: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +44,14 @@ class ConnectionStatus:
     connection: str
     state: State
     working: bool | None
-    """Whether whoever reads the vault gets a token that lives, from the connection's own secret and every target."""
+    """Whether whoever reads the vault gets a token that works, from the connection's own secret and every target."""
     message: str
+    basis: str | None = None
+    """On what that rests: a trial just now, or dates."""
+    tried: Verdict | None = None
+    """What ServiceNow said of the connection's own token; None where it was not asked."""
+    user_name: str | None = None
+    """Whom it acts as, where ServiceNow told."""
     next_step: Step | None = None
     cause: Cause | None = None
     checks: tuple[str, ...] = ()
@@ -82,23 +83,30 @@ def evaluate(
     now: datetime,
     *,
     fallback_ready: bool,
+    trial: Trial | None = None,
+    untried: str = "",
 ) -> ConnectionStatus:
-    """Evaluate one connection."""
-    token = side.access_token
+    """Evaluate one connection: by what was tried of its tokens, and by their dates where that says nothing."""
+    token, trial = side.access_token, trial or {}
     life = token.life if token is not None else None
-    state = _state(connection, side, refresh_token, timing, now)
+    verdict = verdict_on(token, trial)
+    state = _state(connection, side, refresh_token, timing, now, trial)
     cause = _cause(state, connection, side, refresh_token)
     # What the dates of a refresh token promise is no news while a person has to replace it.
     describes = refresh_token is not None and state is not State.AUTHORIZATION_REQUIRED
     refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token and describes else None
-    targets = tuple(_target_status(target, token, now) for target in side.targets)
+    targets = judge_copies(side, trial, now)
     lacking = any(target.current is False for target in targets)
+    shut = [error.hint for target, error in side.target_errors.items() if error.cause is Cause.SECRET_DISABLED]
     return ConnectionStatus(
         connection=connection.name,
         state=state,
-        working=token is not None and token.lives_at(now) and all(target.working is not False for target in targets),
-        message=_message(state, lacking=lacking),
-        next_step=_next_step(state, cause, connection.name, lacking=lacking),
+        working=works(token, trial, now) and all(target.working is not False for target in targets),
+        message=_message(state, targets, tried=verdict is Verdict.ACCEPTED),
+        basis=basis(token, trial, now, untried=untried),
+        tried=verdict,
+        user_name=trial[token.value].probe.user_name if token is not None and verdict is not None else None,
+        next_step=_next_step(state, cause, connection.name, lacking=lacking) or next(iter(shut), None),
         cause=cause,
         checks=diagnose(cause, connection.name).checks if cause else (),
         lives=_lives(token),
@@ -124,30 +132,33 @@ def evaluate(
     )
 
 
-def _target_status(state: TargetState, token: StoredAccessToken | None, now: datetime) -> TargetStatus:
-    current, working = None, None
-    if state.known:
-        held = state.holds
-        current = held is not None and token is not None and held.value == token.value
-        working = held is not None and (held.lives_at(now) or (current and token is not None and token.lives_at(now)))
-    return TargetStatus(name=state.target.name, vault_url=state.target.vault_url, current=current, working=working)
-
-
 _MESSAGES = {
     State.FRESH: "the token works and is fresh",
     State.DUE: "the token works; the next tick refreshes it",
     State.EXPIRING: "the token works, but ends before the next tick",
     State.EXPIRED: "there is no working token",
+    State.REFUSED: "ServiceNow refuses the token, whatever its dates say",
     State.FAILING: "refreshing fails; the token still works",
     State.AUTHORIZATION_REQUIRED: "a person must authorize again",
     State.UNKNOWN: "the vault cannot be read",
 }
+_BY_DATES = {
+    State.FRESH: "by its dates the token is fresh",
+    State.DUE: "by its dates the token lives; the next tick refreshes it",
+    State.EXPIRING: "by its dates the token lives, but ends before the next tick",
+    State.FAILING: "refreshing fails; by its dates the token still lives",
+}
 
 
-def _message(state: State, *, lacking: bool) -> str:
-    if state is State.DUE and lacking:
-        return "the token works, but not every target holds it; the next tick publishes it again"
-    return _MESSAGES[state]
+def _message(state: State, targets: tuple[TargetStatus, ...], *, tried: bool) -> str:
+    subject = "the token works" if tried else "by its dates the token lives"
+    if state in {State.FRESH, State.DUE}:
+        for target in targets:
+            if target.working is False and target.current is None:
+                return f"{subject}, but {target.name} {target.remark}"
+        if state is State.DUE and any(target.current is False for target in targets):
+            return f"{subject}, but not every target holds it; the next tick publishes it again"
+    return _MESSAGES[state] if tried or state not in _BY_DATES else _BY_DATES[state]
 
 
 def _state(
@@ -156,15 +167,16 @@ def _state(
     refresh_token: StoredRefreshToken | None,
     timing: Timing,
     now: datetime,
+    trial: Trial,
 ) -> State:
     token, record = side.access_token, side.record
     if record.last_outcome == Outcome.AUTHORIZATION_REQUIRED or _cannot_start(connection, refresh_token):
         return State.AUTHORIZATION_REQUIRED
-    if token is None or not token.lives_at(now):
-        return State.EXPIRED
+    if token is None or not works(token, trial, now):
+        return State.REFUSED if verdict_on(token, trial) is Verdict.REJECTED else State.EXPIRED
     if record.consecutive_failures:
         return State.FAILING
-    if evaluate_urgency(token, timing, now) is Urgency.MANDATORY:
+    if token.expires_at is not None and evaluate_urgency(token, timing, now) is Urgency.MANDATORY:
         return State.EXPIRING
     decision = decide_refresh(connection.name, token, side.targets, timing, now)
     return State.FRESH if isinstance(decision, NotDue) else State.DUE
@@ -183,7 +195,7 @@ def _cause(
             return recorded
     if _cannot_start(connection, refresh_token):
         return Cause.REFRESH_TOKEN_MISSING
-    return None
+    return Cause.ACCESS_TOKEN_REFUSED if state is State.REFUSED else None
 
 
 def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool) -> Step | None:

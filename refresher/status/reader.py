@@ -1,14 +1,82 @@
-"""Reads how a connection stands: one parallel round of reads, judged by `health`."""
+"""Reads how a connection stands: one parallel round of reads, judged by `health` with what was tried of it."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.reading import read_overview
 from refresher.keyvault.vaults import Vaults
+from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, unforeseen
+from refresher.model.stored import StoredRefreshToken
+from refresher.model.timing import Timing
+from refresher.model.tokens import Secret
 from refresher.settings.load import Settings
 from refresher.status.health import ConnectionStatus, State, evaluate
+from refresher.status.tried import Trial, is_worth_trying
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What was read of one connection."""
+
+    connection: Connection
+    timing: Timing
+    side: ConsumerSide
+    refresh_token: StoredRefreshToken | None
+    fallback_ready: bool
+
+    def to_try(self, now: datetime) -> Iterator[tuple[Connection, Secret]]:
+        """Every different token that its consumers read and that may live; none where nothing is to be probed."""
+        if self.connection.probe_path is None:
+            return
+        for token in (self.side.access_token, *(state.holds for state in self.side.targets)):
+            if token is not None and is_worth_trying(token, now):
+                yield self.connection, token.value
+
+    def judged(self, trial: Trial, now: datetime, *, offline: bool) -> ConnectionStatus:
+        """How it stands, by what was tried of it."""
+        try:
+            return evaluate(
+                self.connection,
+                self.side,
+                self.refresh_token,
+                self.timing,
+                now,
+                fallback_ready=self.fallback_ready,
+                trial=trial,
+                untried="--offline" if offline else "PROBE_PATH is empty",
+            )
+        except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
+            surprise = unforeseen(error)
+        return Unreadable(connection=self.connection, error=surprise).judged()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """Why a connection could not be read."""
+
+    connection: Connection
+    error: RefresherError
+
+    def to_try(self, _: datetime) -> Iterator[tuple[Connection, Secret]]:
+        """Nothing."""
+        return iter(())
+
+    def judged(self, *_: object, **__: object) -> ConnectionStatus:
+        """A token that was disabled is none for its readers; of anything else nothing can be said."""
+        disabled = self.error.cause is Cause.SECRET_DISABLED
+        return ConnectionStatus(
+            connection=self.connection.name,
+            state=State.EXPIRED if disabled else State.UNKNOWN,
+            working=False if disabled else None,
+            message=self.error.message,
+            next_step=self.error.hint,
+            cause=self.error.cause,
+        )
 
 
 class StatusReader:
@@ -19,22 +87,19 @@ class StatusReader:
         self._vaults = vaults
         self._timing = settings.timing
 
-    def read(self, connection: Connection, allowed: timedelta) -> ConnectionStatus:
-        """How one connection stands; a vault that cannot be read in the time allowed is a state of its own."""
+    def read(self, connection: Connection, allowed: timedelta) -> Looked | Unreadable:
+        """Read one connection; a vault that cannot be read in the time allowed is an answer of its own."""
         deadline = Deadline(self._clock, allowed)
         try:
-            now = self._clock.now()
-            side, refresh_token, ready = read_overview(self._vaults, connection, now, deadline)
-            return evaluate(connection, side, refresh_token, self._timing, self._clock.now(), fallback_ready=ready)
+            side, refresh_token, ready = read_overview(self._vaults, connection, self._clock.now(), deadline)
         except RefresherError as error:
-            failure = error
+            return Unreadable(connection=connection, error=error)
         except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
-            failure = unforeseen(error)
-        return ConnectionStatus(
-            connection=connection.name,
-            state=State.UNKNOWN,
-            working=None,
-            message=failure.message,
-            next_step=failure.hint,
-            cause=failure.cause,
+            return Unreadable(connection=connection, error=unforeseen(error))
+        return Looked(
+            connection=connection,
+            timing=self._timing,
+            side=side,
+            refresh_token=refresh_token,
+            fallback_ready=ready,
         )

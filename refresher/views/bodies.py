@@ -48,6 +48,9 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "state": status.state.value,
             "working": status.working,
             "message": status.message,
+            "basis": status.basis,
+            "tried": status.tried.value if status.tried else None,
+            "user_name": status.user_name,
             "next_step": status.next_step,
             "cause": status.cause.value if status.cause else None,
             "checks": list(status.checks) or None,
@@ -66,6 +69,7 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
                         "vault_url": target.vault_url,
                         "current": target.current,
                         "working": target.working,
+                        "remark": target.remark,
                     }
                 )
                 for target in status.targets

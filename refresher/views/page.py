@@ -174,6 +174,7 @@ def _place(moment: datetime, since: datetime, until: datetime) -> float:
 def _facts(status: ConnectionStatus, now: datetime) -> str:
     facts = [
         ("Access token", _token(status, now)),
+        ("Known", status.basis),
         ("Next refresh", _next_refresh(status, now)),
         ("Last attempt", _attempt(status, now)),
         ("Refresh token", _refresh_token(status, now)),

@@ -27,6 +27,7 @@ _STYLES: Mapping[str, str] = {
     State.EXPIRING: "yellow",
     State.FAILING: "yellow",
     State.EXPIRED: "bold red",
+    State.REFUSED: "bold red",
     State.AUTHORIZATION_REQUIRED: "bold red",
     State.UNKNOWN: "bold magenta",
     Verdict.PASS: "green",
@@ -44,6 +45,8 @@ def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
     for status in statuses:
         print()
         print(f"{status.connection}: {status.message}{f' ({status.cause})' if status.cause else ''}")
+        if status.basis:
+            print(f"  the word of it: {status.basis}")
         if status.last_attempt_at is not None:
             failures = f", {status.consecutive_failures} failures in a row" if status.consecutive_failures else ""
             ago = f"{span_text(now - status.last_attempt_at)} ago"

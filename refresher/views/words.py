@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
-from refresher.status.health import TargetStatus
+from refresher.status.copies import TargetStatus
 
 
 def holds(target: TargetStatus) -> str:
     """What a target holds, as the end of a sentence."""
+    if target.remark is not None:
+        return target.remark
     if target.current is None:
         return "cannot be read"
     if target.current:

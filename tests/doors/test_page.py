@@ -13,7 +13,8 @@ from pathlib import Path
 
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step, refresh
-from refresher.status.health import ConnectionStatus, State, TargetStatus
+from refresher.status.copies import TargetStatus
+from refresher.status.health import ConnectionStatus, State
 from refresher.views.page import HEADERS, status_page
 from refresher.web import status_page_reply, status_reply
 from sandbox import Fault, Sandbox

@@ -9,7 +9,8 @@ import pytest
 
 from refresher.model.causes import Cause
 from refresher.model.steps import Command, Step, authorize
-from refresher.status.health import ConnectionStatus, State, TargetStatus
+from refresher.status.copies import TargetStatus
+from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History, Issue
 from refresher.status.lives import Life, gaps
 from refresher.views.tables import show_history, show_statuses, show_step

@@ -12,7 +12,8 @@ from refresher.model.report import WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
 from refresher.policy.record import RefreshRecord
-from refresher.status.health import ConnectionStatus, State, TargetStatus, evaluate
+from refresher.status.copies import TargetStatus
+from refresher.status.health import ConnectionStatus, State, evaluate
 from tests.factories import (
     HOUR,
     MINUTE,
@@ -78,28 +79,33 @@ class TestState:
     @pytest.mark.parametrize(
         ("token", "options", "state", "message"),
         [
-            (stored_access_token(), {}, State.FRESH, "the token works and is fresh"),
+            (stored_access_token(), {}, State.FRESH, "by its dates the token is fresh"),
             (
                 stored_access_token(),
                 {"targets": (target(None),)},
                 State.DUE,
-                "the token works, but not every target holds it; the next tick publishes it again",
+                "by its dates the token lives, but not every target holds it; the next tick publishes it again",
             ),
             (
                 stored_access_token(expires_at=NOON + 9 * MINUTE),
                 {},
                 State.DUE,
-                "the token works; the next tick refreshes it",
+                "by its dates the token lives; the next tick refreshes it",
             ),
             (
                 stored_access_token(expires_at=NOON + 2 * MINUTE),
                 {},
                 State.EXPIRING,
-                "the token works, but ends before the next tick",
+                "by its dates the token lives, but ends before the next tick",
             ),
             (None, {}, State.EXPIRED, "there is no working token"),
             (stored_access_token(expires_at=None), {}, State.EXPIRED, "there is no working token"),
-            (stored_access_token(), {"record": FAILED_ONCE}, State.FAILING, "refreshing fails; the token still works"),
+            (
+                stored_access_token(),
+                {"record": FAILED_ONCE},
+                State.FAILING,
+                "refreshing fails; by its dates the token still lives",
+            ),
             (None, {"record": FAILED_ONCE}, State.EXPIRED, "there is no working token"),
             (stored_access_token(), {"record": CALLED}, State.AUTHORIZATION_REQUIRED, "a person must authorize again"),
             (stored_access_token(), {"held": None}, State.AUTHORIZATION_REQUIRED, "a person must authorize again"),

@@ -1,0 +1,67 @@
+"""Tries stored tokens at their instances: all of them side by side, within five seconds, each at most once in a while.
+
+What was tried is remembered by value and for half a minute, so that a page that loads again and a monitor that asks
+often cost an instance little. Nothing else is remembered, and no token is kept for longer.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import Connection
+from refresher.model.tokens import Secret
+from refresher.servicenow.instances import ServiceNow
+from refresher.status.tried import Trial, Tried
+
+TRYING_TAKES = timedelta(seconds=5)
+REMEMBERED = timedelta(seconds=30)
+_AT_ONCE = 64
+
+
+Wanted = tuple[Connection, Secret]
+
+
+class Trials:
+    """All trials of a process. Safe to share between threads."""
+
+    def __init__(self, servicenow: ServiceNow, clock: Clock) -> None:
+        self._servicenow = servicenow
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._remembered: dict[tuple[str, Secret], Tried] = {}
+
+    def of(self, wanted: Iterable[Wanted], *, again_after: timedelta) -> Mapping[str, Trial]:
+        """Try these tokens, but for those whose last trial is younger than that; by connection. Never raises."""
+        # Whoever comes while others try waits for them, and finds their answers.
+        with self._lock:
+            now = self._clock.now()
+            self._remembered = {
+                key: tried for key, tried in self._remembered.items() if timedelta() <= now - tried.at < REMEMBERED
+            }
+            found: dict[str, dict[Secret, Tried]] = {}
+            due: list[Wanted] = []
+            for connection, token in dict.fromkeys(wanted):
+                tried = self._remembered.get((connection.name, token))
+                if tried is not None and now - tried.at < again_after:
+                    found.setdefault(connection.name, {})[token] = tried
+                else:
+                    due.append((connection, token))
+            for (connection, token), tried in zip(due, self._try(due), strict=True):
+                found.setdefault(connection.name, {})[token] = tried
+                self._remembered[connection.name, token] = tried
+            return found
+
+    def _try(self, wanted: list[Wanted]) -> tuple[Tried, ...]:
+        if not wanted:
+            return ()
+        deadline = Deadline(self._clock, TRYING_TAKES)
+        if len(wanted) == 1:
+            return (self._try_one(*wanted[0], deadline),)
+        with ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), thread_name_prefix="trial") as pool:
+            return tuple(pool.map(lambda each: self._try_one(each[0], each[1], deadline), wanted))
+
+    def _try_one(self, connection: Connection, token: Secret, deadline: Deadline) -> Tried:
+        probe = self._servicenow.try_token(connection, token, deadline)
+        return Tried(probe=probe, at=self._clock.now())
