@@ -4,6 +4,8 @@
 """
 
 import argparse
+import errno
+import io
 import json
 import logging
 import os
@@ -29,11 +31,17 @@ INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
 UNREAD = 141
 """And of one whose output nobody reads any more, as in front of `head`."""
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a full or broken disk answers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = build_parser().parse_args(arguments)
+    # A name in a tag, or a reason of last year, may hold what this terminal's encoding does not.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.getLogger("refresher").addHandler(logging.NullHandler())
     try:
         code = _run(options)
@@ -42,17 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The interpreter flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
-    except OSError as error:
-        # Of a full disk, say. What a command reads and asks for has errors of its own.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"the output could not be written: {os.strerror(error.errno or 0)}", file=sys.stderr)
-        return ExitCode.FAILED
     except KeyboardInterrupt:
         # A watch is ended that way; anything else was in the middle of something.
         if not getattr(options, "watch", False):
             print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a person gets a sentence; what it says may hold a secret
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print(f"the output could not be written: {os.strerror(error.errno)}", file=sys.stderr)
+            return ExitCode.FAILED
         if options.debug:
             _print_origin(error)
         print(

@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--port", type=_port, default=8400, help="authorization_code: port of the redirect (default: %(default)s)"
     )
     authorize.add_argument(
-        "--timeout", type=_seconds, default=300.0, metavar="SECONDS", help="authorization_code: time to sign in"
+        "--timeout", type=_patience, default=300.0, metavar="SECONDS", help="authorization_code: time to sign in"
     )
     authorize.set_defaults(command="authorize")
 
@@ -106,6 +106,14 @@ def _port(text: str) -> int:
         message = f"{text} is not a port"
         raise argparse.ArgumentTypeError(message)
     return port
+
+
+def _patience(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 3600:  # noqa: PLR2004 - nobody signs in for longer
+        message = f"{text} is not between 0 and 3600"
+        raise argparse.ArgumentTypeError(message)
+    return seconds
 
 
 def _seconds(text: str) -> float:

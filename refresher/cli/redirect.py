@@ -1,13 +1,21 @@
-"""Receives the browser's redirect on a loopback port, once, within a time limit."""
+"""Receives the browser's redirect on a loopback port, once, within a time limit.
+
+Whatever else comes to the port (a wrong state, another path, a client that sends nothing) is answered, or not, beside
+the wait: it neither ends it nor makes it longer.
+"""
 
 import html
-import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
 from refresher.model.tokens import Secret
-from refresher.servicenow.authorization import AuthorizationIncompleteError, AuthorizationRequest
+from refresher.servicenow.authorization import (
+    AuthorizationIncompleteError,
+    AuthorizationRequest,
+    ForeignRedirectError,
+)
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ServiceNow token refresher</title>
 <meta name="viewport" content="width=device-width"><body style="font: 1.1rem system-ui; margin: 3rem">
@@ -21,7 +29,10 @@ class RedirectReceiver:
         self._code: Secret | None = None
         self._failure: AuthorizationIncompleteError | None = None
         self._request: AuthorizationRequest | None = None
-        self._server = HTTPServer(("127.0.0.1", port), self._handler())
+        self._ended = False
+        """Whether the answer was a refusal, so that none follows."""
+        self._settled = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self.port: int = self._server.server_address[1]
 
     def __enter__(self) -> Self:
@@ -35,25 +46,28 @@ class RedirectReceiver:
     def wait(self, request: AuthorizationRequest, seconds: float) -> Secret:
         """Wait for the redirect of `request`; returns the code. Raises AuthorizationIncompleteError."""
         self._request = request
-        ends = time.monotonic() + seconds
-        while self._code is None and self._failure is None:
-            self._server.timeout = ends - time.monotonic()
-            if self._server.timeout <= 0:
-                message = f"nobody authorized within {seconds:.0f} seconds"
-                raise AuthorizationIncompleteError(message)
-            self._server.handle_request()
+        serving = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        serving.start()
+        try:
+            self._settled.wait(seconds)
+        finally:
+            self._server.shutdown()
         if self._code is None:
-            raise self._failure or AssertionError
+            message = f"nobody authorized within {seconds:.0f} seconds"
+            raise self._failure or AuthorizationIncompleteError(message)
         return self._code
 
     def _take(self, target: str) -> tuple[int, str, str]:
-        """Status, title and text of the page that answers a redirect."""
+        """Status, title and text of the page that answers a request."""
         if self._request is None:
             return 503, "Not ready", "Start again from the command line."
         try:
             code = self._request.parse_redirect(target)
-        except AuthorizationIncompleteError as error:
+        except ForeignRedirectError as error:
             self._failure = error
+            return 400, "Not authorized", error.message
+        except AuthorizationIncompleteError as error:
+            self._failure, self._ended = error, True
             return 400, "Not authorized", error.message
         if code is None:
             return 404, "Not found", "This address serves one redirect only."
@@ -69,14 +83,19 @@ class RedirectReceiver:
             def do_GET(self) -> None:
                 status, title, text = receiver._take(self.path)
                 body = _PAGE.format(title=html.escape(title), text=html.escape(text)).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
-                self.send_header("Content-Length", str(len(body)))
-                self.send_header("Cache-Control", "no-store")
-                self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-                self.send_header("Referrer-Policy", "no-referrer")
-                self.end_headers()
-                self.wfile.write(body)
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Type", "text/html; charset=utf-8")
+                    self.send_header("Content-Length", str(len(body)))
+                    self.send_header("Cache-Control", "no-store")
+                    self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+                    self.send_header("Referrer-Policy", "no-referrer")
+                    self.end_headers()
+                    self.wfile.write(body)
+                finally:
+                    # Once the browser has its page, the process may end.
+                    if receiver._code is not None or receiver._ended:
+                        receiver._settled.set()
 
             def log_message(self, *_: object) -> None:
                 """Log nothing: the request line holds the code."""

@@ -27,6 +27,10 @@ class AuthorizationIncompleteError(RefresherError):
         super().__init__(message, cause=Cause.AUTHORIZATION_INCOMPLETE)
 
 
+class ForeignRedirectError(AuthorizationIncompleteError):
+    """A request that is not the browser's answer to this authorization; the answer may still come."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRequest:
     """What belongs together in one authorization; `state` and `code_verifier` are fresh random values."""
@@ -60,7 +64,8 @@ class AuthorizationRequest:
     def parse_redirect(self, target: str) -> Secret | None:
         """The authorization code in a redirect's target; None where the target is another path.
 
-        Raises AuthorizationIncompleteError for a refusal, a wrong state or a redirect without a code.
+        Raises ForeignRedirectError for a wrong state, and AuthorizationIncompleteError for a refusal or a redirect
+        without a code.
         """
         parts = urlsplit(target)
         if parts.path != CALLBACK_PATH:
@@ -68,7 +73,7 @@ class AuthorizationRequest:
         fields = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if not hmac.compare_digest(fields.get("state", "").encode(), self.state.reveal().encode()):
             message = "the redirect does not belong to this authorization (its state differs)"
-            raise AuthorizationIncompleteError(message)
+            raise ForeignRedirectError(message)
         if "error" in fields:
             code = fields["error"] if _CODE.fullmatch(fields["error"]) else "an unknown error"
             message = f"ServiceNow did not authorize: {code}"

@@ -1,9 +1,11 @@
 """First authorization by a person: with a password, and in a browser; as commands, and at the level of the app."""
 
 import os
+import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +15,13 @@ import httpx
 import pytest
 
 from refresher.app import App
+from refresher.cli.redirect import RedirectReceiver
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
 from refresher.run.order import Authorization
+from refresher.servicenow.authorization import AuthorizationIncompleteError, AuthorizationRequest
 from sandbox import CANARY_PREFIX, Fault, Sandbox, SandboxClock
 from sandbox.faults import DropAfter
 from sandbox.personality import Personality
@@ -230,10 +234,33 @@ class TestInABrowser:
         code, out, err = authorizing.end()
         assert (code, "servicenow: refreshed" in out) == (0, True), err
 
+    def test_what_is_not_the_browsers_answer_does_not_end_the_wait(self, real_time: Sandbox) -> None:
+        """Another program's request, another path, a client that sends nothing: the person is still at it."""
+        password_of(real_time)
+        authorizing = Authorizing(real_time, "--no-browser", "--port", "0")
+        url = authorizing.address()
+        redirect_uri = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        assert authorizing.browse(f"{redirect_uri}?code={CANARY_PREFIX}code&state=guessed").status_code == 400
+        assert authorizing.browse(redirect_uri.replace("/callback", "/favicon.ico")).status_code == 404
+        with socket.create_connection(("127.0.0.1", urlsplit(redirect_uri).port or 0)) as silent:
+            silent.sendall(b"GET /call")
+            assert authorizing.browse(url).status_code == 200
+            code, out, err = authorizing.end()
+        assert (code, "servicenow: refreshed" in out) == (0, True), err
+
+    def test_a_client_that_sends_a_byte_now_and_then_makes_the_wait_no_longer(self) -> None:
+        request = AuthorizationRequest.on_port(1, state="s", code_verifier="v")
+        with RedirectReceiver(0) as receiver, socket.create_connection(("127.0.0.1", receiver.port)) as slow:
+            slow.sendall(b"GET /callback?")
+            begun = time.monotonic()
+            with pytest.raises(AuthorizationIncompleteError, match="nobody authorized within 1 seconds"):
+                receiver.wait(request, 1.0)
+            assert time.monotonic() - begun < 4
+
     def test_a_redirect_with_another_state_is_refused(self, real_time: Sandbox) -> None:
         """Somebody else's code is not redeemed."""
         password_of(real_time)
-        authorizing = Authorizing(real_time, "--no-browser", "--port", "0")
+        authorizing = Authorizing(real_time, "--no-browser", "--port", "0", "--timeout", "3")
         redirect_uri = parse_qs(urlsplit(authorizing.address()).query)["redirect_uri"][0]
         page = authorizing.browse(f"{redirect_uri}?code={CANARY_PREFIX}code&state=guessed")
         assert (page.status_code, CANARY_PREFIX in page.text) == (400, False)
