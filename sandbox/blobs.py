@@ -228,7 +228,9 @@ class BlobContainer:
         headers = {**self._common(request), "x-ms-error-code": refusal.code}
         if request.method == "HEAD":
             return Response(status=refusal.status, headers=headers)
-        body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{refusal.code}</Code></Error>'
+        message = f"sandbox: {refusal.code}\nRequestId:{headers['x-ms-request-id']}\nTime:{headers['Date']}"
+        error = f"<Error><Code>{refusal.code}</Code><Message>{message}</Message></Error>"
+        body = f'<?xml version="1.0" encoding="utf-8"?>{error}'
         return Response(
             status=refusal.status, headers={**headers, "Content-Type": "application/xml"}, body=body.encode()
         )

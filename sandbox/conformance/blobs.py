@@ -185,7 +185,8 @@ def _errors(blobs: BlobClient) -> str | None:
     blobs.acquire(name)
     reply = blobs.acquire(name)
     code = reply.headers.get("x-ms-error-code", "")
-    return None if code and code.encode() in reply.body else "without its code in the header or the body"
+    told = code and code.encode() in reply.body and b"<Message>" in reply.body
+    return None if told else "without its code in the header, or code and message in the body"
 
 
 def _unless(reply: Reply, status: int, code: str = "") -> str | None:
@@ -238,5 +239,5 @@ CHECKS: Sequence[Check[BlobClient]] = (
         "breaking", "break without a period: held by nobody, and taken by nobody, till its end", "LEASE", _breaking
     ),
     _check("expired", "after its end it is free, and its holder may renew it", "LEASE: states", _expired),
-    _check("errors", "an error has its code in x-ms-error-code and in the XML", "ERRORS", _errors),
+    _check("errors", "an error has its code in x-ms-error-code and, with a message, in the XML", "ERRORS", _errors),
 )
