@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+DEPLOYED ?= python3.13
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -29,7 +30,7 @@ export RUFF_CACHE_DIR := $(VENV)/cache/ruff
 PYTEST := $(PY) -m pytest -o cache_dir='$(VENV)/cache/pytest'
 
 .DEFAULT_GOAL := help
-.PHONY: help $(VENV) run serve test test-all check format coverage mutate bench infra simulate conformance lock clean python FORCE
+.PHONY: help $(VENV) run serve test test-all check format coverage mutate bench infra package simulate conformance lock clean python FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[^#\t]*:.*## / { sub(/\$$\(VENV\)/, ".venv", $$1); printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +75,9 @@ bench: $(STAMP) $(APP_VENV)/ready ## measure: time, requests, memory
 infra: $(INFRA_VENV)/ready ## check the Bicep files and the workflows; ARGS=--write makes the snapshots anew
 	@$(INFRA_VENV)/bin/python infra/check.py $(ARGS)
 
+package: $(INFRA_VENV)/ready ## the zip with its packages and the list of them, into dist/; DEPLOYED=python3.13
+	@$(INFRA_VENV)/bin/python infra/package.py --python $(DEPLOYED) $(ARGS)
+
 simulate: $(STAMP) ## months of faults in seconds
 	@$(PY) -m sandbox.simulation.simulate $(ARGS)
 
@@ -88,7 +92,7 @@ lock: $(LOCK_VENV)/ready ## pin the dependencies of pyproject.toml anew; ARGS=--
 
 clean: ## remove the environment and everything that was made
 	@if [ -e $(VENV)/being-made ] || ls $(VENV)/installed-* >/dev/null 2>&1; then rm -rf $(VENV); fi
-	rm -rf .venv-3.* $(LOCK_VENV) $(INFRA_VENV) $(APP_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
+	rm -rf .venv-3.* $(LOCK_VENV) $(INFRA_VENV) $(APP_VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt requirements-dev.txt $(if $(wildcard $(PY)),,FORCE) | python
