@@ -31,7 +31,8 @@ from refresher.model.errors import RefresherError, VaultError
 from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
 from refresher.run.budget import Budget
-from refresher.run.order import Authorization, Refresher
+from refresher.run.order import Refresher
+from refresher.run.parts import Parts
 from refresher.run.side_by_side import CONNECTIONS_AT_ONCE, in_order
 from refresher.run.tick import Tick, time_for
 from refresher.servicenow.answers import Probe
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import httpx
 
     from refresher.model.check import Check
+    from refresher.run.by_hand import Authorization
     from refresher.status.health import ConnectionStatus
     from refresher.status.history import History
     from refresher.status.trials import Trials
@@ -92,7 +94,7 @@ class App:
         self._requests = executor
         self._owns_requests = executor is None
         self._lease = lease
-        self._refresher: Refresher | None = None
+        self._parts: Parts | None = None
         self._trials: Trials | None = None
 
     @property
@@ -110,26 +112,34 @@ class App:
         """Run the named connections. Raises UnknownConnectionError."""
         return self._run([self.connection(name) for name in names], request)
 
-    def authorize(self, name: str, request: RunRequest, authorization: Authorization) -> RunReport:
+    def authorize(self, name: str, request: RunRequest, authorization: "Authorization") -> RunReport:
         """Start a new life with what a person brought. Raises UnknownConnectionError."""
-        return self._emitted(self._make_refresher().authorize(self.connection(name), request, authorization))
+        from refresher.run.by_hand import authorize  # noqa: PLC0415 - a tick does not need it
+
+        return self._emitted(authorize(self._make_parts(), self.connection(name), request, authorization))
 
     def revoke(self, name: str, request: RunRequest) -> RunReport:
         """Revoke a connection's tokens at ServiceNow. Raises UnknownConnectionError."""
-        return self._emitted(self._make_refresher().revoke(self.connection(name), request))
+        from refresher.run.by_hand import revoke  # noqa: PLC0415 - as above
+
+        return self._emitted(revoke(self._make_parts(), self.connection(name), request))
 
     def probe(self, names: Iterable[str]) -> tuple[Probe | None, ...]:
         """Try the stored access tokens; None where there is none. Raises UnknownConnectionError and VaultError."""
-        refresher = self._make_refresher()
-        return in_order(refresher.probe, tuple(self.connection(name) for name in names))
+        from refresher.run.by_hand import probe  # noqa: PLC0415 - as above
+
+        parts = self._make_parts()
+        return in_order(lambda each: probe(parts, each), tuple(self.connection(name) for name in names))
 
     def client_id(self, name: str) -> Secret:
         """The OAuth application's client id. Raises UnknownConnectionError and VaultError."""
-        return self._make_refresher().client_id(self.connection(name))
+        from refresher.run.by_hand import client_id  # noqa: PLC0415 - as above
+
+        return client_id(self._make_parts(), self.connection(name))
 
     def due(self) -> tuple[str, ...]:
         """Names of the connections that a tick would do something for; one round of reads each."""
-        refresher, connections = self._make_refresher(), self.settings.connections
+        refresher, connections = Refresher(self._make_parts()), self.settings.connections
         reading_time = self._reading_time(connections)
 
         def name_if_due(connection: Connection) -> str | None:
@@ -213,7 +223,7 @@ class App:
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         allowed = time_for(request, self.settings)
-        tick = Tick(self._make_refresher(), self._servicenow, self.settings, self.clock, allowed)
+        tick = Tick(Refresher(self._make_parts()), self._servicenow, self.settings, self.clock, allowed)
         return tick.run(tuple(connections), request)
 
     def _reading_time(self, connections: Sequence[Connection]) -> Callable[[], timedelta]:
@@ -254,18 +264,18 @@ class App:
                 self._request_pool().submit(credential.prepare)
             return self._credential
 
-    def _make_refresher(self) -> Refresher:
+    def _make_parts(self) -> Parts:
         settings = self.settings
         with self._lock:
-            if self._refresher is None:
-                self._refresher = Refresher(
-                    settings,
-                    self.clock,
+            if self._parts is None:
+                self._parts = Parts(
+                    settings=settings,
+                    clock=self.clock,
                     vaults=self.vaults(),
                     servicenow=self._servicenow,
                     lease=self._make_lease(settings),
                 )
-            return self._refresher
+            return self._parts
 
     def _make_lease(self, settings: Settings) -> Lease:
         if self._lease is not None:

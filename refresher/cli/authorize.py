@@ -24,7 +24,7 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest
 from refresher.model.steps import Step
 from refresher.model.tokens import Secret
-from refresher.run.order import Authorization
+from refresher.run.by_hand import Authorization
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.authorization import AuthorizationRequest
 

@@ -143,8 +143,6 @@ def _parse_password_refusals(tags: Mapping[str, str]) -> PasswordRefusals:
     return PasswordRefusals(
         version=version,
         count=count,
-        in_doubt=min(count, _parse_count(tags.get("password-refusals-in-doubt"))),
-        forgiven=_parse_count(tags.get("password-refusals-forgiven")),
         tried_at=parse_instant(tags.get("password-tried-at")),
     )
 
@@ -159,8 +157,6 @@ def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
         "consecutive-failures": str(record.consecutive_failures),
         "refused-password-version": record.password.version,
         "password-refusals": _format_count(record.password.count),
-        "password-refusals-in-doubt": _format_count(record.password.in_doubt),
-        "password-refusals-forgiven": _format_count(record.password.forgiven),
         "password-tried-at": _format_if_known(record.password.tried_at),
         "refused-refresh-token-version": record.refused_refresh_token_version,
         "refresh-token-refusals": _format_count(record.refresh_token_refusals),

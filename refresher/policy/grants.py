@@ -113,10 +113,3 @@ def may_fall_back(
         return True
     repeated = refusals_before + 1 >= REFUSALS_THAT_CONDEMN
     return repeated or force or answer_lost or urgency is Urgency.MANDATORY
-
-
-def needs_person(error: TokenEndpointError, *, refresh_token_refusals: int, grants_tried: tuple[Grant, ...]) -> bool:
-    """Whether, all grants having failed, only a new authorization can help; it brings a refresh token."""
-    if not error.grant_refused or Grant.REFRESH_TOKEN not in grants_tried:
-        return False
-    return error.cause is Cause.INVALID_GRANT or refresh_token_refusals >= REFUSALS_THAT_CONDEMN

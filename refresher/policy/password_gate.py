@@ -1,13 +1,10 @@
 """How often a password is sent: a wrong one, sent often, locks the integration user out of ServiceNow.
 
 A try counts as refused before it is sent, so that crash loops and several processes together cannot exceed the
-limit, and no longer where its answer says nothing of the password. Three refusals in a row of one version shut the
-gate, until the secret has a new version or an operator forces a run.
-
-ServiceNow's generic 401 also stands for faults that pass, and such a fault refuses everything. So a refusal that came
-in a run in which the refresh token was refused as well is in doubt: the next try waits until such a fault will have
-passed, and when that same refresh token works again the refusal is forgiven. Forgiven or not, no version is refused
-more than four times without a success in between: ServiceNow locks a user at five.
+limit, and no longer where its answer says nothing of the password. ServiceNow's generic 401 also stands for faults
+that pass, so that the first two tries follow at once and each later one waits until such a fault will have passed.
+After four refusals of one version the gate is shut, until the secret has a new version or an operator forces a run:
+ServiceNow locks a user at five failed logins in a row.
 """
 
 from dataclasses import dataclass, replace
@@ -17,11 +14,11 @@ from enum import StrEnum
 from refresher.model.causes import Cause
 from refresher.model.errors import TokenEndpointError
 
-TRIES = 3
-TRIES_IN_ALL = 4
-"""Those that were forgiven included."""
 PAUSE = timedelta(minutes=30)
 """Faults that refuse everything rarely last longer."""
+_WAITS = (timedelta(), timedelta(), PAUSE, PAUSE)
+"""Before each try, since the one before it."""
+TRIES = len(_WAITS)
 
 
 class Gate(StrEnum):
@@ -34,14 +31,10 @@ class Gate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordRefusals:
-    """What is held against one version of a password, since it last worked."""
+    """How often one version of a password was refused since it last worked, and when it was last sent."""
 
     version: str | None = None
     count: int = 0
-    in_doubt: int = 0
-    """How many of them came in runs in which the refresh token was refused as well."""
-    forgiven: int = 0
-    """How many more there were, until that refresh token worked again."""
     tried_at: datetime | None = None
 
     def of(self, version: str | None) -> "PasswordRefusals":
@@ -51,13 +44,14 @@ class PasswordRefusals:
     @property
     def shut(self) -> bool:
         """Whether the password is not sent again."""
-        return self.count >= TRIES or self.count + self.forgiven >= TRIES_IN_ALL
+        return self.count >= TRIES
 
     @property
     def paused_until(self) -> datetime | None:
-        """When it may be sent again; None where that is at once."""
-        waits = self.count == TRIES - 1 or self.in_doubt > 0
-        return self.tried_at + PAUSE if waits and self.tried_at is not None else None
+        """When it may be sent again; None where that is never, or at once."""
+        if self.shut or self.tried_at is None or not _WAITS[self.count]:
+            return None
+        return self.tried_at + _WAITS[self.count]
 
     def gate(self, now: datetime) -> Gate:
         """Whether the password may be sent now. A try in the future is a wrong clock's, and no reason to wait."""
@@ -73,14 +67,5 @@ class PasswordRefusals:
     def after_error(self, untried: "PasswordRefusals", error: TokenEndpointError) -> "PasswordRefusals":
         """Once the answer is known; `untried` is what there was before the password was sent."""
         if error.cause is Cause.INVALID_GRANT:
-            return replace(self, count=TRIES, in_doubt=0)
+            return replace(self, count=TRIES)
         return self if error.grant_refused else untried
-
-    def doubted(self) -> "PasswordRefusals":
-        """After a run in which the refresh token was refused as well."""
-        return replace(self, in_doubt=min(self.count, self.in_doubt + 1))
-
-    def after_refresh(self, *, was_refused: bool) -> "PasswordRefusals":
-        """Once a refresh token works; if it was refused before, what refused it was no judge of the password."""
-        forgiven = self.in_doubt if was_refused else 0
-        return replace(self, count=self.count - forgiven, in_doubt=0, forgiven=self.forgiven + forgiven)

@@ -1,24 +1,25 @@
-"""Obtains a token from ServiceNow by the grants of a plan; `account` keeps account of the refusals."""
+"""Obtains a token from ServiceNow by the grants of a plan, and keeps account of what each answer means."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from refresher.keyvault.credentials import Credentials
 from refresher.model.causes import Cause, diagnose
-from refresher.model.clock import Clock
 from refresher.model.connection import Connection
-from refresher.model.errors import RefresherError, TokenEndpointError, TokenRejectedError, VaultError
+from refresher.model.errors import RefresherError, TokenEndpointError, TokenRejectedError, VaultError, next_step
 from refresher.model.grants import CLIENT_ID, JWT_KEY, Grant
-from refresher.model.stored import StoredRefreshToken
+from refresher.model.report import WarningCode
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.policy.due import Urgency
-from refresher.policy.grants import GrantPlan
-from refresher.policy.record import RefreshRecord
+from refresher.policy.grants import GrantPlan, may_fall_back
+from refresher.policy.refusals import after_refusal, after_success, before_try, refusals_tolerated
 from refresher.retry import Wait
-from refresher.run.refusals import Account, Conditions, Effort
+from refresher.run.failures import AuthorizationRequiredError, CredentialError, PasswordPausedError
+from refresher.run.keep import Keeper, Obtained
+from refresher.run.run import Run
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.oauth import TokenRequest, build_token_request
 
@@ -28,142 +29,108 @@ if TYPE_CHECKING:
 _GUEST = "guest"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Obtained:
-    """A token that may be published, by which grant, and what the probe said of it."""
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A grant that yielded no token to publish, and whether the next one may be tried in the same run."""
 
-    response: TokenResponse
-    grant: Grant
-    probe: Probe | None
-
-
-class CredentialError(RefresherError):
-    """What only one grant needs is missing, or cannot be read or used; another grant does without it."""
+    error: RefresherError
+    goes_on: bool
 
 
-class PasswordPausedError(CredentialError):
-    """The password is not sent for a while, and there is no other grant."""
+def obtain(run: Run, keeper: Keeper, session: "Session", plan: GrantPlan, urgency: Urgency) -> Obtained:
+    """Try the plan's grants in order until one yields a token that may be published.
+
+    Raises AuthorizationRequiredError, or the error of the last grant tried; VaultError where the record that must
+    come first could not be written.
+    """
+    if plan.blocked is not None:
+        raise _blocked(run.connection.name, plan.blocked, plan.until)
+    failures: list[tuple[Grant, RefresherError]] = []
+    for grant, following in zip_longest(plan.grants, plan.grants[1:]):
+        result = _obtain_by(run, keeper, session, grant, following, urgency)
+        if isinstance(result, Obtained):
+            _warn_of_failed_grants(run, failures, grant)
+            return result
+        failures.append((grant, result.error))
+        if not result.goes_on:
+            break
+    raise failures[-1][1]
 
 
-class AuthorizationRequiredError(RefresherError):
-    """Only a person can help: there is nothing left that this program may try."""
-
-
-class Obtainer:
-    """One run's way to a token. `save_record` writes the record and raises VaultError where it cannot."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        session: "Session",
-        credentials: Credentials,
-        clock: Clock,
-        effort: Effort,
-        *,
-        save_record: Callable[[RefreshRecord], None],
-        keep_refresh_token: Callable[[Secret | None, Grant], StoredRefreshToken | None],
-    ) -> None:
-        self._connection = connection
-        self._session = session
-        self._credentials = credentials
-        self._clock = clock
-        self._effort = effort
-        self._save_record = save_record
-        self._keep_refresh_token = keep_refresh_token
-        self._account = Account(
-            effort,
-            refresh_token_version=credentials.refresh_token.version if credentials.refresh_token else None,
-            password_version=credentials.password_version,
-        )
-
-    def obtain(self, plan: GrantPlan, conditions: Conditions) -> Obtained:
-        """Try the plan's grants in order until one yields a token that may be published.
-
-        Raises AuthorizationRequiredError, or the error of the last grant tried.
-        """
-        if plan.blocked is not None:
-            raise _blocked(self._connection.name, plan.blocked, plan.until)
-        failure: RefresherError
-        for grant, following in zip_longest(plan.grants, plan.grants[1:]):
-            try:
-                return self._obtain_by(grant, conditions)
-            except TokenEndpointError as error:
-                cause = self._account.refused(grant, error)
-                failure = _authorization_required(error, cause) if cause is not None else error
-                goes_on = self._account.goes_on(error, grant, following, conditions)
-            except CredentialError as error:
-                failure, goes_on = error, True
-            except TokenRejectedError as error:
-                failure = error
-                goes_on = conditions.force or conditions.urgency is Urgency.MANDATORY
-            if following is None or not goes_on:
-                raise failure
-            self._effort.failures += ((grant, failure),)
-        raise AssertionError  # pragma: no cover - a plan that is not blocked names a grant
-
-    def _obtain_by(self, grant: Grant, conditions: Conditions) -> Obtained:
-        effort = self._effort
-        effort.grant, effort.grants_tried = grant, (*effort.grants_tried, grant)
-        build_request = self._request_builder(grant)
-
-        def build() -> TokenRequest:
-            request = build_request()
-            effort.asked = True
-            return request
-
-        effort.attempts.answer_lost = self._account.may_be_spent(grant)
-        record = self._account.to_remember(grant, self._clock.now())
-        if record is not None:
-            self._save_record(record)
-            effort.record = record
-
-        def keep(received: Secret | None) -> None:
-            kept = self._keep_refresh_token(received, grant)
-            self._credentials = replace(self._credentials, refresh_token=kept)
-            self._account.refresh_token_version = kept.version if kept is not None else None
-
-        conditions.on_progress(f"asking {self._connection.instance_url} for a token (grant {grant})")
-        response = self._session.request_token(
+def _obtain_by(
+    run: Run, keeper: Keeper, session: "Session", grant: Grant, following: Grant | None, urgency: Urgency
+) -> Obtained | Failed:
+    run.grant = grant
+    sent, now, untried = keeper.sent(grant), run.clock.now(), keeper.memory.record
+    try:
+        build = _request_builder(run, keeper, grant)
+        run.attempts.answer_lost = sent.is_refresh and untried.may_be_spent(sent.refresh_token)
+        keeper.memory.remember(before_try(untried, sent, now))
+        run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
+        response = session.request_token(
             build,
-            refusals_tolerated=self._account.refusals_tolerated(grant, conditions.urgency),
-            attempts=effort.attempts,
+            refusals_tolerated=refusals_tolerated(untried, sent, urgency),
+            attempts=run.attempts,
             repeat_lost_answers=not grant.row.careful,
-            on_wait=lambda wait: conditions.on_progress(_describe(wait)),
-            keep=keep,
+            on_wait=lambda wait: run.request.on_progress(_describe(wait)),
+            keep=lambda received: keeper.keep(received, grant),
         )
-        self._account.accepted(grant)
-        keep(response.refresh_token)
-        conditions.on_progress("trying the new token")
-        return Obtained(response=response, grant=grant, probe=check_token(self._connection, self._session, response))
+        keeper.memory.record = after_success(keeper.memory.record, sent)
+        keeper.keep(response.refresh_token, grant)
+        run.request.on_progress("trying the new token")
+        return Obtained(response=response, grant=grant, probe=check_token(run.connection, session, response))
+    except CredentialError as error:
+        return Failed(error, goes_on=True)
+    except TokenRejectedError as error:
+        return Failed(error, goes_on=run.request.force or urgency is Urgency.MANDATORY)
+    except TokenEndpointError as error:
+        refusal = error
+    # An answer of no other use may have brought another refresh token: that is the one that was refused then.
+    record, sent, lost = keeper.memory.record, keeper.sent(grant), run.attempts.answer_lost
+    refusals_before = record.refresh_token_refusals_of(sent.refresh_token)
+    keeper.memory.record, cause = after_refusal(record, sent, refusal, untried=untried.password, answer_lost=lost)
+    goes_on = may_fall_back(
+        refusal,
+        refusals_before=refusals_before if sent.is_refresh else 0,
+        urgency=urgency,
+        force=run.request.force,
+        answer_lost=lost and record.rotates,
+        next_is_sound=following is Grant.REFRESH_TOKEN and refusals_before == 0,
+    )
+    return Failed(_authorization_required(refusal, cause) if cause is not None else refusal, goes_on)
 
-    def _request_builder(self, grant: Grant) -> Callable[[], TokenRequest]:
-        try:
-            form = self._credentials.form(grant)
-        except VaultError as error:
-            unusable = _credential_error(error)
-        else:
-            if grant.row.signed:
-                return lambda: self._signed_request(grant, form)
-            # Put together anew for each try: an answer of no other use may have brought another refresh token.
-            return lambda: build_token_request(self._connection, grant, self._credentials.form(grant))
-        raise unusable
 
-    def _signed_request(self, grant: Grant, form: Mapping[str, Secret | str]) -> TokenRequest:
-        from refresher.servicenow.assertion import build_assertion  # noqa: PLC0415 - PyJWT loads cryptography
+def _request_builder(run: Run, keeper: Keeper, grant: Grant) -> Callable[[], TokenRequest]:
+    try:
+        form = keeper.credentials.form(grant)
+    except VaultError as error:
+        unusable = _credential_error(error)
+    else:
+        if grant.row.signed:
+            return lambda: _signed_request(run, keeper.credentials, grant, form)
+        # Put together anew for each try: an answer of no other use may have brought another refresh token.
+        return lambda: build_token_request(run.connection, grant, keeper.credentials.form(grant))
+    raise unusable
 
-        claims, credentials = self._connection.jwt, self._credentials
-        if claims is None:
-            message = f"a connection with grant {grant} has claims"
-            raise ValueError(message)
-        now, jti = self._clock.now(), self._clock.new_id()
-        try:
-            key, client_id = credentials.required(JWT_KEY), credentials.required(CLIENT_ID)
-            assertion = build_assertion(key, claims, client_id, now=now, jti=jti)
-        except RefresherError as error:
-            unusable = _credential_error(error)
-        else:
-            return build_token_request(self._connection, grant, {**form, "assertion": assertion})
-        raise unusable
+
+def _signed_request(
+    run: Run, credentials: Credentials, grant: Grant, form: Mapping[str, Secret | str]
+) -> TokenRequest:
+    from refresher.servicenow.assertion import build_assertion  # noqa: PLC0415 - PyJWT loads cryptography
+
+    claims = run.connection.jwt
+    if claims is None:
+        message = f"a connection with grant {grant} has claims"
+        raise ValueError(message)
+    now, jti = run.clock.now(), run.clock.new_id()
+    try:
+        key, client_id = credentials.required(JWT_KEY), credentials.required(CLIENT_ID)
+        assertion = build_assertion(key, claims, client_id, now=now, jti=jti)
+    except RefresherError as error:
+        unusable = _credential_error(error)
+    else:
+        return build_token_request(run.connection, grant, {**form, "assertion": assertion})
+    raise unusable
 
 
 def check_token(connection: Connection, session: "Session", response: TokenResponse) -> Probe | None:
@@ -211,3 +178,14 @@ def _authorization_required(error: TokenEndpointError, cause: Cause) -> Authoriz
 
 def _describe(wait: Wait) -> str:
     return f"{wait.error.message}; try {wait.next_attempt} in {wait.seconds:.1f} s"
+
+
+def _warn_of_failed_grants(run: Run, failures: list[tuple[Grant, RefresherError]], served: Grant) -> None:
+    """A refresh token that gives way is what a fallback grant is for; one that does not work itself is news."""
+    for grant, error in failures:
+        if grant is not Grant.REFRESH_TOKEN:
+            run.warn(
+                WarningCode.GRANT_FAILED,
+                f"the grant {grant} failed, and {served} served instead: {error.message}",
+                next_step(error, run.connection.name),
+            )

@@ -23,7 +23,7 @@ from refresher.model.clock import system_clock
 from refresher.model.grants import Grant
 from refresher.model.report import RunRequest, Trigger
 from refresher.model.tokens import Secret
-from refresher.run.order import Authorization
+from refresher.run.by_hand import Authorization
 from refresher.telemetry import quiet_third_parties
 
 

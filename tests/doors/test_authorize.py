@@ -20,7 +20,7 @@ from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
-from refresher.run.order import Authorization
+from refresher.run.by_hand import Authorization
 from refresher.servicenow.authorization import AuthorizationIncompleteError, AuthorizationRequest
 from sandbox import CANARY_PREFIX, Fault, Sandbox, SandboxClock
 from sandbox.faults import DropAfter

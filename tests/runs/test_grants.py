@@ -265,15 +265,15 @@ class TestRefusals:
         sandbox.vault.put("servicenow-client-secret", f" {added.application.client_secret}\n")
         assert tick(app).outcome is Outcome.REFRESHED
 
-    def test_a_refused_password_is_sent_three_times_in_all(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+    def test_a_refused_password_is_sent_four_times_in_all(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         sandbox.add_connection(refresh_token=False, username=True)
         sandbox.vault.put(PASSWORD, "CANARY-wrong")
         outcomes = []
-        for _ in range(10):
+        for _ in range(16):
             outcomes.append(tick(make_app(SERVICENOW_GRANT="password")).outcome)  # a new process each time
             sandbox.clock.advance(timedelta(minutes=5))
-        assert sandbox.instance.password_attempts(USER) == 3
-        assert outcomes == [Outcome.FAILED] * 7 + [Outcome.AUTHORIZATION_REQUIRED] * 3
+        assert sandbox.instance.password_attempts(USER) == 4
+        assert outcomes == [Outcome.FAILED] * 13 + [Outcome.AUTHORIZATION_REQUIRED] * 3
 
     def test_a_newer_version_of_the_password_is_tried_again(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         added = sandbox.add_connection(refresh_token=False, username=True)
@@ -290,11 +290,11 @@ class TestRefusals:
         sandbox.add_connection(refresh_token=False, username=True)
         sandbox.vault.put(PASSWORD, "CANARY-wrong")
         app = make_app(SERVICENOW_GRANT="password")
-        for _ in range(4):
+        for _ in range(6):
             tick(app)
             sandbox.clock.advance(timedelta(minutes=30))
         tick(app, force=True)
-        assert sandbox.instance.password_attempts(USER) == 4
+        assert sandbox.instance.password_attempts(USER) == 5
 
     def test_an_outage_does_not_count_against_the_password(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         sandbox.add_connection(refresh_token=False, username=True)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome
-from refresher.policy.password_gate import PAUSE, TRIES, TRIES_IN_ALL
+from refresher.policy.password_gate import PAUSE, TRIES
 from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
 from sandbox.personality import GENERIC_REFUSAL
@@ -34,17 +34,14 @@ def test_a_fault_that_refuses_all_for_nearly_half_an_hour_costs_no_fallback(
     fault = Fault(path="/oauth_token.do", times=None, action=GENERIC)
     sandbox.faults.add(fault)
     sent = [passwords_sent(sandbox, make_app, settings) for _ in range(5)]
-    assert sent == [1, 0, 0, 0, 0], "the second try waits"
-    assert record_tags(sandbox)["password-refusals"] == "1"
-    assert record_tags(sandbox)["password-refusals-in-doubt"] == "1"
+    assert sent == [1, 1, 0, 0, 0], "the third try waits"
+    assert record_tags(sandbox)["password-refusals"] == "2"
     sandbox.faults.clear()
     assert tick(make_app(**settings)).grant is Grant.REFRESH_TOKEN
-    assert "password-refusals" not in record_tags(sandbox)
-    assert record_tags(sandbox)["password-refusals-forgiven"] == "1"
     sandbox.clock.advance(timedelta(days=3))
     sandbox.instance.kill_refresh_token(added.refresh_token or "")
     assert tick(make_app(**settings)).grant is Grant.PASSWORD
-    assert "password-refusals-forgiven" not in record_tags(sandbox)
+    assert "password-refusals" not in record_tags(sandbox)
 
 
 def passwords_sent(sandbox: Sandbox, make_app: MakeApp, settings: dict[str, str]) -> int:
@@ -55,9 +52,7 @@ def passwords_sent(sandbox: Sandbox, make_app: MakeApp, settings: dict[str, str]
     return sum(each.grant_type == "password" for each in sandbox.log.select(path="/oauth_token.do"))
 
 
-def test_a_password_that_is_refused_while_the_refresh_token_works_is_not_forgiven(
-    sandbox: Sandbox, make_app: MakeApp
-) -> None:
+def test_a_refresh_token_that_works_forgives_the_password_nothing(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection(username=True)
     sandbox.vault.put(PASSWORD, "CANARY-wrong")
     sandbox.clock.advance(timedelta(days=99))
@@ -66,16 +61,9 @@ def test_a_password_that_is_refused_while_the_refresh_token_works_is_not_forgive
         assert tick(app).grant is Grant.REFRESH_TOKEN
         sandbox.clock.advance(timedelta(minutes=50))
     assert sandbox.instance.password_attempts(USER) == TRIES
-    sandbox.faults.add(Fault(path="/oauth_token.do", times=3, action=GENERIC))
-    assert tick(app).outcome is not Outcome.REFRESHED
-    sandbox.clock.advance(timedelta(minutes=5))
-    assert tick(app).grant is Grant.REFRESH_TOKEN
-    sandbox.clock.advance(timedelta(minutes=50))
-    tick(app)
-    assert sandbox.instance.password_attempts(USER) == TRIES
 
 
-def test_a_wrong_password_is_not_forgiven_until_the_user_is_locked(sandbox: Sandbox, make_app: MakeApp) -> None:
+def test_a_wrong_password_never_locks_the_user(sandbox: Sandbox, make_app: MakeApp) -> None:
     """Again and again a fault refuses the refresh token, and ServiceNow itself the password."""
     added = sandbox.add_connection(username=True)
     sandbox.vault.put(PASSWORD, "CANARY-wrong")
@@ -86,7 +74,7 @@ def test_a_wrong_password_is_not_forgiven_until_the_user_is_locked(sandbox: Sand
         assert tick(app).outcome is not Outcome.REFRESHED
         sandbox.clock.advance(timedelta(minutes=5))
         assert tick(app).grant is Grant.REFRESH_TOKEN
-    assert sandbox.instance.password_attempts(USER) == TRIES_IN_ALL
+    assert sandbox.instance.password_attempts(USER) == TRIES
     assert not added.application.user.locked
 
 

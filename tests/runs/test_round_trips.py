@@ -124,10 +124,10 @@ def test_a_rotated_refresh_token_is_written_before_the_probe_and_everything_else
     )
 
 
-def test_a_target_that_differs_costs_its_own_write_only(sandbox: Sandbox, warm: App) -> None:
+def test_a_target_that_differs_costs_a_look_at_everything_and_its_own_write(sandbox: Sandbox, warm: App) -> None:
     sandbox.vault.put(COPY, "CANARY-something-else")
     assert tick(warm).outcome is Outcome.PUBLISHED
-    assert cost(sandbox) == Counter(CONSUMER_SIDE) + Counter(CONSUMER_SIDE | {f"PUT {COPY}"})
+    assert cost(sandbox) == Counter(CONSUMER_SIDE) + Counter(CONSUMER_SIDE | CREDENTIALS | {f"PUT {COPY}"})
 
 
 def test_the_same_token_again_changes_tags_and_makes_no_version(sandbox: Sandbox, warm: App) -> None:

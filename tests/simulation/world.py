@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from refresher.model.report import RunRequest, Trigger
-from refresher.policy.password_gate import TRIES_IN_ALL as PASSWORD_TRIES
+from refresher.policy.password_gate import TRIES as PASSWORD_TRIES
 from refresher.status.health import State
 from sandbox.clock import SandboxClock
 from sandbox.direct import Killed, Process

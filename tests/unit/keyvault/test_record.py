@@ -185,7 +185,7 @@ FULL = RefreshRecord(
     last_outcome="kept",
     last_cause="access_denied",
     consecutive_failures=2,
-    password=PasswordRefusals(version="p1", count=2, in_doubt=1, forgiven=1, tried_at=NOON),
+    password=PasswordRefusals(version="p1", count=2, tried_at=NOON),
     refused_refresh_token_version="r1",
     refresh_token_refusals=2,
     spent_refresh_token_version="r3",
@@ -193,9 +193,9 @@ FULL = RefreshRecord(
 )
 
 
-def refused(version: str, count: int, *, in_doubt: int = 0, tried_at: datetime | None = None) -> RefreshRecord:
+def refused(version: str, count: int, *, tried_at: datetime | None = None) -> RefreshRecord:
     """The record after so many refusals of a password."""
-    return RefreshRecord(password=PasswordRefusals(version=version, count=count, in_doubt=in_doubt, tried_at=tried_at))
+    return RefreshRecord(password=PasswordRefusals(version=version, count=count, tried_at=tried_at))
 
 
 class TestRecord:
@@ -210,8 +210,6 @@ class TestRecord:
             "consecutive-failures": "2",
             "refused-password-version": "p1",
             "password-refusals": "2",
-            "password-refusals-in-doubt": "1",
-            "password-refusals-forgiven": "1",
             "password-tried-at": "2026-03-01T12:00:00+00:00",
             "refused-refresh-token-version": "r1",
             "refresh-token-refusals": "2",
@@ -232,12 +230,6 @@ class TestRecord:
         tags = record_tags("c", FULL)
         del tags["refused-password-version"]
         assert parse_record(secret(tags=tags)).password == PasswordRefusals()
-
-    def test_no_more_is_in_doubt_than_was_refused(self) -> None:
-        tags = record_tags("c", FULL)
-        del tags["password-refusals"]
-        read = parse_record(secret(tags=tags)).password
-        assert (read.count, read.in_doubt, read.forgiven) == (0, 0, 1)
 
     def test_a_tag_holds_256_characters(self) -> None:
         assert record_tags("c", replace(FULL, last_cause="x" * 300))["last-cause"] == "x" * 256
@@ -301,11 +293,6 @@ class TestRecord:
             (RefreshRecord(), refused("p1", 1), False),
             (refused("p1", 1), refused("p1", 2), False),
             (refused("p1", 1), refused("p2", 1), False),
-            (
-                refused("p1", 1),
-                refused("p1", 1, in_doubt=1),
-                False,
-            ),
             (
                 refused("p1", 1, tried_at=NOON),
                 refused("p1", 1),

@@ -8,39 +8,35 @@ from hypothesis import given, strategies as st
 
 from refresher.model.causes import Cause
 from refresher.model.errors import TokenEndpointError
-from refresher.policy.password_gate import PAUSE, TRIES, TRIES_IN_ALL, Gate, PasswordRefusals
+from refresher.policy.password_gate import PAUSE, TRIES, Gate, PasswordRefusals
 from tests.factories import MINUTE, NOON, SECOND
 
 NONE = PasswordRefusals(version="p1")
 GENERIC = TokenEndpointError("for the test", cause=Cause.ACCESS_DENIED)
 
 
-def refused(count: int, *, in_doubt: int = 0, forgiven: int = 0) -> PasswordRefusals:
+def refused(count: int) -> PasswordRefusals:
     """So many refusals of version p1, the last one at noon."""
-    return replace(NONE, count=count, in_doubt=in_doubt, forgiven=forgiven, tried_at=NOON)
+    return replace(NONE, count=count, tried_at=NOON)
 
 
 class TestGate:
-    """Three refusals in a row shut it, or four with those that were forgiven; some tries wait for half an hour."""
+    """Two tries at once, two more after half an hour each, and none after that."""
 
     @pytest.mark.parametrize(
         ("held", "after", "gate"),
         [
             (NONE, 0 * MINUTE, Gate.OPEN),
             (refused(1), 0 * MINUTE, Gate.OPEN),
-            (refused(1, in_doubt=1), 0 * MINUTE, Gate.PAUSED),
-            (refused(1, in_doubt=1), PAUSE, Gate.OPEN),
             (refused(2), 0 * MINUTE, Gate.PAUSED),
             (refused(2), PAUSE - SECOND, Gate.PAUSED),
             (refused(2), PAUSE, Gate.OPEN),
             (refused(2), -SECOND, Gate.OPEN),
-            (refused(3), 0 * MINUTE, Gate.SHUT),
-            (refused(3), 365 * 24 * 60 * MINUTE, Gate.SHUT),
+            (refused(3), PAUSE - SECOND, Gate.PAUSED),
+            (refused(3), PAUSE, Gate.OPEN),
+            (refused(4), 0 * MINUTE, Gate.SHUT),
+            (refused(4), 365 * 24 * 60 * MINUTE, Gate.SHUT),
             (refused(9), PAUSE, Gate.SHUT),
-            (refused(0, forgiven=3), 0 * MINUTE, Gate.OPEN),
-            (refused(1, forgiven=2), 0 * MINUTE, Gate.OPEN),
-            (refused(1, forgiven=3), PAUSE, Gate.SHUT),
-            (refused(0, forgiven=4), PAUSE, Gate.SHUT),
         ],
     )
     def test_by_what_is_held_against_it_and_the_time_since(
@@ -51,7 +47,13 @@ class TestGate:
 
     @pytest.mark.parametrize(
         ("held", "until"),
-        [(NONE, None), (refused(1), None), (refused(1, in_doubt=1), NOON + PAUSE), (refused(2), NOON + PAUSE)],
+        [
+            (NONE, None),
+            (refused(1), None),
+            (refused(2), NOON + PAUSE),
+            (refused(3), NOON + PAUSE),
+            (refused(4), None),
+        ],
     )
     def test_a_pause_says_its_end(self, held: PasswordRefusals, until: datetime | None) -> None:
         assert held.paused_until == until
@@ -60,11 +62,11 @@ class TestGate:
         assert replace(refused(2), tried_at=None).gate(NOON) is Gate.OPEN
 
     def test_the_figures_that_the_documents_name(self) -> None:
-        assert (3, 4, timedelta(minutes=30)) == (TRIES, TRIES_IN_ALL, PAUSE)
+        assert (4, timedelta(minutes=30)) == (TRIES, PAUSE)
 
     @pytest.mark.parametrize("version", ["p2", None])
     def test_another_version_is_not_judged_by_it(self, version: str | None) -> None:
-        held = refused(3, in_doubt=1, forgiven=2)
+        held = refused(3)
         assert held.of("p1") == held
         assert held.of(version) == PasswordRefusals(version=version)
 
@@ -77,50 +79,32 @@ class TestCounting:
 
     def test_a_try_counts_before_it_is_sent(self) -> None:
         assert NONE.before_try(NOON) == refused(1)
-        assert refused(1, in_doubt=1, forgiven=1).before_try(NOON) == refused(2, in_doubt=1, forgiven=1)
+        assert refused(1).before_try(NOON) == refused(2)
 
     @pytest.mark.parametrize("cause", [Cause.ACCESS_DENIED, Cause.REQUEST_REFUSED, Cause.UNSUPPORTED_GRANT_TYPE])
     def test_a_refusal_stays_counted(self, cause: Cause) -> None:
         assert refused(2).after_error(NONE, TokenEndpointError("", cause=cause)) == refused(2)
 
     @pytest.mark.parametrize("cause", [Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.INVALID_CLIENT])
-    @pytest.mark.parametrize("untried", [NONE, refused(1), refused(2, in_doubt=1, forgiven=1)])
+    @pytest.mark.parametrize("untried", [NONE, refused(1), refused(2)])
     def test_what_says_nothing_of_the_password_leaves_no_trace(self, cause: Cause, untried: PasswordRefusals) -> None:
         tried = untried.before_try(NOON + 7 * MINUTE)
         assert tried.after_error(untried, TokenEndpointError("", cause=cause)) == untried
 
     def test_a_definite_refusal_shuts_the_gate_at_once(self) -> None:
         error = TokenEndpointError("", cause=Cause.INVALID_GRANT)
-        assert refused(2, in_doubt=1).after_error(NONE, error) == refused(TRIES)
+        assert refused(2).after_error(NONE, error) == refused(TRIES)
 
 
-class TestDoubt:
-    """What refused the refresh token as well is no judge, once that token works again."""
+class TestLockOut:
+    """ServiceNow locks a user at five failed logins in a row."""
 
-    def test_a_refresh_token_that_works_again_takes_the_doubtful_refusals_with_it(self) -> None:
-        assert refused(3, in_doubt=2).after_refresh(was_refused=True) == refused(1, forgiven=2)
-        assert refused(2, in_doubt=1, forgiven=1).after_refresh(was_refused=True) == refused(1, forgiven=2)
-
-    def test_a_refresh_token_that_was_not_refused_proves_nothing(self) -> None:
-        assert refused(3, in_doubt=2).after_refresh(was_refused=False) == refused(3)
-        assert refused(2).after_refresh(was_refused=True) == refused(2)
-
-    def test_no_more_is_in_doubt_than_there_is(self) -> None:
-        assert refused(1).doubted() == refused(1, in_doubt=1)
-        assert refused(3).doubted() == refused(3, in_doubt=1)
-        assert refused(1, in_doubt=1).doubted() == refused(1, in_doubt=1)
-        assert NONE.doubted() == NONE
-
-    @given(st.lists(st.sampled_from(["refused", "refused with the refresh token", "refresh token works again"])))
-    def test_whatever_happens_it_is_sent_four_times_at_most(self, happens: list[str]) -> None:
-        """And three times, where nothing was forgiven."""
+    @given(st.lists(st.sampled_from([0, 1, 5, 30, 10_000])))
+    def test_whenever_it_is_tried_it_is_sent_four_times_at_most(self, waits: list[int]) -> None:
         held, sent, now = NONE, 0, NOON
-        for each in happens:
-            now += PAUSE
-            if each == "refresh token works again":
-                held = held.after_refresh(was_refused=True)
-            elif held.gate(now) is Gate.OPEN:
+        for minutes in waits:
+            now += minutes * MINUTE
+            if held.gate(now) is Gate.OPEN:
                 sent += 1
                 held = held.before_try(now).after_error(held, GENERIC)
-                held = held.doubted() if "with" in each else held
-        assert sent <= (TRIES_IN_ALL if held.forgiven else TRIES)
+        assert sent <= 4

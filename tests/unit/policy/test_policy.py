@@ -22,7 +22,7 @@ from refresher.policy.due import (
     evaluate_urgency,
     refresh_time,
 )
-from refresher.policy.grants import is_ready, may_fall_back, needs_person, plan_grants, renewal_time
+from refresher.policy.grants import is_ready, may_fall_back, plan_grants, renewal_time
 from refresher.policy.password_gate import PAUSE, TRIES, PasswordRefusals
 from refresher.policy.record import RefreshRecord
 from tests.factories import (
@@ -314,18 +314,18 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("refusals", "version", "force", "admitted"),
         [
-            (2, "p1", False, True),
-            (3, "p1", False, False),
-            (4, "p1", False, False),
-            (3, "p2", False, True),
-            (3, None, False, True),
-            (3, "p1", True, True),
+            (TRIES - 1, "p1", False, True),
+            (TRIES, "p1", False, False),
+            (TRIES + 1, "p1", False, False),
+            (TRIES, "p2", False, True),
+            (TRIES, None, False, True),
+            (TRIES, "p1", True, True),
         ],
     )
     def test_a_refused_password_waits_for_a_newer_one_or_an_operator(
         self, refusals: int, version: str | None, force: bool, admitted: bool
     ) -> None:
-        """Three refusals in a row of one version shut the gate."""
+        """Four refusals in a row of one version shut the gate."""
         record = RefreshRecord(password=PasswordRefusals(version="p1", count=refusals))
         plan = plan_grants(connection(**PASSWORD), None, version, record, NOON, force=force)
         assert (Grant.PASSWORD in plan.grants) is admitted
@@ -338,7 +338,7 @@ class TestPlan:
         assert (blocked.grants, blocked.blocked, blocked.until) == ((), Cause.PASSWORD_REFUSED, NOON + PAUSE)
         assert plan_grants(only, None, "p1", paused, NOON + PAUSE).grants == (Grant.PASSWORD,)
         assert plan_grants(only, None, "p1", paused, NOON, force=True).grants == (Grant.PASSWORD,)
-        held = PasswordRefusals(version="p1", count=TRIES, in_doubt=1, tried_at=NOON)
+        held = PasswordRefusals(version="p1", count=TRIES, tried_at=NOON)
         assert plan_grants(only, None, "p1", RefreshRecord(password=held), NOON).until is None, "a person must act"
 
     def test_refusals_of_another_refresh_token_do_not_count(self) -> None:
@@ -426,26 +426,6 @@ class TestFallingBack:
             **conditions,
         }
         assert may_fall_back(error(cause), **given_) is expected  # type: ignore[arg-type]
-
-
-class TestAPersonIsNeeded:
-    """Only when nothing that this program may do can help."""
-
-    @pytest.mark.parametrize(
-        ("cause", "refusals", "tried", "expected"),
-        [
-            (Cause.ACCESS_DENIED, 1, (G.REFRESH_TOKEN,), False),
-            (Cause.ACCESS_DENIED, 2, (G.REFRESH_TOKEN,), True),
-            (Cause.INVALID_GRANT, 0, (G.REFRESH_TOKEN,), True),
-            (Cause.INVALID_GRANT, 0, (G.JWT_BEARER,), False),
-            (Cause.ACCESS_DENIED, 2, (G.PASSWORD,), False),
-            (Cause.INVALID_CLIENT, 5, (G.REFRESH_TOKEN,), False),
-            (Cause.INSTANCE_ERROR, 5, (G.REFRESH_TOKEN, G.PASSWORD), False),
-        ],
-    )
-    def test_by_cause_and_past(self, cause: Cause, refusals: int, tried: tuple[Grant, ...], expected: bool) -> None:
-        """An outage never asks for one."""
-        assert needs_person(error(cause), refresh_token_refusals=refusals, grants_tried=tried) is expected
 
 
 class TestChoice:

@@ -1,0 +1,91 @@
+"""What a request for a token leaves in the record: before it is sent, once it is refused, once it yields a token.
+
+Before a request that could do harm if nobody remembered it, the record is written: a password counts as refused
+until the answer says otherwise (so that crashes cannot lock the user out), and a refresh token that rotates is
+marked as spent (so that its loss is recognized, and a vault that cannot be written never costs it).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from refresher.model.causes import Cause
+from refresher.model.errors import TokenEndpointError
+from refresher.model.grants import Grant
+from refresher.policy.due import Urgency
+from refresher.policy.grants import REFUSALS_THAT_CONDEMN
+from refresher.policy.password_gate import PasswordRefusals
+from refresher.policy.record import RefreshRecord
+
+_TRIES_AFTER_REFUSAL = 2
+_RUNS_OF_A_PASSING_FAULT = 6
+"""Half an hour of ticks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A grant, and the versions of the secrets that a refusal would be held against; None where there are none."""
+
+    grant: Grant
+    refresh_token: str | None = None
+    password: str | None = None
+
+    @property
+    def is_refresh(self) -> bool:
+        """Whether the stored refresh token is what is sent."""
+        return self.grant is Grant.REFRESH_TOKEN
+
+
+def before_try(record: RefreshRecord, sent: Sent, now: datetime) -> RefreshRecord:
+    """The record that must be written before the request; an equal one where nothing is at stake."""
+    if sent.grant.row.careful and sent.password is not None:
+        return replace(record.before_attempt(now), password=record.password.of(sent.password).before_try(now))
+    if sent.is_refresh and record.rotates:
+        return record.before_attempt(now).with_spent_refresh_token(sent.refresh_token)
+    return record
+
+
+def refusals_tolerated(record: RefreshRecord, sent: Sent, urgency: Urgency) -> int:
+    """How often the generic 401 is met with another try in the same run.
+
+    A refresh token that was refused before is tried once, unless consumers are about to be without a token, and
+    for as long as a passing fault may last.
+    """
+    hopeful_runs = _RUNS_OF_A_PASSING_FAULT if urgency is Urgency.MANDATORY else 0
+    refused = sent.is_refresh and record.refresh_token_refusals_of(sent.refresh_token) > hopeful_runs
+    return 0 if sent.grant.row.careful or refused else _TRIES_AFTER_REFUSAL
+
+
+def after_refusal(
+    record: RefreshRecord, sent: Sent, error: TokenEndpointError, *, untried: PasswordRefusals, answer_lost: bool
+) -> tuple[RefreshRecord, Cause | None]:
+    """The record once a grant has failed, and the cause where only a person can help now.
+
+    `untried` is what was held against the password before the try; `answer_lost` says that an answer of this refresh
+    token's, in this run or an earlier one, may have been lost.
+    """
+    if sent.grant.row.careful:
+        record = replace(record, password=record.password.after_error(untried, error))
+        return record, Cause.PASSWORD_REFUSED if record.password.of(sent.password).shut else None
+    if not sent.is_refresh:
+        return record, None
+    refusals = record.refresh_token_refusals_of(sent.refresh_token)
+    if sent.refresh_token is not None and error.refused:
+        refusals += error.grant_refused
+        record = record.with_refresh_token_refusals(sent.refresh_token, refusals)
+    lost = answer_lost and record.rotates
+    record = record.with_spent_refresh_token(sent.refresh_token if lost else None)
+    if not error.grant_refused:
+        return record, None
+    if lost:
+        return record, Cause.ROTATED_TOKEN_LOST
+    condemned = error.cause is Cause.INVALID_GRANT or refusals >= REFUSALS_THAT_CONDEMN
+    return record, Cause.REFRESH_TOKEN_REFUSED if condemned else None
+
+
+def after_success(record: RefreshRecord, sent: Sent) -> RefreshRecord:
+    """The record once a grant has yielded a token: what was held against it is forgotten."""
+    if sent.grant.row.careful:
+        return replace(record, password=PasswordRefusals())
+    if sent.is_refresh:
+        return record.with_refresh_token_refusals("", 0).with_spent_refresh_token(None)
+    return record

@@ -1,0 +1,128 @@
+"""What only a person starts: a new authorization, a revocation, a look at the stored token.
+
+Authorizing and revoking never raise: what went wrong is in the report, with its cause and next step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from refresher.keyvault.credentials import Credentials
+from refresher.keyvault.found import ConsumerSide
+from refresher.keyvault.reading import read_consumer_side, read_everything
+from refresher.keyvault.tags import revoked_tags
+from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.writing import describe
+from refresher.model.connection import Connection, PublishTarget
+from refresher.model.grants import CLIENT_ID, Grant
+from refresher.model.report import Outcome, RunReport, RunRequest
+from refresher.model.stored import StoredSecret
+from refresher.model.tokens import Secret
+from refresher.policy.due import Urgency
+from refresher.run.failures import reported
+from refresher.run.keep import Keeper, Obtained
+from refresher.run.obtain import check_token
+from refresher.run.parts import Parts
+from refresher.run.run import Run
+from refresher.servicenow.answers import Probe
+from refresher.servicenow.oauth import build_token_request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """What a person brought, and whether the vault shall keep the secrets in it."""
+
+    grant: Grant
+    brought: Mapping[str, Secret | str]
+    """Form fields of the grant; what is not among them is read from the vault."""
+    keep: bool = False
+
+
+def authorize(parts: Parts, connection: Connection, request: RunRequest, authorization: Authorization) -> RunReport:
+    """Start a new life with what a person brought: same lease, same probe, same writes as a refresh."""
+    run = parts.begin(connection, request)
+    return reported(lambda: _authorize(parts, run, authorization), run.failed)
+
+
+def revoke(parts: Parts, connection: Connection, request: RunRequest) -> RunReport:
+    """Revoke the stored tokens at ServiceNow, and let the vault say so."""
+    run = parts.begin(connection, request)
+    return reported(lambda: _revoke(parts, run), run.failed)
+
+
+def probe(parts: Parts, connection: Connection) -> Probe | None:
+    """Try the stored access token; None where there is none. Raises VaultError."""
+    deadline = parts.deadline()
+    side = read_consumer_side(parts.vaults, connection, deadline)
+    if side.access_token is None:
+        return None
+    with parts.servicenow.session(connection, deadline) as session:
+        return session.probe(side.access_token.value)
+
+
+def client_id(parts: Parts, connection: Connection) -> Secret:
+    """The OAuth application's client id, for the address that a person opens. Raises VaultError."""
+    _, read_credentials = read_everything(parts.vaults, connection, parts.clock.now(), parts.deadline())
+    return read_credentials().required(CLIENT_ID)
+
+
+def _authorize(parts: Parts, run: Run, authorization: Authorization) -> RunReport:
+    grant = authorization.grant
+    with parts.hold_lease(run, Urgency.MANDATORY):
+        run.side, read_credentials = read_everything(parts.vaults, run.connection, parts.clock.now(), run.deadline)
+        credentials = read_credentials()
+        request = build_token_request(run.connection, grant, credentials.form(grant, authorization.brought))
+        keeper = Keeper(run, parts.vaults, run.side, credentials)
+        run.grant = grant
+        run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
+        with parts.servicenow.session(run.connection, run.deadline) as session:
+            response = session.request_token(
+                lambda: request,
+                refusals_tolerated=0,
+                attempts=run.attempts,
+                on_wait=lambda _: None,
+                repeat_lost_answers=False,
+            )
+            # A person can start again, so the stored refresh token gives way only to one that is known to work.
+            run.request.on_progress("trying the new token")
+            checked = check_token(run.connection, session, response)
+            keeper.keep(response.refresh_token, grant)
+            if authorization.keep:
+                keeper.keep_brought(grant, authorization.brought)
+            return keeper.publish(Obtained(response=response, grant=grant, probe=checked), session)
+
+
+def _revoke(parts: Parts, run: Run) -> RunReport:
+    with parts.hold_lease(run, Urgency.MANDATORY):
+        side, read_credentials = read_everything(parts.vaults, run.connection, parts.clock.now(), run.deadline)
+        run.side = side
+        known = []
+        with parts.servicenow.session(run.connection, run.deadline) as session:
+            for token, copies in _copies_of_tokens(parts.vaults, run.connection, side, read_credentials()):
+                known.append(session.revoke(token))
+                # Before the next one can fail: what is dead must not look alive. Values and versions stay.
+                now = parts.clock.now()
+                for place, secret in copies:
+                    tags = {**secret.tags, **revoked_tags(now)}
+                    describe(parts.vaults, place, secret, tags, now, run.writing_deadline)
+    message = f"{len(known)} tokens revoked at ServiceNow"
+    if not all(known):
+        message += f"; ServiceNow did not know {known.count(False)} of them"
+    for target in side.target_errors:
+        message += f"; {target.name} cannot be read, and may still hold one of them"
+    return run.report(Outcome.REVOKED, message)
+
+
+def _copies_of_tokens(
+    vaults: Vaults, connection: Connection, side: ConsumerSide, credentials: Credentials
+) -> list[tuple[Secret, list[tuple[PublishTarget, StoredSecret]]]]:
+    """The stored tokens, and where each is kept: the refresh token first, since it could make another one."""
+    found: list[tuple[PublishTarget, StoredSecret | None]] = [
+        (vaults.own(connection.refresh_token_name), credentials.refresh_token_secret),
+        (vaults.own(connection.access_token_name), side.secret),
+        *side.target_secrets.items(),
+    ]
+    copies: dict[Secret, list[tuple[PublishTarget, StoredSecret]]] = {}
+    for place, secret in found:
+        if secret is not None and secret.value.stripped():
+            copies.setdefault(secret.value.stripped(), []).append((place, secret))
+    return list(copies.items())

@@ -1,0 +1,56 @@
+"""The record of failures, as one run leaves it to the next: in memory while the run goes on, and in the vault."""
+
+from refresher.keyvault.found import ConsumerSide
+from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.writing import write_record
+from refresher.model.clock import Deadline
+from refresher.model.errors import RefresherError, VaultError
+from refresher.model.report import Outcome, WarningCode
+from refresher.policy.record import RefreshRecord
+from refresher.run.failures import PasswordPausedError
+from refresher.run.run import Run
+
+
+class Memory:
+    """One run's memory: `record` is what the next run must know as things stand."""
+
+    def __init__(self, run: Run, vaults: Vaults, side: ConsumerSide) -> None:
+        self.record = side.record
+        self._run = run
+        self._vaults = vaults
+        self._found = side.record
+        self._held = side.record
+        self._version = side.record_secret.version if side.record_secret is not None else None
+
+    def remember(self, record: RefreshRecord) -> None:
+        """Write what must be known before a request is sent, if it is not known yet. Raises VaultError."""
+        if record != self.record:
+            self._save(record, self._run.deadline)
+            self.record = record
+
+    def settle(self, outcome: Outcome) -> None:
+        """Let the record say that a failure is over; where it told of none, nothing is written."""
+        if not self.record.is_settled(self._held):
+            self._try_to_save(self.record.after_success(self._run.clock.now(), outcome))
+
+    def note_failure(self, outcome: Outcome, error: RefresherError) -> int:
+        """Record a failure where ServiceNow was asked, or would have been; returns how many there were in a row."""
+        changed = self._found != self.record or self._found != self._held
+        if not (self._run.attempts.made or changed or isinstance(error, PasswordPausedError)):
+            return self._found.consecutive_failures
+        record = self.record.after_failure(self._run.clock.now(), outcome, error.cause)
+        self._try_to_save(record)
+        return record.consecutive_failures
+
+    def _try_to_save(self, record: RefreshRecord) -> None:
+        """At the end of a run a record that cannot be written is worth a warning only."""
+        try:
+            self._save(record, self._run.writing_deadline)
+        except VaultError as error:
+            message = f"the record of attempts could not be written: {error.message}"
+            self._run.warn(WarningCode.RECORD_NOT_WRITTEN, message, error.hint)
+
+    def _save(self, record: RefreshRecord, deadline: Deadline) -> None:
+        connection = self._run.connection
+        self._version = write_record(self._vaults, connection, record, version=self._version, deadline=deadline)
+        self._held = record

@@ -1,0 +1,63 @@
+"""What every run works with, how it begins, and how it holds the lease."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from refresher.keyvault.vaults import Vaults
+from refresher.lease import Lease
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import Connection
+from refresher.model.errors import LeaseUnavailableError
+from refresher.model.report import RunRequest, WarningCode
+from refresher.policy.due import Urgency
+from refresher.run.run import WRITING_TAKES, Run
+from refresher.servicenow.instances import ServiceNow
+from refresher.settings.load import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the runs of a process share. Safe between threads: what belongs to one run stays in its `Run`."""
+
+    settings: Settings
+    clock: Clock
+    vaults: Vaults
+    servicenow: ServiceNow
+    lease: Lease
+
+    def deadline(self) -> Deadline:
+        """The end of what begins now, if it may take as long as a single run."""
+        return Deadline(self.clock, self.settings.run_deadline)
+
+    def begin(self, connection: Connection, request: RunRequest, allowed: timedelta | None = None) -> Run:
+        """A run that begins now, and may take that long before it writes; None: as long as a single run may."""
+        takes = allowed if allowed is not None else self.settings.run_deadline
+        return Run(
+            clock=self.clock,
+            timing=self.settings.timing,
+            connection=connection,
+            request=request,
+            run_id=self.clock.new_id(),
+            started=self.clock.monotonic(),
+            deadline=Deadline(self.clock, takes),
+            writing_deadline=Deadline(self.clock, takes + WRITING_TAKES),
+        )
+
+    @contextmanager
+    def hold_lease(self, run: Run, urgency: Urgency) -> Iterator[None]:
+        """Hold the lease meanwhile. Without a lease service, only an urgent refresh goes ahead.
+
+        With a token that does not rotate an overlap is harmless, and an outage is not. Raises LeaseHeldError and
+        LeaseUnavailableError.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(self.lease.acquire(run.connection.name))
+            except LeaseUnavailableError as error:
+                if urgency is Urgency.ADVISORY:
+                    raise
+                message = "refreshing without the lease, since the token is about to end"
+                run.warn(WarningCode.LEASE_UNAVAILABLE, message, error.hint)
+            yield
