@@ -55,7 +55,8 @@ def gather(directory: Path, python: str) -> None:
             shutil.copy(source, directory / name)
     # Where a traceback points to: to where the platform mounts the package, not to where it was built.
     where = ("-s", directory, "-p", "/home/site/wwwroot")
-    run(python, "-m", "compileall", "-q", "-q", "-j", "0", "--invalidation-mode", "checked-hash", *where, directory)
+    # One process: what Python marks as shared in a compiled file follows the modules compiled before it.
+    run(python, "-m", "compileall", "-q", "-q", "--invalidation-mode", "checked-hash", *where, directory)
 
 
 def zipped(directory: Path, file: Path) -> str:
