@@ -241,7 +241,7 @@ def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -
                 show_what_to_check(diagnose(report.cause, report.connection).checks)
             if report.hint:
                 show_step(report.hint)
-            print(f"  runbook: docs/runbook/{report.cause}.md")
+            print(f"  runbook: docs/runbook/causes.md#{report.cause}")
         if report.transaction_id and report.cause:
             print(f"  ServiceNow transaction: {report.transaction_id}")
         for warning in report.warnings:

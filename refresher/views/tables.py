@@ -63,7 +63,7 @@ def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
         if status.next_step:
             show_step(status.next_step)
         if status.cause:
-            print(f"  runbook: docs/runbook/{status.cause}.md")
+            print(f"  runbook: docs/runbook/causes.md#{status.cause}")
 
 
 def _status_row(status: ConnectionStatus, now: datetime) -> Row:

@@ -86,7 +86,7 @@ def test_a_status_says_since_when_why_and_where_to_read_on(capfd: pytest.Capture
         "  last attempt: 60 min ago: authorization_required, 3 failures in a row",
         "  next: Authorize again:",
         "      python -m refresher authorize servicenow --grant password",
-        "  runbook: docs/runbook/refresh_token_refused.md",
+        "  runbook: docs/runbook/causes.md#refresh_token_refused",
     ]
 
 

@@ -82,7 +82,7 @@ def prepare(place: Standing, folder: Path, line: str) -> str:
     line = re.sub(r"\bSECRET\b", SECRET, line).replace("SETTING=VALUE", "REFRESH_INTERVAL_MINUTES=50")
     line = line.replace("https://INSTANCE.service-now.com", sandbox.instance.url)
     named = re.search(r"--name (\S+)", line)
-    name = named[1].strip('"').replace("$NAME", "servicenow") if named else ""
+    name = named[1].replace('"', "").replace("$NAME", "servicenow") if named else ""
     if " recover " in line:
         sandbox.vault.delete(name)
     if " set-attributes " in line:
