@@ -13,7 +13,7 @@ from benchmarks.tables import draw_table, fill
 
 _ROOT = Path(__file__).parent.parent
 FIGURES = _ROOT / "benchmarks" / "figures.json"
-DOCUMENT = _ROOT / "docs" / "performance.md"
+DOCUMENT = _ROOT / "benchmarks" / "README.md"
 PICTURE = _ROOT / "docs" / "images" / "scaling.svg"
 EXPERIMENTS: Mapping[str, Callable[[Bench], Iterator[Row]]] = {
     "a": experiments.cold,

@@ -21,7 +21,7 @@ from sandbox.trial.host import environment
 from tests.crash.theatre import COPY, TICK, Point, Runner, Scenario, Theatre
 from tests.sampling import sampled
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")
+DOCUMENT = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 ROTATING, SAME_TOKEN = Personality(rotates=True), Personality(same_token=True)
 SCENARIOS = {
     "refresh": Scenario(),
@@ -84,7 +84,7 @@ def test_every_crash_heals(theatre: Theatre, scenario: str, subtests: pytest.Sub
                 assert report.working
     assert lost == (LOST if scenario == "refresh, rotating" else set())
     changes = {point.brief for point in points if not point.before}
-    assert documented(scenario) == changes, f"docs/availability.md names other changes of {scenario!r}"
+    assert documented(scenario) == changes, f"tests/README.md names other changes of {scenario!r}"
 
 
 def come_back(theatre: Theatre) -> RunReport:
@@ -108,7 +108,7 @@ def check_vault(theatre: Theatre) -> None:
 
 
 def documented(scenario: str) -> set[str]:
-    """What a scenario's run changes, as docs/availability.md lists it."""
+    """What a scenario's run changes, as tests/README.md lists it."""
     row = re.search(rf"^\| {re.escape(scenario)} \| (.+) \|$", DOCUMENT, re.MULTILINE)
     return set(re.findall(r"`(.+?)`", row[1])) if row else set()
 

@@ -20,7 +20,7 @@ from tests.promises.places import ROOT, place_of
 
 RUNBOOK = ROOT / "docs" / "runbook"
 ALERTS = sorted(path.stem for path in (ROOT / "infra" / "queries").glob("*.kql"))
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").glob("*.md"), *ROOT.glob("*/README.md")])
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Fixed when"]
 COMMAND = re.compile(r"python -m refresher [^\n`|]+")
 

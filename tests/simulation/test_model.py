@@ -5,7 +5,7 @@ operators who change secrets by hand. After each step the invariants below must 
 operators broke is mended, and two ticks later the connection is fresh. A history that breaks the promise is printed as
 a short program, made as small as possible.
 
-MODEL_SEQUENCES=5000 tries as many histories, other ones each time (docs/availability.md).
+MODEL_SEQUENCES=5000 tries as many histories, other ones each time (tests/README.md).
 """
 
 import json
