@@ -20,7 +20,13 @@ from tests.promises.places import ROOT, place_of
 
 RUNBOOK = ROOT / "docs" / "runbook"
 ALERTS = sorted(path.stem for path in (ROOT / "infra" / "queries").glob("*.kql"))
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").glob("*.md"), *ROOT.glob("*/README.md")])
+FOLDERS = ("benchmarks", "docs", "infra", "tests")
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md") if "node_modules" not in page.parts),
+    ]
+)
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Fixed when"]
 COMMAND = re.compile(r"python -m refresher [^\n`|]+")
 
