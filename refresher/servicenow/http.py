@@ -6,7 +6,6 @@ logged or put into an error.
 """
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,15 +15,18 @@ from typing import cast
 import httpx
 
 from refresher.model.causes import Cause
-from refresher.model.clock import Deadline
+from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import TokenEndpointError
+from refresher.model.moments import parse_retry_after
 from refresher.network.proxies import Proxy, proxy_for
 from refresher.network.sockets import TooLargeError, limit, unfold
 from refresher.servicenow.oauth import LARGEST_BODY, find_refresh_token
 from refresher.servicenow.transport import make_transport
+from refresher.servicenow.turns import Turns
 
 ANSWER_TAKES = 5.0
 """Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
+_TOO_MANY_REQUESTS = 429
 _CONNECT_TIMEOUT = 5.0
 _REQUEST_TAKES = 17.0
 """At the most, from the first step of a connection to the last byte of the answer."""
@@ -52,12 +54,17 @@ class Wire:
 
     def __init__(
         self,
+        connection: str,
+        clock: Clock,
         deadline: Deadline,
         tls: ssl.SSLContext,
         transport: httpx.BaseTransport | None,
-        turns: threading.Semaphore,
+        turns: Turns,
+        *,
         answer_takes: float = ANSWER_TAKES,
     ) -> None:
+        self._connection = connection
+        self._clock = clock
         self._deadline = deadline
         self._answer_takes = answer_takes
         self._tls = tls
@@ -74,11 +81,15 @@ class Wire:
         headers: dict[str, str] | None = None,
         content: bytes | None = None,
         params: dict[str, str] | None = None,
+        later: bool = False,
     ) -> Answer:
-        """Send a request and read its answer, when it is its turn. Raises TokenEndpointError where none came."""
+        """Send a request and read its answer, when it is its turn. Raises TokenEndpointError where none came.
+
+        One that can come `later` lets those go first on which a token depends.
+        """
         failure: TokenEndpointError
         self._received = _Received()
-        with self._turn():
+        with self._turn(later=later):
             proxy = proxy_for(url)
             try:
                 return self._send_untranslated(method, url, headers, content, params, proxy)
@@ -97,13 +108,17 @@ class Wire:
         raise failure
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=max(0.0, self._deadline.remaining() - self._answer_takes)):
-            raise _no_answer(Cause.INSTANCE_TIMEOUT, sent=False)
-        try:
+    def _turn(self, *, later: bool) -> Iterator[None]:
+        patience = max(0.0, self._deadline.remaining() - self._answer_takes)
+        pause = self._turns.pause_of(self._connection)
+        if pause > patience:
+            raise _told_to_wait(pause)
+        if pause > 0:
+            self._clock.sleep(pause)
+        with self._turns.take(patience - pause, later=later) as came:
+            if not came:
+                raise _no_answer(Cause.INSTANCE_TIMEOUT, sent=False)
             yield
-        finally:
-            self._turns.release()
 
     def _send_untranslated(
         self,
@@ -128,6 +143,9 @@ class Wire:
                     self.disconnect()
                     break
             names = {name.lower(): value for name, value in response.headers.items()}
+            if response.status_code == _TOO_MANY_REQUESTS:
+                pause = parse_retry_after(names.get("retry-after"), self._clock.now())
+                self._turns.pause(self._connection, pause)
             return Answer(status=response.status_code, headers=names, body=_unfolded(bytes(body), names))
 
     def _connect(self, proxy: Proxy | None) -> httpx.Client:
@@ -161,6 +179,16 @@ def _no_answer(
         hint=proxy.hint if proxy is not None else "",
         transient=True,
         sent=sent,
+    )
+
+
+def _told_to_wait(seconds: float) -> TokenEndpointError:
+    return TokenEndpointError(
+        "ServiceNow limits the rate of requests of this user, and asked for a pause that outlasts this run",
+        cause=Cause.INSTANCE_THROTTLED,
+        transient=True,
+        retry_after=seconds,
+        sent=False,
     )
 
 

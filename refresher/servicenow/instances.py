@@ -1,7 +1,6 @@
 """Opens sessions with instances. httpx, and what it trusts, are loaded when the first session is near."""
 
 import ssl
-import threading
 from typing import TYPE_CHECKING
 
 from refresher.model.causes import Kind
@@ -9,6 +8,7 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.tokens import Secret
 from refresher.servicenow.answers import Probe, Verdict
+from refresher.servicenow.turns import Turns
 from refresher.tls import tls_context
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _TRIAL_TAKES = 1.0
 """Seconds. With less left, a trial is not begun."""
-AT_ONCE = 16
-"""Requests to one instance. It serves a few at a time and lets some fifty wait; beyond that it refuses them."""
 
 
 class ServiceNow:
@@ -29,7 +27,7 @@ class ServiceNow:
     def __init__(self, clock: Clock, *, transport: "httpx.BaseTransport | None" = None) -> None:
         self._clock = clock
         self._transport = transport
-        self._turns: dict[str, threading.Semaphore] = {}
+        self._turns: dict[str, Turns] = {}
 
     def prepare(self) -> ssl.SSLContext:
         """Load what a session needs; done before it is needed, it costs no time of its own."""
@@ -65,6 +63,6 @@ class ServiceNow:
             except Exception:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
                 return False
 
-    def turns(self, connection: Connection) -> threading.Semaphore:
+    def turns(self, connection: Connection) -> Turns:
         """The turns at a connection's instance, which it shares with the other connections of that instance."""
-        return self._turns.setdefault(connection.instance_url, threading.Semaphore(AT_ONCE))
+        return self._turns.setdefault(connection.instance_url, Turns(self._clock))

@@ -5,7 +5,6 @@ a failure uses a fresh connection, since passing faults sit in connections as we
 """
 
 import ssl
-import threading
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +22,7 @@ from refresher.servicenow.answers import Attempts, Greeting, Probe, Verdict
 from refresher.servicenow.http import ANSWER_TAKES, Wire
 from refresher.servicenow.oauth import TokenRequest, parse_token_response
 from refresher.servicenow.probing import parse_probe_answer, unusable
+from refresher.servicenow.turns import Turns
 from refresher.settings.declared import SYS_USER_PROBE
 
 if TYPE_CHECKING:
@@ -45,14 +45,16 @@ class Session:
         deadline: Deadline,
         tls: ssl.SSLContext,
         transport: "httpx.BaseTransport | None",
-        turns: threading.Semaphore,
+        turns: Turns,
         *,
         answer_takes: float = ANSWER_TAKES,
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._deadline = deadline
-        self._wire = Wire(deadline, tls, transport, turns, answer_takes)
+        self._wire = Wire(connection.name, clock, deadline, tls, transport, turns, answer_takes=answer_takes)
+        self._turns = turns
+        self._asked = False
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +115,7 @@ class Session:
         raise AssertionError  # pragma: no cover - tenacity returns or raises
 
     def _request_token_once(self, request: TokenRequest) -> TokenResponse:
+        self._asked = True
         answer = self._wire.send(
             "POST",
             request.url,
@@ -138,8 +141,12 @@ class Session:
     def _probe_once(self, access_token: Secret) -> Probe:
         path = self._connection.probe_path or SYS_USER_PROBE
         headers = {"Accept": "application/json", "Authorization": f"Bearer {access_token.reveal()}"}
-        answer = self._wire.send("GET", f"{self._connection.instance_url}{path}", headers=headers)
-        return parse_probe_answer(path, answer.status, answer.headers, answer.body)
+        url = f"{self._connection.instance_url}{path}"
+        answer = self._wire.send("GET", url, headers=headers, later=not self._asked)
+        probe = parse_probe_answer(path, answer.status, answer.headers, answer.body)
+        if probe.user_name is not None:
+            self._turns.acts_as(self._connection.name, probe.user_name)
+        return probe
 
     def greet(self) -> Greeting:
         """Send the token endpoint a request without credentials, which counts against nobody.

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 
 import httpx
@@ -12,7 +13,8 @@ from refresher.model.clock import Clock, Deadline, system_clock
 from refresher.model.errors import TokenEndpointError
 from refresher.model.tokens import Secret
 from refresher.servicenow.answers import Verdict
-from refresher.servicenow.instances import AT_ONCE, ServiceNow
+from refresher.servicenow.instances import ServiceNow
+from refresher.servicenow.turns import AT_ONCE, Turns
 from sandbox import SandboxClock
 from sandbox.trial.host import product_clock
 from tests.factories import connection
@@ -76,10 +78,77 @@ def test_whose_turn_does_not_come_in_time_has_sent_nothing() -> None:
     servicenow = ServiceNow(clock, transport=httpx.MockTransport(lambda _: httpx.Response(500)))
     one = connection()
     deadline = Deadline(clock, timedelta(seconds=2))
-    with servicenow.session(one, deadline) as session:
-        turns = servicenow.turns(one)
+    with servicenow.session(one, deadline) as session, ExitStack() as others:
         for _ in range(AT_ONCE):
-            turns.acquire()
+            assert others.enter_context(servicenow.turns(one).take(0.0))
         with pytest.raises(TokenEndpointError) as caught:
             session.greet()
     assert (caught.value.cause, caught.value.sent) == (Cause.INSTANCE_TIMEOUT, False)
+    with servicenow.turns(one).take(0.0) as free:
+        assert free, "who left keeps no turn"
+
+
+def test_a_token_goes_before_a_probe_that_can_come_later() -> None:
+    """Whoever asked first; within each of the two, in the order in which they came."""
+    turns = Turns(system_clock(), at_once=1)
+    came: list[str] = []
+
+    def ask(who: str, *, later: bool) -> None:
+        with turns.take(5.0, later=later) as has_turn:
+            assert has_turn
+            came.append(who)
+
+    with ThreadPoolExecutor(4) as pool:
+        with turns.take(0.0):
+            for number, (who, later) in enumerate([("probe 1", True), ("probe 2", True), ("token 1", False)]):
+                pool.submit(ask, who, later=later)
+                while len(turns._waiting) <= number:
+                    threading.Event().wait(0.001)
+            assert not came
+        pool.shutdown()
+    assert came == ["token 1", "probe 1", "probe 2"]
+
+
+class TestAfterA429:
+    """ServiceNow's rules count per user and hour."""
+
+    def test_all_connections_of_the_user_wait_and_no_others(self) -> None:
+        turns = Turns(product_clock(SandboxClock()))
+        for name in ("a", "b"):
+            turns.acts_as(name, "integration")
+        turns.acts_as("c", "somebody.else")
+        turns.pause("a", 30.0)
+        turns.pause("d", None)
+        assert [turns.pause_of(name) for name in "abcde"] == [30.0, 30.0, 0.0, 2.0, 0.0]
+
+    def test_a_pause_is_lengthened_and_never_cut_short_and_ends(self) -> None:
+        clock = SandboxClock()
+        turns = Turns(product_clock(clock))
+        turns.pause("a", 30.0)
+        turns.pause("a", 5.0)
+        assert turns.pause_of("a") == 30.0
+        turns.pause("a", 86400.0)
+        assert turns.pause_of("a") == 300.0
+        clock.advance(seconds=301)
+        assert turns.pause_of("a") == 0.0
+
+    def ask_twice(self, stated: str) -> float:
+        """Seconds between the two requests, of which the first was answered 429."""
+        clock = SandboxClock()
+        answers = iter([httpx.Response(429, headers={"Retry-After": stated}), httpx.Response(401)])
+        servicenow = ServiceNow(product_clock(clock), transport=httpx.MockTransport(lambda _: next(answers)))
+        one = connection()
+        with servicenow.session(one, Deadline(product_clock(clock), timedelta(seconds=45))) as session:
+            session._wire.send("GET", one.instance_url)
+            began = clock.monotonic()
+            session._wire.send("GET", one.instance_url)
+            return clock.monotonic() - began
+
+    def test_the_next_request_waits(self) -> None:
+        assert self.ask_twice("20") == 20.0
+
+    def test_it_is_not_sent_where_that_outlasts_the_run(self) -> None:
+        with pytest.raises(TokenEndpointError) as caught:
+            self.ask_twice("100")
+        error = caught.value
+        assert (error.cause, error.sent, error.retry_after) == (Cause.INSTANCE_THROTTLED, False, 100.0)
