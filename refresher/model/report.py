@@ -52,7 +52,7 @@ class Outcome(StrEnum):
     PUBLISHED = "published"
     """The stored token was good; targets that lacked it were written."""
     UNCHANGED = "unchanged"
-    """ServiceNow answered with the token that is stored already (or with one that would end sooner)."""
+    """ServiceNow answered with the token that is stored already."""
     NOT_DUE = "not_due"
     BUSY = "busy"
     PUT_OFF = "put_off"

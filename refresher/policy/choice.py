@@ -1,35 +1,10 @@
-"""Which token is kept: of access tokens the one that consumers should read, of refresh tokens the one to store."""
+"""Which refresh token is kept, and since when its life counts."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from refresher.model.grants import Grant
-from refresher.model.stored import StoredAccessToken, StoredRefreshToken
-from refresher.model.tokens import AccessToken, Secret
-
-
-class Choice(StrEnum):
-    """Which of two tokens consumers should read."""
-
-    NEW = "new"
-    STORED = "stored"
-    SAME = "same"
-
-
-def choose_token(stored: StoredAccessToken | None, new: AccessToken, now: datetime) -> Choice:
-    """Choose between the stored and the new token; STORED holds only if a probe says that it is still accepted.
-
-    The end of a token that seems to be issued in the future is as wrong as its beginning.
-    """
-    if stored is None:
-        return Choice.NEW
-    if stored.value == new.value:
-        return Choice.SAME
-    if stored.issued_at is not None and stored.issued_at > now:
-        return Choice.NEW
-    if stored.expires_at is not None and stored.expires_at > new.expires_at and stored.lives_at(now):
-        return Choice.STORED
-    return Choice.NEW
+from refresher.model.stored import StoredRefreshToken
+from refresher.model.tokens import Secret
 
 
 def keep_or_replace(

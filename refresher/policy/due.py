@@ -121,9 +121,9 @@ def evaluate_urgency(access_token: StoredAccessToken | None, timing: Timing, now
 def _is_ahead(state: TargetState, access_token: StoredAccessToken, now: datetime) -> bool:
     """A target can hold a newer token than the main secret where a run could write only the former."""
     held = state.holds
-    if held is None or held.value == access_token.value or held.expires_at is None or access_token.expires_at is None:
+    if held is None or held.value == access_token.value or held.issued_at is None or access_token.issued_at is None:
         return False
-    return held.expires_at > access_token.expires_at and held.lives_at(now)
+    return held.issued_at > access_token.issued_at and held.lives_at(now)
 
 
 def _decide_publishing(access_token: StoredAccessToken, targets: tuple[TargetState, ...]) -> Republish | None:

@@ -88,7 +88,7 @@ def _authorize(parts: Parts, run: Run, authorization: Authorization) -> RunRepor
             keeper.keep(response.refresh_token, grant)
             if authorization.keep:
                 keeper.keep_brought(grant, authorization.brought)
-            return keeper.publish(Obtained(response=response, grant=grant, probe=checked), session)
+            return keeper.publish(Obtained(response=response, grant=grant, probe=checked))
 
 
 def _revoke(parts: Parts, run: Run) -> RunReport:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.errors import BeingRecoveredError
@@ -26,9 +25,9 @@ from refresher.model.errors import RefresherError, VaultError
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, Warning_, WarningCode
 from refresher.model.steps import Step
-from refresher.model.stored import StoredRefreshToken
+from refresher.model.stored import StoredAccessToken, StoredRefreshToken
 from refresher.model.tokens import AccessToken, Secret, TokenResponse
-from refresher.policy.choice import Choice, choose_token, keep_or_replace
+from refresher.policy.choice import keep_or_replace
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
@@ -38,9 +37,6 @@ from refresher.run.memory import Memory
 from refresher.run.run import Run
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.status.lives import remember
-
-if TYPE_CHECKING:
-    from refresher.servicenow.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,34 +147,33 @@ class Keeper:
             message = f"user name and password could not be stored: {error.message}"
             self._run.warn(WarningCode.PASSWORD_NOT_STORED, message, error.hint)
 
-    def publish(self, obtained: Obtained, session: "Session") -> RunReport:
+    def publish(self, obtained: Obtained) -> RunReport:
         """Write the token that consumers should read, record the success, and report it. Raises VaultError."""
         run, side, new = self._run, self._side, obtained.response.access_token
         run.request.on_progress("publishing")
         run.transaction_id = obtained.response.transaction_id
         self._note_probe(obtained.probe)
         now = run.clock.now()
-        choice = choose_token(side.access_token, new, now)
-        if choice is Choice.STORED and not self._is_accepted(session):
-            choice = Choice.NEW
-        if choice is not Choice.SAME:
+        # What was just issued, and not refused by the probe, is published: whatever the stored one's dates say.
+        same = side.access_token if side.access_token is not None and side.access_token.value == new.value else None
+        if same is None:
             self._access_token_lifetime = new.lifetime
-        token = self._to_publish(new, choice, now)
+        token = self._to_publish(new, same, now)
         unkept = None
         try:
             failed = write_access_token(self._vaults, run.connection, token, side, run.writing_deadline)
         finally:
             # Its name may still have been on its way back when the others were written.
             unkept = self._unkept.once_more() if self._unkept is not None else None
-        run.published = (now if choice is not Choice.NEW else new.issued_at, token.expires_on)
+        run.published = (now if same is not None else new.issued_at, token.expires_on)
         if unkept is not None:
             raise unkept
         if failed:
             raise PublishFailedError(failed)
         outcome = Outcome.REFRESHED
-        if choice is Choice.STORED or (choice is Choice.SAME and not self._extended(new)):
+        if same is not None and not _extended(same, new):
             outcome = Outcome.UNCHANGED
-            self._warn_once_of_unchanged(choice)
+            self._warn_once_of_unchanged(same)
         self.memory.settle(outcome)
         return self._report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
 
@@ -237,27 +232,14 @@ class Keeper:
                 ),
             )
 
-    def _is_accepted(self, session: "Session") -> bool:
-        """Whether ServiceNow accepts the stored token, which says that it outlives the new one.
-
-        Where that cannot be said, the new one is the better choice; where nothing is probed, an operator's word is.
-        """
-        stored = self._side.access_token
-        if stored is None or self._run.connection.probe_path is None:
-            return not self._run.request.force
-        return session.probe(stored.value).verdict is Verdict.ACCEPTED
-
-    def _to_publish(self, new: AccessToken, choice: Choice, now: datetime) -> Published:
-        run, stored, confirmed_at, recent = self._run, self._side.access_token, None, None
-        token = new
-        if stored is not None and choice is not Choice.NEW:
-            known = stored.issued_at is not None and stored.issued_at <= now
-            issued_at = stored.issued_at if known and stored.issued_at else new.issued_at
-            expires_at = stored.expires_at if choice is Choice.STORED and stored.expires_at else new.expires_at
-            grant = stored.grant or new.grant
-            token = AccessToken(value=stored.value, issued_at=issued_at, expires_at=expires_at, grant=grant)
-            confirmed_at = now
-            recent = stored.recent
+    def _to_publish(self, new: AccessToken, same: StoredAccessToken | None, now: datetime) -> Published:
+        """The new token with its tags; if ServiceNow returned the stored one, with that one's beginning."""
+        run, stored, token, recent = self._run, self._side.access_token, new, None
+        if same is not None:
+            known = same.issued_at is not None and same.issued_at <= now
+            issued_at = same.issued_at if known and same.issued_at else new.issued_at
+            token = replace(new, issued_at=issued_at, grant=same.grant or new.grant)
+            recent = same.recent
         elif stored is not None and stored.issued_at is not None and stored.expires_at is not None:
             recent = remember(stored.recent, (stored.issued_at, stored.expires_at), new.issued_at)
         tags = access_token_tags(
@@ -266,21 +248,20 @@ class Keeper:
             run_id=run.run_id,
             trigger=run.request.trigger,
             reason=run.request.reason,
-            confirmed_at=confirmed_at,
+            confirmed_at=now if same is not None else None,
             recent=recent,
         )
         return Published(value=token.value, tags=tags, expires_on=token.expires_at)
 
-    def _extended(self, new: AccessToken) -> bool:
-        """Whether ServiceNow gave the stored token a later end."""
-        stored = self._side.access_token
-        return stored is None or stored.expires_at is None or new.expires_at - stored.expires_at > timedelta(minutes=1)
-
-    def _warn_once_of_unchanged(self, choice: Choice) -> None:
-        stored = self._side.access_token
-        if choice is Choice.SAME and stored is not None and stored.confirmed_at is None:
+    def _warn_once_of_unchanged(self, same: StoredAccessToken) -> None:
+        if same.confirmed_at is None:
             diagnosis = diagnose(Cause.UNCHANGED, self._run.connection.name)
             self._run.warn(WarningCode.UNCHANGED, diagnosis.meaning, diagnosis.next_step)
+
+
+def _extended(stored: StoredAccessToken, new: AccessToken) -> bool:
+    """Whether ServiceNow gave the stored token a later end."""
+    return stored.expires_at is None or new.expires_at - stored.expires_at > timedelta(minutes=1)
 
 
 def _minutes(span: timedelta) -> str:

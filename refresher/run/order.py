@@ -96,7 +96,7 @@ class Refresher:
 
         def job() -> RunReport:
             with self._parts.servicenow.session(run.connection, run.deadline) as session:
-                return keeper.publish(obtain(run, keeper, session, plan, urgency), session)
+                return keeper.publish(obtain(run, keeper, session, plan, urgency))
 
         return reported(job, keeper.failed)
 

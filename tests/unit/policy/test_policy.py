@@ -11,7 +11,6 @@ from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.stored import StoredAccessToken, TargetState
 from refresher.model.timing import Timing
-from refresher.policy.choice import Choice, choose_token
 from refresher.policy.due import (
     NotDue,
     Reason,
@@ -31,7 +30,6 @@ from tests.factories import (
     NOON,
     SECOND,
     TIMING,
-    access_token,
     connection,
     refresh_token,
     stored_access_token,
@@ -193,17 +191,21 @@ class TestCopies:
         """Nobody knows what it holds."""
         assert isinstance(decide(stored_access_token(), NOON, target(None, known=False)), NotDue)
 
-    def test_a_copy_with_a_later_end_leads_to_a_refresh(self) -> None:
-        """It is the newer token; the main secret could not be written."""
-        ahead = target(stored_access_token("CANARY-newer", expires_at=NOON + HOUR + SECOND))
+    def test_a_newer_copy_leads_to_a_refresh(self) -> None:
+        """The main secret could not be written, when the copy was; which of them ends later says nothing."""
+        ahead = target(stored_access_token("CANARY-newer", issued_at=NOON + SECOND, expires_at=NOON + HOUR - SECOND))
         decision = decide(stored_access_token(), NOON, ahead)
         assert decision == Refresh(reason=Reason.TARGET_AHEAD, urgency=Urgency.ADVISORY)
 
     def test_unless_it_has_ended(self) -> None:
         """A dead one is only different."""
-        early = stored_access_token("CANARY-newer", issued_at=NOON - 2 * HOUR, expires_at=NOON - SECOND)
-        main = stored_access_token(expires_at=None)
-        assert not isinstance(decide(main, NOON, target(early)), Republish)
+        ended = stored_access_token("CANARY-newer", issued_at=NOON + SECOND, expires_at=NOON + 2 * SECOND)
+        assert isinstance(decide(stored_access_token(), NOON + 3 * SECOND, target(ended)), Republish)
+
+    def test_nor_an_older_one_whatever_its_end(self) -> None:
+        """A longer life was given up with it."""
+        older = stored_access_token("CANARY-older", issued_at=NOON - HOUR, expires_at=NOON + 8 * HOUR)
+        assert isinstance(decide(stored_access_token(), NOON, target(older)), Republish)
 
     def test_a_due_token_is_refreshed_before_it_is_copied(self) -> None:
         """No stale token is spread."""
@@ -426,29 +428,3 @@ class TestFallingBack:
             **conditions,
         }
         assert may_fall_back(error(cause), **given_) is expected  # type: ignore[arg-type]
-
-
-class TestChoice:
-    """Consumers read the token that ends later, unless it is dead."""
-
-    @pytest.mark.parametrize(
-        ("stored", "choice"),
-        [
-            (None, Choice.NEW),
-            (stored_access_token("CANARY-new"), Choice.SAME),
-            (stored_access_token(expires_at=NOON + HOUR + SECOND), Choice.STORED),
-            (stored_access_token(expires_at=NOON + HOUR), Choice.NEW),
-            (stored_access_token(expires_at=None), Choice.NEW),
-            (stored_access_token(issued_at=None, expires_at=NOON + 2 * HOUR), Choice.STORED),
-            (stored_access_token(issued_at=NOON + SECOND, expires_at=NOON + 2 * HOUR), Choice.NEW),
-        ],
-    )
-    def test_by_their_ends(self, stored: StoredAccessToken | None, choice: Choice) -> None:
-        """Never an earlier end."""
-        assert choose_token(stored, access_token(), NOON) is choice
-
-    def test_a_dead_token_is_never_chosen(self) -> None:
-        """Whatever its end says about the new one's."""
-        stored = stored_access_token(expires_at=NOON - SECOND)
-        new = access_token(issued_at=NOON - 2 * HOUR, lifetime=HOUR)
-        assert choose_token(stored, new, NOON) is Choice.NEW
