@@ -33,6 +33,7 @@ from refresher.model.causes import Cause
 from refresher.model.clock import Clock
 from refresher.model.errors import LeaseHeldError, LeaseUnavailableError
 from refresher.model.steps import Step
+from refresher.model.version import USER_AGENT
 from refresher.network.sockets import limit
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ class BlobLease:
                     self._container_url,
                     credential=self._credential,
                     # One more try, at once: it mends an idle connection that was dropped on the way.
+                    user_agent=USER_AGENT,
                     retry_policy=LinearRetry(backoff=0, retry_total=1, random_jitter_range=0),
                     **({} if self._transport is None else {"transport": self._transport}),
                 )

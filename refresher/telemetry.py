@@ -12,6 +12,7 @@ from datetime import datetime
 from refresher.model.connection import CONNECTION_NAME
 from refresher.model.errors import RefresherError
 from refresher.model.report import SUCCESSES, Outcome, RunReport, Warning_
+from refresher.model.version import VERSION
 
 LOGGER = logging.getLogger("refresher")
 _CHATTY = (
@@ -119,6 +120,7 @@ def _common(report: RunReport, now: datetime) -> dict[str, object]:
     return {
         "connection": report.connection,
         "run_id": report.run_id,
+        "version": VERSION,
         "trigger": report.trigger.value,
         "grant": report.grant.value if report.grant else None,
         "attempts": report.attempts,

@@ -13,6 +13,7 @@ from refresher.model.causes import Cause
 from refresher.model.errors import RefresherError, SettingsError
 from refresher.model.moments import format_instant
 from refresher.model.report import SUCCESSES, Outcome, RunReport, RunRequest, Trigger
+from refresher.model.version import VERSION
 from refresher.status.health import ConnectionStatus
 from refresher.views.bodies import report_body, status_body
 from refresher.views.page import HEADERS as PAGE_HEADERS, status_page
@@ -164,6 +165,7 @@ def status_reply(statuses: Sequence[ConnectionStatus], now: datetime) -> Reply:
     passing = all(status.working for status in statuses)
     body = {
         "status": "pass" if passing else "fail",
+        "version": VERSION,
         "time": format_instant(now),
         "connections": [status_body(status) for status in statuses],
     }

@@ -25,6 +25,7 @@ class Exchange:
     has_cookie: bool
     has_authorization: bool
     content_type: str
+    user_agent: str
 
 
 class RequestLog:
@@ -49,6 +50,7 @@ class RequestLog:
             has_cookie="cookie" in request.headers,
             has_authorization="authorization" in request.headers,
             content_type=request.headers.get("content-type", ""),
+            user_agent=request.headers.get("user-agent", ""),
         )
         with self._lock:
             self._exchanges.append(exchange)

@@ -22,6 +22,7 @@ from refresher.cli.parser import build_parser
 from refresher.model.causes import Cause, diagnose
 from refresher.model.errors import RefresherError, SettingsError, next_step
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
+from refresher.model.version import VERSION
 
 if TYPE_CHECKING:
     from refresher.app import App
@@ -145,7 +146,8 @@ def _status(app: "App", options: argparse.Namespace) -> int:
     while True:
         statuses = app.status(names, offline=options.offline, again_after=again_after)
         if options.json:
-            print(json.dumps({"connections": [status_body(status) for status in statuses]}, indent=2), flush=True)
+            body = {"version": VERSION, "connections": [status_body(status) for status in statuses]}
+            print(json.dumps(body, indent=2), flush=True)
         else:
             if options.watch and sys.stdout.isatty():
                 print("\033[2J\033[H", end="")

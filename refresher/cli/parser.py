@@ -1,8 +1,10 @@
-"""The commands and their options, as argparse shows them with `--help`. Loads nothing of the product."""
+"""The commands and their options, as argparse shows them with `--help`. Loads the product's version and no more."""
 
 import argparse
 import os
 from pathlib import Path
+
+from refresher.model.version import VERSION
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -10,6 +12,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m refresher", description="Keeps a working ServiceNow OAuth token in Azure Key Vault."
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     # They may stand before the command or after it; where they stand after it, nothing is left out by a default.
     named = os.environ.get("REFRESHER_SETTINGS")
     parser.set_defaults(settings=Path(named) if named else None, debug=False)

@@ -17,6 +17,7 @@ from azure.keyvault.secrets._generated import models
 
 from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
 from refresher.model.errors import RefresherError
+from refresher.model.version import USER_AGENT
 from refresher.network.sockets import limit, remaining
 from refresher.tls import tls_context
 
@@ -156,7 +157,7 @@ def build_models() -> None:
 def make_secret_client(vault_url: str, credential: TokenCredential) -> SecretClient:
     """A client of one vault."""
     build_models()
-    return SecretClient(vault_url, credential, transport=make_transport(), retry_total=0)
+    return SecretClient(vault_url, credential, transport=make_transport(), retry_total=0, user_agent=USER_AGENT)
 
 
 def make_transport() -> "LimitedTransport":

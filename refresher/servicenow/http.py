@@ -18,6 +18,7 @@ from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import TokenEndpointError
 from refresher.model.moments import parse_retry_after
+from refresher.model.version import USER_AGENT
 from refresher.network.proxies import Proxy, proxy_for
 from refresher.network.sockets import TooLargeError, limit, unfold
 from refresher.servicenow.oauth import LARGEST_BODY, find_refresh_token
@@ -155,7 +156,7 @@ class Wire:
                 cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
                 follow_redirects=False,
                 trust_env=False,
-                headers={"User-Agent": "servicenow-token-refresher", "Accept-Encoding": "identity"},
+                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             )
         return self._client
 
