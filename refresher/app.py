@@ -207,11 +207,12 @@ class App:
         versions = self.vaults().main.versions(connection.access_token_name, Deadline(self.clock, _LISTING_TAKES))
         return read_history(connection.name, versions, self.clock.now())
 
-    def doctor(self) -> "tuple[Check, ...]":
-        """Try every precondition. Raises SettingsError."""
+    def doctor(self, names: Iterable[str] | None = None) -> "tuple[Check, ...]":
+        """Try every precondition. Raises SettingsError and UnknownConnectionError."""
         from refresher.doctor.doctor import Doctor  # noqa: PLC0415 - a tick does not need it
 
         settings = self.settings
+        connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
         return Doctor(
             settings,
             self.clock,
@@ -219,7 +220,8 @@ class App:
             credential=self.credential,
             servicenow=self._servicenow,
             lease=self._make_lease(settings),
-        ).examine()
+            look=self.status,
+        ).examine(connections)
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         allowed = time_for(request, self.settings)

@@ -187,7 +187,7 @@ def _doctor(app: "App", options: argparse.Namespace) -> int:
 
     code = None
     try:
-        checks = app.doctor()
+        checks = app.doctor([options.name] if options.name else None)
     except SettingsError as error:
         checks = tuple(failed(None, "settings", problem, error.hint) for problem in error.problems)
         code = ExitCode.USAGE

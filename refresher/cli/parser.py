@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     history.set_defaults(command="history")
 
     doctor = commands.add_parser("doctor", parents=[common, machine], help="try every precondition; changes nothing")
+    doctor.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
     doctor.set_defaults(command="doctor")
 
     authorize = commands.add_parser(

@@ -6,7 +6,9 @@ Nothing that a consumer sees is changed, no grant is used and no lease is taken,
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
 
 from refresher.doctor.secret_checks import Examination
+from refresher.doctor.standing import life_checks, simple_chat_check, token_check
 from refresher.keyvault.errors import IDENTITY, WHO_IDENTITY_IS, no_identity
 from refresher.keyvault.vaults import Vaults
 from refresher.lease import Lease
@@ -27,6 +30,7 @@ from refresher.model.errors import RefresherError, TokenEndpointError, unforesee
 from refresher.model.steps import Step
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
+from refresher.status.health import ConnectionStatus
 
 _LARGEST_SKEW = timedelta(seconds=60)
 """ServiceNow allows an assertion's dates some clock skew; beyond a minute lives are misjudged as well."""
@@ -44,6 +48,7 @@ class Doctor:
         credential: Callable[[], TokenCredential],
         servicenow: ServiceNow,
         lease: Lease,
+        look: Callable[[Iterable[str]], Sequence[ConnectionStatus]],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -51,18 +56,30 @@ class Doctor:
         self._credential = credential
         self._servicenow = servicenow
         self._lease = lease
+        self._look = look
 
-    def examine(self) -> tuple[Check, ...]:
-        """All checks, in the order in which a refresh depends on them."""
+    def examine(self, connections: Sequence[Connection]) -> tuple[Check, ...]:
+        """As whom and from where it looks, then of each connection: does the token work, and what a refresh needs."""
         identity = self._identity()
         if isinstance(identity, Check):
-            return (self._settings_check(), identity)
-        checks = [self._settings_check(), passed(None, "identity", f"a token for Key Vault was issued to {identity}")]
-        jobs = {"secrets": self._secret_checks, "instance": self._instance_checks, "lease": self._lease_checks}
-        for connection in self._settings.connections:
-            for what, job in jobs.items():
-                checks += _isolated(connection, what, job)
+            return (identity, self._settings_check())
+        detail = f"a token for Key Vault was issued to {identity}; {_place()}"
+        checks = [passed(None, "identity", detail), self._settings_check()]
+        statuses = self._look(connection.name for connection in connections)
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="examination") as pool:
+            for found in pool.map(self._examine_one, connections, statuses):
+                checks += found
         return tuple(replace(check, remedy=_for(identity, check.remedy)) for check in checks)
+
+    def _examine_one(self, connection: Connection, status: ConnectionStatus) -> list[Check]:
+        jobs: dict[str, Callable[[Connection], Iterable[Check]]] = {
+            "token": lambda _: (token_check(status),),
+            "secrets": self._secret_checks,
+            "lives": lambda _: (*life_checks(connection, status), simple_chat_check(status)),
+            "instance": self._instance_checks,
+            "lease": self._lease_checks,
+        }
+        return [check for what, job in jobs.items() for check in _isolated(connection, what, job)]
 
     def _settings_check(self) -> Check:
         names = ", ".join(connection.name for connection in self._settings.connections)
@@ -112,6 +129,16 @@ class Doctor:
             yield warned(connection.name, "clock", detail, "Set this machine's clock by NTP.")
         else:
             yield passed(connection.name, "clock", f"within {round(skew.total_seconds())} s of the instance's")
+
+
+_AT_ONCE = 8
+"""Connections that are examined side by side."""
+
+
+def _place() -> str:
+    """From where it looks: what is let in there need not be let in where the app runs."""
+    site = os.environ.get("WEBSITE_SITE_NAME")
+    return f"asked from the app {site}" if site else "asked from this machine, which is not the app"
 
 
 def _isolated(connection: Connection, what: str, job: Callable[[Connection], Iterable[Check]]) -> Iterator[Check]:

@@ -1,31 +1,26 @@
-"""The secrets of one connection, examined: present, readable, writable, well-formed, and alive for how long.
+"""The secrets of one connection, examined: present, readable, writable and well-formed.
 
 That a secret may be written is tried by a change of its newest version that changes nothing.
 """
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 
 from refresher.doctor.last_refresh import judge_last_refresh
 from refresher.keyvault.errors import missing, vault_name
-from refresher.keyvault.tags import parse_access_token, parse_refresh_token
 from refresher.keyvault.vaults import Vaults
 from refresher.model import steps
-from refresher.model.causes import Cause, diagnose
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection, PublishTarget
 from refresher.model.errors import RefresherError, VaultError
-from refresher.model.grants import JWT_KEY, REFRESH_TOKEN, Grant
+from refresher.model.grants import JWT_KEY, REFRESH_TOKEN
 from refresher.model.steps import Step
 from refresher.model.stored import StoredSecret
-from refresher.policy.forecast import foresee
 from refresher.servicenow.assertion import build_assertion
 from refresher.settings.load import Settings
 
 _SOON = timedelta(days=14)
-_SIMPLE_CHAT_NAME = re.compile(r".+--(action|action-addset|agent|model-endpoint|other)--(global|user|group)--.+")
 
 
 class Examination:
@@ -41,17 +36,16 @@ class Examination:
         self._unreadable: set[str] = set()
 
     def checks(self) -> list[Check]:
-        """Present, readable, writable, well-formed, and alive for how long."""
+        """Present, readable, writable, well-formed, and when a refresh last succeeded."""
         connection = self._connection
-        jobs: list[Callable[[], list[Check]]] = [
+        jobs: list[Callable[[], Check]] = [
             *(lambda name=name: self._credential_check(name) for name in self._grant_secrets()),
-            lambda: self._token_check(self._vaults.own(connection.refresh_token_name), self._judge_refresh_token),
-            lambda: self._token_check(self._vaults.own(connection.access_token_name), self._judge_access_token),
-            lambda: self._token_check(self._vaults.own(connection.record_name), lambda _: []),
-            *(lambda target=target: self._target_check(target) for target in connection.publish_to),
+            lambda: self._token_check(self._vaults.own(connection.refresh_token_name)),
+            lambda: self._token_check(self._vaults.own(connection.access_token_name)),
+            lambda: self._token_check(self._vaults.own(connection.record_name)),
+            *(lambda target=target: self._token_check(target) for target in connection.publish_to),
         ]
-        found = [check for checks in self._vaults.executor.map(lambda job: job(), jobs) for check in checks]
-        return [*found, self._simple_chat_check(), *self._last_refresh_check()]
+        return [*self._vaults.executor.map(lambda job: job(), jobs), *self._last_refresh_check()]
 
     def _last_refresh_check(self) -> list[Check]:
         connection = self._connection
@@ -66,20 +60,20 @@ class Examination:
         suffixes = dict.fromkeys(suffix for grant in grants for suffix in grant.row.secrets if suffix != REFRESH_TOKEN)
         return [self._connection.secret_name(suffix) for suffix in suffixes]
 
-    def _credential_check(self, name: str) -> list[Check]:
+    def _credential_check(self, name: str) -> Check:
         where = self._vaults.own(name)
         secret = self._read(where)
         if isinstance(secret, Check):
-            return [secret]
+            return secret
         if secret is None or not secret.value.stripped():
             detail = "missing" if secret is None else "empty"
-            return [failed(self._connection.name, name, detail, missing(name, where.vault_url).hint)]
+            return failed(self._connection.name, name, detail, missing(name, where.vault_url).hint)
         if name == self._connection.secret_name(JWT_KEY):
-            return [self._key_check(secret)]
+            return self._key_check(secret)
         if secret.expires_on is not None and secret.expires_on < self._clock.now() + _SOON:
             detail = f"readable; its attribute says that it ends {secret.expires_on:%Y-%m-%d}"
-            return [warned(self._connection.name, name, detail, "Rotate it (docs/runbook/rotate.md).")]
-        return [passed(self._connection.name, name, "readable")]
+            return warned(self._connection.name, name, detail, "Rotate it (docs/runbook/rotate.md).")
+        return passed(self._connection.name, name, "readable")
 
     def _key_check(self, key: StoredSecret) -> Check:
         claims = self._connection.jwt
@@ -90,20 +84,17 @@ class Examination:
             return failed(self._connection.name, key.name, error.message, error.hint)
         return passed(self._connection.name, key.name, "a private key that fits the algorithm")
 
-    def _target_check(self, target: PublishTarget) -> list[Check]:
-        return self._token_check(target, lambda _: [])
-
-    def _token_check(self, place: PublishTarget, judge: Callable[[StoredSecret | None], list[Check]]) -> list[Check]:
+    def _token_check(self, place: PublishTarget) -> Check:
         secret = self._read(place)
         if isinstance(secret, Check):
-            return [secret]
+            return secret
         if secret is None:
-            return [self._absent_check(place), *judge(None)]
+            return self._absent_check(place)
         try:
             self._vaults.open(place.vault_url).touch(place.name, secret.version, self._deadline)
         except VaultError as error:
-            return [failed(self._connection.name, place.name, f"readable; {error.message}", error.hint)]
-        return [passed(self._connection.name, place.name, "readable and writable"), *judge(secret)]
+            return failed(self._connection.name, place.name, f"readable; {error.message}", error.hint)
+        return passed(self._connection.name, place.name, "readable and writable")
 
     def _absent_check(self, place: PublishTarget) -> Check:
         try:
@@ -126,47 +117,6 @@ class Examination:
             remedy = Step("Recover it: ", steps.recover_secret(vault_name(place.vault_url), place.name))
             return failed(connection.name, place.name, "soft-deleted", remedy)
         return warned(connection.name, place.name, "soft-deleted", "The next tick recovers it.")
-
-    def _judge_refresh_token(self, secret: StoredSecret | None) -> list[Check]:
-        connection, now = self._connection, self._clock.now()
-        uses_it = connection.grant is Grant.REFRESH_TOKEN
-        if secret is None:
-            if uses_it and connection.fallback_grant is None:
-                diagnosis = diagnose(Cause.REFRESH_TOKEN_MISSING, connection.name)
-                return [failed(connection.name, "refresh token's life", diagnosis.meaning, diagnosis.next_step)]
-            return []
-        stored = parse_refresh_token(secret, lifetime=connection.refresh_token_lifetime, now=now)
-        warnings = foresee(connection, None, (stored.issued_at, stored.expires_at), self._settings.timing, now)
-        return [
-            *(warned(connection.name, "refresh token's life", each.message, each.hint) for each in warnings),
-            *([] if warnings else [passed(connection.name, "refresh token's life", f"{stored.expires_at - now}")]),
-        ]
-
-    def _judge_access_token(self, secret: StoredSecret | None) -> list[Check]:
-        connection, now = self._connection, self._clock.now()
-        token = parse_access_token(secret) if secret is not None else None
-        if token is None or not token.lives_at(now) or token.life is None:
-            remedy = Step("See 'last refresh', then: ", steps.refresh(connection.name, force=True))
-            return [warned(connection.name, "access token's life", "there is no living access token", remedy)]
-        begins, ends = token.life
-        warnings = foresee(connection, ends - begins, None, self._settings.timing, now)
-        detail = f"{round((ends - begins) / timedelta(minutes=1))} min; it fits the schedule"
-        return [
-            *(warned(connection.name, "access token's life", each.message, each.hint) for each in warnings),
-            *([] if warnings else [passed(connection.name, "access token's life", detail)]),
-        ]
-
-    def _simple_chat_check(self) -> Check:
-        names = [target.name for target in self._connection.publish_to]
-        strange = [name for name in names if not _SIMPLE_CHAT_NAME.fullmatch(name)]
-        if names and not strange:
-            return passed(self._connection.name, "Simple Chat", f"it can read {', '.join(names)}")
-        detail = f"it cannot read {', '.join(strange)} by that name" if strange else "nothing is published for it"
-        remedy = (
-            f"If Simple Chat shall read it, choose a name like {self._connection.name}--action--global--oauth-token "
-            "(docs/simple-chat.md)."
-        )
-        return warned(self._connection.name, "Simple Chat", detail, remedy)
 
     def _read(self, place: PublishTarget) -> StoredSecret | Check | None:
         try:

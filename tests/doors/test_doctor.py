@@ -128,8 +128,40 @@ def test_what_is_broken_is_found(
     found = verdicts(app)
     assert found[name].verdict is verdict, found[name]
     assert remedy in (found[name].remedy or "")
-    others = [check for check in found.values() if check.name != name and check.verdict is Verdict.FAIL]
-    assert others == []
+    # What consumers find follows from what is broken; it is said beside it, and nothing else is.
+    follows = {deleted_target: {"token", "Simple Chat"}, deleted_access_token: {"token"}}.get(break_it, set())
+    others = {check.name for check in found.values() if check.name != name and check.verdict is Verdict.FAIL}
+    assert others == follows
+
+
+def test_it_says_first_who_looks_from_where_and_whether_the_token_works(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    app = make_app()
+    tick(app)
+    names = [check.name for check in app.doctor()]
+    assert names[:3] == ["identity", "settings", "token"]
+    identity, _, token, *_ = app.doctor()
+    assert identity.detail.endswith("asked from this machine, which is not the app")
+    assert (token.verdict, token.detail.split(",")[:2]) == (Verdict.PASS, ["tried just now", " accepted"])
+
+
+def test_a_revoked_token_fails_whatever_else_passes(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    app = make_app()
+    tick(app)
+    sandbox.instance.kill_access_token(sandbox.vault.versions("servicenow-oauth-token")[-1].value)
+    found = [check for check in app.doctor() if check.verdict is Verdict.FAIL]
+    assert [check.name for check in found] == ["token", "Simple Chat"]
+    assert "refused (401)" in found[0].detail
+    assert "refresh servicenow --force" in (found[0].remedy or "")
+
+
+def test_one_connection_can_be_asked_for(sandbox: Sandbox, make_app: MakeApp) -> None:
+    for name in ("hr", "it"):
+        sandbox.add_connection(name)
+    url = sandbox.instance.url
+    app = make_app(SERVICENOW_CONNECTIONS=f'{{"hr": {{"instance_url": "{url}"}}, "it": {{"instance_url": "{url}"}}}}')
+    assert {check.connection for check in app.doctor(["it"])} == {None, "it"}
 
 
 def test_an_identity_that_is_refused_ends_the_examination(sandbox: Sandbox, make_app: MakeApp) -> None:
@@ -137,10 +169,10 @@ def test_an_identity_that_is_refused_ends_the_examination(sandbox: Sandbox, make
     sandbox.faults.add(Fault(service="identity", times=None, action=Respond(400, {}, b"{}")))
     checks = make_app().doctor()
     assert [(check.name, check.verdict) for check in checks] == [
-        ("settings", Verdict.PASS),
         ("identity", Verdict.FAIL),
+        ("settings", Verdict.PASS),
     ]
-    assert "managed identity" in (checks[-1].remedy or "")
+    assert "managed identity" in (checks[0].remedy or "")
 
 
 def test_clocks_that_differ_are_told(sandbox: Sandbox, make_app: MakeApp) -> None:
@@ -166,7 +198,7 @@ def test_set_ups_that_will_not_last_are_warned_of(sandbox: Sandbox, make_app: Ma
     sandbox.add_connection()
     found = verdicts(make_app(PUBLISH_TO="a-name-of-our-own"))
     assert found["refresh token's life"].verdict is Verdict.WARN
-    assert found["access token's life"].verdict is Verdict.WARN
+    assert found["token"].verdict is Verdict.FAIL, "there is none"
     assert found["Simple Chat"].verdict is Verdict.WARN
     assert found["lease"].verdict is Verdict.WARN
 

@@ -1,0 +1,69 @@
+"""What `status` found, as checks: whether a token works that consumers read, and what is foreseen.
+
+Status judged it once; nothing is judged again here. The first question of whoever is on call comes first.
+"""
+
+import re
+from collections.abc import Iterator
+
+from refresher.model import steps
+from refresher.model.check import Check, failed, passed, warned
+from refresher.model.connection import Connection
+from refresher.model.grants import Grant
+from refresher.model.report import WarningCode
+from refresher.policy.forecast import ENDING
+from refresher.servicenow.answers import Verdict
+from refresher.status.health import ConnectionStatus
+from refresher.views.words import holds
+
+TOKEN = "token"  # noqa: S105 - a check's name
+REFRESH_TOKEN_LIFE = "refresh token's life"  # noqa: S105
+ACCESS_TOKEN_LIFE = "access token's life"  # noqa: S105
+SIMPLE_CHAT = "Simple Chat"
+_SIMPLE_CHAT_NAME = re.compile(r".+--(action|action-addset|agent|model-endpoint|other)--(global|user|group)--.+")
+_LIVES = frozenset({WarningCode.ACCESS_TOKEN_SHORT, WarningCode.ACCESS_TOKEN_LONG})
+
+
+def token_check(status: ConnectionStatus) -> Check:
+    """Whether whoever reads the vault gets a token that works, and on what that rests."""
+    name = status.connection
+    detail = f"{status.message}; {status.basis}" if status.basis else status.message
+    if status.working is not True:
+        return failed(name, TOKEN, detail, status.next_step or steps.refresh(name, force=True))
+    if status.tried is Verdict.UNKNOWN:
+        return warned(name, TOKEN, status.basis or status.message, steps.probe(name))
+    return passed(name, TOKEN, status.basis or status.message)
+
+
+def simple_chat_check(status: ConnectionStatus) -> Check:
+    """What the consumer of most copies finds, as it was tried; a name that it cannot use is not one of its own."""
+    name, targets = status.connection, status.targets
+    strange = [target.name for target in targets if not _SIMPLE_CHAT_NAME.fullmatch(target.name)]
+    if not targets or strange:
+        detail = f"it cannot read {', '.join(strange)} by that name" if strange else "nothing is published for it"
+        remedy = f"If Simple Chat shall read it, choose a name like {name}--action--global--oauth-token "
+        return warned(name, SIMPLE_CHAT, detail, f"{remedy}(docs/simple-chat.md).")
+    detail = "; ".join(f"{target.name} {holds(target)}" for target in targets)
+    if any(target.working is False for target in targets):
+        return failed(name, SIMPLE_CHAT, detail, status.next_step or steps.refresh(name))
+    if any(target.working is None for target in targets):
+        return warned(name, SIMPLE_CHAT, detail, "Whoever may read the copy can say whether it works.")
+    return passed(name, SIMPLE_CHAT, detail)
+
+
+def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Check]:
+    """How long both tokens live, and what is foreseen of it."""
+    for warning in status.warnings:
+        about = REFRESH_TOKEN_LIFE if warning.code in ENDING else ACCESS_TOKEN_LIFE
+        yield warned(status.connection, about, warning.message, warning.hint)
+    codes = {warning.code for warning in status.warnings}
+    ends_at = status.refresh_token_expires_at
+    if ends_at is not None and not codes & ENDING and not status.refresh_token_refused:
+        yield passed(status.connection, REFRESH_TOKEN_LIFE, f"until {ends_at:%Y-%m-%d %H:%M} UTC")
+    needed = connection.grant is Grant.REFRESH_TOKEN and connection.fallback_grant is None
+    if ends_at is None and needed and status.working is not None and status.cause is not None:
+        meaning, remedy = status.cause.row.meaning, status.next_step or steps.authorize(status.connection)
+        yield failed(status.connection, REFRESH_TOKEN_LIFE, meaning, remedy)
+    if status.working and not codes & _LIVES and status.issued_at is not None and status.expires_at is not None:
+        minutes = round((status.expires_at - status.issued_at).total_seconds() / 60)
+        yield passed(status.connection, ACCESS_TOKEN_LIFE, f"{minutes} min; it fits the schedule")
