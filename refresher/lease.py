@@ -110,11 +110,13 @@ class FileLease:
         return self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock"
 
     def _open(self, path: Path) -> int:
-        try:
-            # Any user of the machine may have made the file, and a link in a shared directory is not followed.
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except OSError:
-            message = f"the lock file {path} cannot be opened"
+        message = "a lock file keeps runs apart on a POSIX system only, which this is not"
+        if hasattr(os, "O_NOFOLLOW"):
+            try:
+                # Any user of the machine may have made the file, and a link in a shared directory is not followed.
+                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            except OSError:
+                message = f"the lock file {path} cannot be opened"
         raise LeaseUnavailableError(
             message,
             cause=Cause.LEASE_UNAVAILABLE,

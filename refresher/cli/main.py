@@ -56,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not getattr(options, "watch", False):
             print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        print(
+            f"{error.name} is not installed for {sys.executable}. `make .venv` makes an environment with everything: "
+            "use its .venv/bin/python.",
+            file=sys.stderr,
+        )
+        return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001 - a person gets a sentence; what it says may hold a secret
         if isinstance(error, OSError) and error.errno in _UNWRITABLE:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

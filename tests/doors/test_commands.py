@@ -323,3 +323,13 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_a_sound_vault_and_a_free_lease(
     assert stored is not None
     assert stored.value == secrets.refresh_token
     assert run(real_time, "tick").returncode == 0
+
+
+def test_a_python_without_the_packages_is_told_where_they_are() -> None:
+    """What a plain clone and the system's own Python come to."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "refresher", "status"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "is not installed for" in done.stderr
+    assert "make .venv" in done.stderr

@@ -20,13 +20,14 @@ from tests.shell import ROOT, type_in
 
 RUNBOOK = ROOT / "docs" / "runbook"
 CONSUMERS = ROOT / "docs" / "consumers.md"
+FIRST_NIGHT = ROOT / "docs" / "first-night.md"
 NEED_AZURE = ("az keyvault recover", "az storage message clear")
 SECRET = "servicenow-client-secret"
 
 
 def command_lines() -> list[str]:
-    """The lines of the console blocks of the runbook and of what readers of the token are told, each once."""
-    pages = [RUNBOOK / "README.md", *sorted(RUNBOOK.glob("*.md")), CONSUMERS]
+    """The lines of the console blocks of the runbook, the first night and the page for readers, each once."""
+    pages = [RUNBOOK / "README.md", *sorted(RUNBOOK.glob("*.md")), CONSUMERS, FIRST_NIGHT]
     texts = [page.read_text("utf-8").replace(" \\\n", "") for page in pages]
     blocks = [block for text in texts for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL)]
     return list(dict.fromkeys(line for block in blocks for line in block.splitlines()))

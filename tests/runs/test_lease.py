@@ -95,6 +95,13 @@ class TestFileLease:
             f"another refresh of servicenow is under way, since 2026-03-01T12:00:00+00:00, by process {os.getpid()}"
         )
 
+    def test_a_system_without_such_locks_is_named(self, lease: FileLease, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As on Windows, where the command line takes the lease of the app's settings."""
+        monkeypatch.delattr(os, "O_NOFOLLOW")
+        error = unavailable(lease)
+        assert error.message == "a lock file keeps runs apart on a POSIX system only, which this is not"
+        assert "LEASE_CONTAINER_URL" in error.hint
+
     def test_it_can_be_taken_again_after_its_end(self, lease: FileLease) -> None:
         for _ in range(2):
             with lease.acquire("servicenow"):
