@@ -11,7 +11,7 @@ from pathlib import Path
 from refresher.model.errors import SettingsError
 from refresher.settings.forms import printable, show
 
-_EXPECTED = "a local.settings.json with an object 'Values', or the list of az functionapp config appsettings list"
+_EXPECTED = "a local.settings.json with an object 'Values', or the list of app settings that the Azure CLI prints"
 
 
 def read_settings_file(path: Path) -> dict[str, str]:
