@@ -71,6 +71,7 @@ def interrupt():
     while not asked:
         time.sleep(0.01)
     import os, signal
+    print(time.monotonic(), flush=True)
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=interrupt, daemon=True).start()
 sys.argv = ["refresher", "refresh"]
@@ -80,7 +81,6 @@ runpy.run_module("refresher", run_name="__main__")
 
 def test_one_ctrl_c_ends_a_command_whose_names_nobody_resolves() -> None:
     settings = {"KEY_VAULT_URL": "https://v.vault.azure.net", "SERVICENOW_INSTANCE_URL": "https://a.service-now.com"}
-    began = time.monotonic()
     ran = subprocess.run([sys.executable, "-c", RESOLVING], env=settings, capture_output=True, timeout=60, check=False)
+    assert time.monotonic() - float(ran.stdout) < AT_ONCE
     assert ran.returncode == 130
-    assert time.monotonic() - began < 20, "most of it is the start"

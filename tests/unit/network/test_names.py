@@ -59,18 +59,18 @@ def test_an_address_needs_no_thread() -> None:
 
 
 EXIT = """
+import time
 from sandbox.hostile.resolver import silence
 silence(lambda host: True)
 from refresher.network.names import resolve
 try:
     resolve("silent.example", 443, 0.05)
 except TimeoutError:
-    print("abandoned")
+    print(time.monotonic(), flush=True)
 """
 
 
 def test_an_abandoned_thread_does_not_keep_the_process() -> None:
-    began = time.monotonic()
-    ran = subprocess.run([sys.executable, "-c", EXIT], capture_output=True, text=True, timeout=20, check=False)
-    assert (ran.returncode, ran.stdout) == (0, "abandoned\n")
-    assert time.monotonic() - began < 10
+    """Counted from when it was abandoned: the start takes as long as the machine pleases."""
+    ran = subprocess.run([sys.executable, "-c", EXIT], capture_output=True, text=True, timeout=60, check=True)
+    assert time.monotonic() - float(ran.stdout) < 5
