@@ -205,11 +205,11 @@ class Vault:
                 raise
 
     def _retrying(self, operation: Callable[[], _T], deadline: Deadline, *, insist: bool = False) -> _T:
-        for attempt in retrying(self._clock, deadline, attempts=_ATTEMPTS):
-            with attempt:
-                self._gate.wait(deadline, insist=insist)
-                return operation()
-        raise AssertionError  # pragma: no cover - tenacity returns or raises
+        def attempt() -> _T:
+            self._gate.wait(deadline, insist=insist)
+            return operation()
+
+        return retrying(self._clock, deadline, attempts=_ATTEMPTS)(attempt)
 
     def _call(self, operation: str, name: str, deadline: Deadline, request: Callable[..., _T]) -> _T:
         """One request, within the deadline; the SDK's errors become ours, none of its text with them."""

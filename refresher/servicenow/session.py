@@ -91,6 +91,21 @@ class Session:
         if self._deadline.remaining() < ANSWER_TAKES:
             message = "the time of the run was over before the ServiceNow instance could be asked"
             raise TokenEndpointError(message, cause=Cause.INSTANCE_TIMEOUT, transient=True, sent=False)
+
+        def ask() -> TokenResponse:
+            nonlocal refusals
+            request = build()
+            attempts.made += 1
+            try:
+                return self._request_token_once(request)
+            except TokenEndpointError as error:
+                self._wire.disconnect()
+                refusals += error.ambiguous
+                if error.refresh_token is not None:
+                    keep(error.refresh_token)
+                attempts.answer_lost |= error.sent and error.cause.row.unclear and error.refresh_token is None
+                raise
+
         loop = retrying(
             self._clock,
             self._deadline,
@@ -99,20 +114,7 @@ class Session:
             should_retry=should_retry,
             on_wait=on_wait,
         )
-        for attempt in loop:
-            with attempt:
-                request = build()
-                attempts.made += 1
-                try:
-                    return self._request_token_once(request)
-                except TokenEndpointError as error:
-                    self._wire.disconnect()
-                    refusals += error.ambiguous
-                    if error.refresh_token is not None:
-                        keep(error.refresh_token)
-                    attempts.answer_lost |= error.sent and error.cause.row.unclear and error.refresh_token is None
-                    raise
-        raise AssertionError  # pragma: no cover - tenacity returns or raises
+        return loop(ask)
 
     def _request_token_once(self, request: TokenRequest) -> TokenResponse:
         self._asked = True
@@ -129,14 +131,14 @@ class Session:
     def probe(self, access_token: Secret) -> Probe:
         """Ask the instance who the token acts as. Never raises: no answer means that it cannot be said."""
         judged = unusable(access_token)
+        if judged is not None:
+            return judged
+        loop = retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS)
         try:
-            for attempt in retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS):
-                with attempt:
-                    judged = judged or self._probe_once(access_token)
+            return loop(self._probe_once, access_token)
         except TokenEndpointError as error:
             self._wire.disconnect()
-            judged = Probe(verdict=Verdict.UNKNOWN, remark=error.message)
-        return judged or Probe(verdict=Verdict.UNKNOWN)
+            return Probe(verdict=Verdict.UNKNOWN, remark=error.message)
 
     def _probe_once(self, access_token: Secret) -> Probe:
         path = self._connection.probe_path or SYS_USER_PROBE
@@ -153,10 +155,7 @@ class Session:
 
         Raises TokenEndpointError where no answer came.
         """
-        for attempt in retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS):
-            with attempt:
-                return self._greet_once()
-        raise AssertionError  # pragma: no cover - tenacity returns or raises
+        return retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS)(self._greet_once)
 
     def _greet_once(self) -> Greeting:
         answer = self._wire.send(
@@ -179,10 +178,7 @@ class Session:
 
         Raises TokenEndpointError where the answer does not say that the token is dead now.
         """
-        for attempt in retrying(self._clock, self._deadline, attempts=_TOKEN_ATTEMPTS):
-            with attempt:
-                return self._revoke_once(token)
-        raise AssertionError  # pragma: no cover - tenacity returns or raises
+        return retrying(self._clock, self._deadline, attempts=_TOKEN_ATTEMPTS)(self._revoke_once, token)
 
     def _revoke_once(self, token: Secret) -> bool:
         answer = self._wire.send("GET", self._connection.revocation_endpoint, params={"token": token.reveal()})
