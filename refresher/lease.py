@@ -52,7 +52,7 @@ _TAKES = 15.0
 _ENDING_TAKES = 4.0
 ROLE = "Storage Blob Data Contributor"
 _LIMITS: Mapping[str, Any] = {"connection_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
-_BROKEN = (AzureError, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+_BROKEN = (AzureError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 """What comes of a broken answer as well: the SDK takes apart unchecked whatever it is sent."""
 _RETRY_AFTER = 10.0
 """Seconds. A run takes a few; only after a kill does a blob lease take up to its full length."""

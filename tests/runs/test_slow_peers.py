@@ -4,18 +4,21 @@ import ssl
 import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
 from refresher.app import App
-from refresher.keyvault.clients import SharedCredential, make_secret_client
+from refresher.keyvault.clients import SharedCredential, make_secret_client, make_transport
 from refresher.keyvault.vault import Vault
+from refresher.lease import BlobLease
 from refresher.model.causes import Cause
 from refresher.model.clock import Deadline, system_clock
-from refresher.model.errors import TokenEndpointError, VaultError
+from refresher.model.errors import LeaseUnavailableError, TokenEndpointError, VaultError
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.network.sockets import limit
 from refresher.servicenow.instances import ServiceNow
 from refresher.servicenow.oauth import TokenRequest
 from sandbox import Fault, Sandbox
@@ -145,6 +148,16 @@ class TestAnAnswerThatIsMoreThanItSeems:
                 tracemalloc.stop()
         assert error.cause is Cause.VAULT_UNAVAILABLE
         assert most < 32 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_an_answer_of_the_lease_service_that_is_more_than_it_seems_makes_the_lease_unavailable(
+    name: str, certificate: ssl.SSLContext, credential: SharedCredential
+) -> None:
+    with Peer(LARGE[name], certificate) as peer, ThreadPoolExecutor(1) as pool:
+        lease = BlobLease(f"{peer.url}/leases", credential, system_clock(), pool, transport=make_transport())
+        with limit(2.0), pytest.raises(LeaseUnavailableError), lease.acquire("servicenow"):
+            pass
 
 
 class TestAPause:
