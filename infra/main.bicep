@@ -35,12 +35,18 @@ param connections object = {}
 @allowed(['secret', 'vault'])
 @description('Where the app has its roles in the refresher\'s vault: on each secret that it needs, or, for more connections than a subscription has role assignments, on all secrets of the vault.')
 param roleScope string = 'secret'
-@allowed(['refresh_token', 'client_credentials', 'jwt_bearer', 'password'])
+@allowed(['refresh_token', 'client_credentials', 'jwt_bearer', 'password', 'entra_id'])
 param grant string = 'refresh_token'
-@allowed(['', 'client_credentials', 'jwt_bearer', 'password'])
+@allowed(['', 'client_credentials', 'jwt_bearer', 'password', 'entra_id'])
 param fallbackGrant string = ''
 @description('Seconds that a refresh token lives, as set on the OAuth application.')
 param refreshTokenLifetime int = 8640000
+@description('Scope of the grant entra_id: APPLICATION/.default or an api:// URI.')
+param entraScope string = ''
+@description('Client id of an application that trusts the app\'s identity; with its tenant, or neither.')
+param entraClientId string = ''
+@description('Tenant id of that application.')
+param entraTenantId string = ''
 @description('Claims of the JWT bearer grant: an object. The key itself is a secret of the vault.')
 param jwt object = {}
 @description('The tick: six fields, UTC.')
@@ -124,6 +130,16 @@ var strangeInEnvironmentName = filter(
 var severalConnections = items(connections)
 // The single connection has a name as well.
 var connectionNames = empty(severalConnections) ? ['servicenow'] : map(severalConnections, each => each.key)
+// The app's own identity needs no OAuth application, and none of its secrets.
+var withApplication = empty(severalConnections)
+  ? (grant == 'entra_id' && empty(fallbackGrant) ? [] : connectionNames)
+  : map(
+      filter(
+        severalConnections,
+        each => !((each.value.?grant ?? '') == 'entra_id' && empty(each.value.?fallback_grant ?? ''))
+      ),
+      each => each.key
+    )
 // A connection publishes to what its publish_to lists, a list or a text with commas, else to a secret of its own name.
 var publishTo = flatten(map(
   severalConnections,
@@ -201,7 +217,7 @@ var groupName = !empty(problems)
   : (empty(resourceGroupName) ? '${abbreviations.resourceGroup}${environmentName}' : resourceGroupName)
 
 var readSuffixes = ['client-id', 'client-secret', 'username', 'password', 'jwt-key']
-var writtenSuffixes = ['refresh-token', 'oauth-token', 'refresh-record']
+var writtenSuffixes = ['oauth-token', 'refresh-record']
 var withNetwork = privateNetwork || fixedAddress || appAccess == 'private' || !empty(appSubnetId)
 var chatSubscription = empty(simpleChatVaultSubscription) ? subscription().subscriptionId : simpleChatVaultSubscription
 // Roles of the project can be assigned where they are known: here, and in Simple Chat's subscription.
@@ -346,8 +362,9 @@ module access 'app/access.bicep' = {
     principalId: identity.outputs.principalId
     readRoleId: readRoleId
     writeRoleId: keepRoleId
-    readableSecrets: flatten(map(connectionNames, name => map(readSuffixes, suffix => '${name}-${suffix}')))
+    readableSecrets: flatten(map(withApplication, name => map(readSuffixes, suffix => '${name}-${suffix}')))
     writableSecrets: concat(
+      map(withApplication, name => '${name}-refresh-token'),
       flatten(map(connectionNames, name => map(writtenSuffixes, suffix => '${name}-${suffix}'))),
       ownTargets
     )
@@ -421,6 +438,9 @@ module api 'app/api.bicep' = {
     grant: grant
     fallbackGrant: fallbackGrant
     refreshTokenLifetime: refreshTokenLifetime
+    entraScope: entraScope
+    entraClientId: entraClientId
+    entraTenantId: entraTenantId
     jwt: empty(jwt) ? '' : string(jwt)
     publishTo: replace(publishedTo, '{suffix}', environment().suffixes.keyvaultDns)
     refreshSchedule: refreshSchedule

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
+from refresher.entra.identity import Identity, ManagedIdentity
 from refresher.keyvault.clients import (
     REQUESTS_AT_ONCE,
     SharedCredential,
@@ -82,6 +83,7 @@ class App:
         credential: TokenCredential | None = None,
         executor: Executor | None = None,
         lease: Lease | None = None,
+        identity: Identity | None = None,
     ) -> None:
         self.clock = clock or system_clock()
         self._environ = environ
@@ -94,6 +96,7 @@ class App:
         self._requests = executor
         self._owns_requests = executor is None
         self._lease = lease
+        self._identity = identity or ManagedIdentity(environ, self.clock, make_transport)
         self._parts: Parts | None = None
         self._trials: Trials | None = None
 
@@ -276,6 +279,7 @@ class App:
                     vaults=self.vaults(),
                     servicenow=self._servicenow,
                     lease=self._make_lease(settings),
+                    identity=self._identity,
                 )
             return self._parts
 

@@ -110,6 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
     _command(secret, "list-deleted", _list_deleted, "--vault-name")
     _command(secret, "recover", _recover, *in_vault)
     _command(secret, "set-attributes", _set_attributes, *in_vault, "--enabled")
+    principal = _group(_group(groups, "ad"), "sp")
+    _command(principal, "create", lambda _: "the sandbox's tenant makes it with each application", "--id")
     role = _group(_group(groups, "role"), "assignment")
     _command(role, "create", _assign_role, "--assignee", "--role", "--scope")
     app = _group(groups, "functionapp")

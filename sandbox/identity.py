@@ -5,10 +5,10 @@ import json
 import time
 
 from sandbox.canary import Mint
+from sandbox.entra import TENANT, Entra
 from sandbox.http import Request, Response, json_response
 
 PATH = "/msi/token"
-TENANT = "5f2d0000-0000-4000-8000-00000000a2d1"
 _LIFETIME = 24 * 60 * 60
 
 
@@ -16,6 +16,8 @@ class Identity:
     """Issues tokens for whatever resource is asked for. They end by the real clock, which the SDK goes by."""
 
     def __init__(self, mint: Mint) -> None:
+        self.entra: Entra | None = None
+        """The tenant, for resources that are applications; None: every resource is one of Azure's own."""
         self.header = mint.make("identity-header")
         self._mint = mint
         self._issued: dict[str, str] = {}
@@ -27,6 +29,8 @@ class Identity:
             return json_response(400, {"statusCode": 400, "message": "resource is missing"})
         if request.headers.get("x-identity-header") != self.header:
             return json_response(401, {"statusCode": 401, "message": "wrong X-IDENTITY-HEADER"})
+        if self.entra is not None and self.entra.knows(resource):
+            return self.entra.handle(resource)
         expires_on = int(time.time()) + _LIFETIME
         token = self.issue(resource, expires_on)
         return json_response(

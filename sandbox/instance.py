@@ -12,6 +12,7 @@ import jwt
 
 from sandbox.canary import Mint
 from sandbox.clock import SandboxClock
+from sandbox.entra import OidcEntity
 from sandbox.http import Request, Response, json_response
 from sandbox.personality import HIBERNATING, Personality
 from sandbox.rate_limit import too_many_requests
@@ -73,6 +74,8 @@ class Instance:
         self.url = ""
         self.personality = personality or Personality()
         self.system_log: list[str] = []
+        self.oidc: OidcEntity | None = None
+        """Who verifies tokens that are not the instance's own; None: nobody."""
         self._clock = clock
         self._mint = mint
         self._lock = threading.RLock()
@@ -405,7 +408,13 @@ class Instance:
         kind, _, value = request.headers.get("authorization", "").partition(" ")
         token = self._access_tokens.get(value)
         living = kind == "Bearer" and token is not None and self._clock.now() < token.expires_at
-        if not living or token is None or (self.personality.guest and token.user_name == GUEST):
+        if kind == "Bearer" and token is None and self.oidc is not None:
+            user_name = self.oidc.user_of(value, self._clock)
+            user = self._users.get(user_name or "")
+            living = user_name is not None and not (user is not None and user.locked)
+        else:
+            user_name = token.user_name if token is not None else None
+        if not living or user_name is None or (self.personality.guest and user_name == GUEST):
             return json_response(401, {"error": {"message": "User Not Authenticated"}, "status": "failure"})
         probing = request.path == "/api/now/table/sys_user"
         if probing and self.personality.probe_body is not None:
@@ -416,5 +425,5 @@ class Instance:
         if probing and self.personality.probe_status is not None:
             return json_response(self.personality.probe_status, {"error": {"message": "as told"}})
         if probing:
-            return json_response(200, {"result": [{"user_name": token.user_name}]})
+            return json_response(200, {"result": [{"user_name": user_name}]})
         return json_response(200, {"result": []})

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sandbox.blobs import BlobContainer
 from sandbox.canary import Mint
 from sandbox.clock import SandboxClock
+from sandbox.entra import Entra
 from sandbox.faults import Faults
 from sandbox.identity import PATH, Identity
 from sandbox.instance import Application, Instance
@@ -49,6 +50,7 @@ class Sandbox:
         self.log = RequestLog()
         self._mint = Mint()
         self.identity = Identity(self._mint)
+        self.entra = self.identity.entra = Entra(self.clock)
         self.instance = Instance(self.clock, self._mint, personality)
         self.vaults = {name: KeyVault(name, self.clock, self.identity) for name in vaults}
         self.vault = self.vaults[vaults[0]]

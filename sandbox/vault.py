@@ -10,8 +10,9 @@ import re
 from datetime import datetime, timedelta
 
 from sandbox.clock import SandboxClock
+from sandbox.entra import TENANT
 from sandbox.http import Request, Response
-from sandbox.identity import TENANT, Identity
+from sandbox.identity import Identity
 from sandbox.shelf import Life, SecretVersion, Shelf
 from sandbox.vault_limits import Changes, Policy, RefusedError, Throttling, bad_parameter
 from sandbox.vault_rest import Pace, Permissions, SecretsApi

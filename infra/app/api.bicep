@@ -22,6 +22,9 @@ param connections string
 param grant string
 param fallbackGrant string
 param refreshTokenLifetime int
+param entraScope string
+param entraClientId string
+param entraTenantId string
 param jwt string
 param publishTo string
 param refreshSchedule string
@@ -155,6 +158,9 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     SERVICENOW_GRANT: grant
     SERVICENOW_FALLBACK_GRANT: fallbackGrant
     SERVICENOW_REFRESH_TOKEN_LIFETIME: string(refreshTokenLifetime)
+    SERVICENOW_ENTRA_SCOPE: entraScope
+    SERVICENOW_ENTRA_CLIENT_ID: entraClientId
+    SERVICENOW_ENTRA_TENANT_ID: entraTenantId
     SERVICENOW_JWT: jwt
     PUBLISH_TO: publishTo
     REFRESH_SCHEDULE: refreshSchedule

@@ -38,11 +38,12 @@ class Examination:
     def checks(self) -> list[Check]:
         """Present, readable, writable, well-formed, and when a refresh last succeeded."""
         connection = self._connection
+        written = [connection.access_token_name, connection.record_name]
+        if connection.needs_client:
+            written.insert(0, connection.refresh_token_name)
         jobs: list[Callable[[], Check]] = [
             *(lambda name=name: self._credential_check(name) for name in self._grant_secrets()),
-            lambda: self._token_check(self._vaults.own(connection.refresh_token_name)),
-            lambda: self._token_check(self._vaults.own(connection.access_token_name)),
-            lambda: self._token_check(self._vaults.own(connection.record_name)),
+            *(lambda name=name: self._token_check(self._vaults.own(name)) for name in written),
             *(lambda target=target: self._token_check(target) for target in connection.publish_to),
         ]
         return [*self._vaults.executor.map(lambda job: job(), jobs), *self._last_refresh_check()]

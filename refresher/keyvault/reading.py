@@ -36,7 +36,9 @@ def read_overview(
     place = vaults.own(connection.refresh_token_name)
     fallback = connection.fallback_grant
     needed = [vaults.own(connection.secret_name(each)) for each in fallback.row.own_secrets] if fallback else []
-    found = vaults.read((*_consumer_names(vaults, connection), place, *needed), deadline)
+    if connection.needs_client:
+        needed.append(place)
+    found = vaults.read((*_consumer_names(vaults, connection), *needed), deadline)
     side = _consumer_side(vaults, connection, found)
     credentials = _credentials(vaults, connection, found, now)
     ready = is_ready(
@@ -45,7 +47,7 @@ def read_overview(
         password_version=credentials.password_version,
         record=side.record,
     )
-    checked(found[place])
+    checked(found.get(place))
     return side, credentials.refresh_token, ready
 
 
@@ -58,10 +60,9 @@ def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarg
 
 
 def _credential_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:
-    suffixes = [suffix for grant in connection.configured_grants for suffix in grant.row.secrets]
-    return tuple(
-        vaults.own(connection.secret_name(suffix)) for suffix in {REFRESH_TOKEN: None, **dict.fromkeys(suffixes)}
-    )
+    suffixes = [REFRESH_TOKEN] if connection.needs_client else []
+    suffixes += [suffix for grant in connection.configured_grants for suffix in grant.row.secrets]
+    return tuple(vaults.own(connection.secret_name(suffix)) for suffix in dict.fromkeys(suffixes))
 
 
 def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[PublishTarget, Found]) -> ConsumerSide:

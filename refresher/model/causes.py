@@ -298,6 +298,19 @@ class Cause(StrEnum):
         ),
         next_step=Step("Correct the user or the policy, then: ", _FORCE),
     )
+    ENTRA_REFUSED = Row(
+        code="entra_refused",
+        kind=Kind.ANSWER,
+        meaning="ServiceNow refuses a token that Microsoft Entra issued to the app's identity; it was not published.",
+        checks=(
+            "the entity's Client ID is the token's `aud`",
+            "the provider's OIDC Metadata URL is that of the token's version: its issuer is the token's `iss`",
+            "User Claim is `sub`, User Field is User ID, and an active user has the token's `sub` as its User ID",
+            "JTI claim verification is off; the entity and the provider are active",
+            "REST API access policies admit ID tokens",
+        ),
+        next_step=Step("Correct what differs from the claims in the message, then: ", _FORCE),
+    )
     GUEST_TOKEN = Row(
         code="guest_token",
         kind=Kind.ANSWER,

@@ -13,7 +13,7 @@ CONNECTION_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 
 
 def own_names(connection: str) -> tuple[str, ...]:
-    """Every secret name that a connection of that name takes in the vault."""
+    """Every secret name that a connection of that name can take in the vault, by whatever grant."""
     return tuple(f"{connection}-{suffix}" for suffix in (*grants.STORED, _ACCESS_TOKEN, _RECORD))
 
 
@@ -50,6 +50,11 @@ class Connection:
     probe_path: str | None
     refresh_token_lifetime: timedelta
     jwt: JwtClaims | None = None
+    entra_scope: str | None = None
+    """Scope of grant entra_id."""
+    entra_client_id: str | None = None
+    entra_tenant_id: str | None = None
+    """With both, that application's token by a federated credential, and not the identity's own."""
 
     def secret_name(self, suffix: str) -> str:
         """Name of one of the connection's own secrets in the vault."""
@@ -86,9 +91,14 @@ class Connection:
         return (self.grant,) if self.fallback_grant is None else (self.grant, self.fallback_grant)
 
     @property
+    def needs_client(self) -> bool:
+        """Whether any of them authenticates an OAuth application; without one there is no refresh token either."""
+        return any(grant.row.needs_client for grant in self.configured_grants)
+
+    @property
     def own_names(self) -> tuple[str, ...]:
         """Every secret name that the connection takes in the vault."""
-        return own_names(self.name)
+        return own_names(self.name) if self.needs_client else (self.access_token_name, self.record_name)
 
     @property
     def token_endpoint(self) -> str:

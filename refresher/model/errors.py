@@ -4,6 +4,7 @@ RefresherError                      cause, message, hint, transient, retry_after
   SettingsError                     every bad setting at once
   VaultError                        Key Vault or the identity endpoint
   TokenEndpointError                `oauth_token.do` refused, failed, or answered something else than a token
+  IdentityError                     Microsoft Entra gave no token that may be published
   TokenRejectedError                a token was issued, but the API does not accept it
   LeaseHeldError                    another refresher is at work
   LeaseUnavailableError             the lease service cannot be asked
@@ -82,6 +83,10 @@ class TokenEndpointError(RefresherError):
     def ambiguous(self) -> bool:
         """Whether it was the generic 401, which also stands for passing faults."""
         return self.cause is Cause.ACCESS_DENIED
+
+
+class IdentityError(RefresherError):
+    """Microsoft Entra gave the app's identity no token that may be published."""
 
 
 class TokenRejectedError(RefresherError):

@@ -17,12 +17,16 @@ JWT_KEY = "jwt-key"
 
 
 class Grant(StrEnum):
-    """OAuth 2.0 grants, by the short names used in settings and tags (RFC 6749 section 4 and 6, RFC 7523)."""
+    """OAuth 2.0 grants, by the short names used in settings and tags (RFC 6749 section 4 and 6, RFC 7523).
+
+    With `entra_id`, nothing is asked of ServiceNow: Microsoft Entra's token for the app's identity is the token.
+    """
 
     REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the grant's name
     CLIENT_CREDENTIALS = "client_credentials"
     JWT_BEARER = "jwt_bearer"
     PASSWORD = "password"  # noqa: S105 - the grant's name
+    ENTRA_ID = "entra_id"
     AUTHORIZATION_CODE = "authorization_code"
 
     @property
@@ -59,6 +63,11 @@ class GrantRow:
         return tuple(suffix for suffix in self.sends.values() if suffix not in _CLIENT.values())
 
     @property
+    def from_half_of_life(self) -> bool:
+        """Whether a token is asked for from half of its life on, and may be the same one for hours."""
+        return self.grant_type is None
+
+    @property
     def needs_client(self) -> bool:
         """Whether it authenticates the OAuth application."""
         return CLIENT_ID in self.secrets
@@ -84,6 +93,9 @@ _ROWS: Mapping[Grant, GrantRow] = {
         sends={**_CLIENT, "username": USERNAME, "password": PASSWORD},
         renews=True,
         careful=True,
+    ),
+    Grant.ENTRA_ID: GrantRow(
+        grant_type=None,
     ),
     Grant.AUTHORIZATION_CODE: GrantRow(
         grant_type="authorization_code",

@@ -139,6 +139,11 @@ def set_app_setting() -> Command:
     return Command((*words, "--settings", "SETTING=VALUE"))
 
 
+def create_service_principal() -> Command:
+    """Give an application of Microsoft Entra its service principal in this tenant."""
+    return Command(("az", "ad", "sp", "create", "--id", "APPLICATION"))
+
+
 def log_in() -> Command:
     """Sign in on a laptop."""
     return Command(("az", "login"))

@@ -15,9 +15,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from refresher.model.connection import PublishTarget
+from refresher.model.grants import Grant
 from refresher.model.stored import StoredAccessToken, TargetState
 from refresher.model.timing import Timing
 
+_ASKED_AGAIN = 24
+"""Share of a life between two questions for a token that may be the same for hours: of a day, the refresh interval."""
 _MARGIN = timedelta(minutes=1)
 """What a tick may start late, and the run take, before the next one can have replaced a token."""
 
@@ -90,7 +93,7 @@ def decide_refresh(
     if access_token.life is None:
         return Refresh(reason=Reason.METADATA_MISSING, urgency=urgency)
     started_at, expires_at = access_token.life
-    refresh_at = refresh_time(connection, started_at, expires_at, timing)
+    refresh_at = refresh_time(connection, started_at, expires_at, timing, grant=access_token.grant, now=now)
     checks: tuple[tuple[Callable[[], bool], Reason], ...] = (
         (lambda: started_at > now, Reason.CLOCK_SKEW),
         (lambda: expires_at <= now, Reason.ACCESS_TOKEN_EXPIRED),
@@ -104,11 +107,28 @@ def decide_refresh(
     return _decide_publishing(access_token, targets) or NotDue(reason=Reason.FRESH, refresh_at=refresh_at)
 
 
-def refresh_time(connection: str, started_at: datetime, expires_at: datetime, timing: Timing) -> datetime:
-    """When a token that lives from `started_at` to `expires_at` falls due; stable for each connection."""
-    age = min(timing.interval, (expires_at - started_at) * 5 / 6)
+def refresh_time(
+    connection: str,
+    started_at: datetime,
+    expires_at: datetime,
+    timing: Timing,
+    *,
+    grant: Grant | None = None,
+    now: datetime | None = None,
+) -> datetime:
+    """When a token that lives from `started_at` to `expires_at` falls due; stable for each connection.
+
+    Where the same token may come again for hours, it is asked for from half of its life on, again and again: of the
+    moments for that, the first that is not over at `now`.
+    """
+    life = expires_at - started_at
     share = zlib.crc32(connection.encode()) / 2**32
-    return started_at + max(timedelta(), age - timing.spread * share)
+    if grant is None or not grant.row.from_half_of_life:
+        return started_at + max(timedelta(), min(timing.interval, life * 5 / 6) - timing.spread * share)
+    half = started_at + max(timedelta(), life / 2 - timing.spread * share)
+    pause = max(timing.tick, min(timing.interval, life / _ASKED_AGAIN))
+    over = (now or half) - timing.tick / 2 - half
+    return half + max(0, -(-over // pause)) * pause
 
 
 def evaluate_urgency(access_token: StoredAccessToken | None, timing: Timing, now: datetime) -> Urgency:

@@ -21,13 +21,14 @@ from refresher.keyvault.writing import (
 )
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
-from refresher.model.errors import RefresherError, VaultError
+from refresher.model.errors import IdentityError, RefresherError, VaultError
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken
 from refresher.model.tokens import AccessToken, Secret, TokenResponse
 from refresher.policy.choice import keep_or_replace
+from refresher.policy.due import refresh_time
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
@@ -156,7 +157,9 @@ class Keeper:
         now = run.clock.now()
         # What was just issued, and not refused by the probe, is published: whatever the stored one's dates say.
         same = side.access_token if side.access_token is not None and side.access_token.value == new.value else None
-        if same is None:
+        if same is not None and obtained.grant.row.from_half_of_life and self._is_everywhere(new):
+            return self._same_again(new, now)
+        if same is None and not obtained.grant.row.from_half_of_life:
             self._access_token_lifetime = new.lifetime
         token = self._to_publish(new, same, now)
         unkept = None
@@ -176,6 +179,22 @@ class Keeper:
             self._warn_once_of_unchanged(same)
         self.memory.settle(outcome)
         return self._report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
+
+    def _is_everywhere(self, token: AccessToken) -> bool:
+        return all(state.holds is not None and state.holds.value == token.value for state in self._side.targets)
+
+    def _same_again(self, token: AccessToken, now: datetime) -> RunReport:
+        """The identity hands out one token for hours: that is no news, until it should have another."""
+        run, rest = self._run, token.expires_at - now
+        if rest <= 2 * run.timing.tick:
+            message = f"the identity still hands out the token that ends in {_minutes(rest)}"
+            raise IdentityError(message, cause=Cause.IDENTITY_UNAVAILABLE, transient=True)
+        run.published = (now, token.expires_at)
+        self.memory.settle(Outcome.UNCHANGED)
+        life = (token.issued_at, token.expires_at)
+        refresh_at = refresh_time(run.connection.name, *life, run.timing, grant=token.grant, now=now + run.timing.tick)
+        message = f"the identity answered, with the same token; it lives {_minutes(rest)}"
+        return run.report(Outcome.UNCHANGED, message, refresh_at=refresh_at)
 
     def failed(self, error: RefresherError) -> RunReport:
         """Record a failure and report it."""

@@ -6,10 +6,18 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from refresher.entra.refusals import entra_refused
 from refresher.keyvault.credentials import Credentials
 from refresher.model.causes import Cause, diagnose
 from refresher.model.connection import Connection
-from refresher.model.errors import RefresherError, TokenEndpointError, TokenRejectedError, VaultError, next_step
+from refresher.model.errors import (
+    IdentityError,
+    RefresherError,
+    TokenEndpointError,
+    TokenRejectedError,
+    VaultError,
+    next_step,
+)
 from refresher.model.grants import CLIENT_ID, JWT_KEY, Grant
 from refresher.model.report import WarningCode
 from refresher.model.tokens import Secret, TokenResponse
@@ -37,7 +45,12 @@ class Failed:
     goes_on: bool
 
 
-def obtain(run: Run, keeper: Keeper, session: "Session", plan: GrantPlan, urgency: Urgency) -> Obtained:
+AskIdentity = Callable[[], TokenResponse]
+
+
+def obtain(
+    run: Run, keeper: Keeper, session: "Session", plan: GrantPlan, urgency: Urgency, ask_identity: AskIdentity
+) -> Obtained:
     """Try the plan's grants in order until one yields a token that may be published.
 
     Raises AuthorizationRequiredError, or the error of the last grant tried; VaultError where the record that must
@@ -47,7 +60,10 @@ def obtain(run: Run, keeper: Keeper, session: "Session", plan: GrantPlan, urgenc
         raise _blocked(run.connection.name, plan.blocked, plan.until)
     failures: list[tuple[Grant, RefresherError]] = []
     for grant, following in zip_longest(plan.grants, plan.grants[1:]):
-        result = _obtain_by(run, keeper, session, grant, following, urgency)
+        if grant.row.grant_type is None:
+            result = _obtain_from_identity(run, session, grant, urgency, ask_identity)
+        else:
+            result = _obtain_by(run, keeper, session, grant, following, urgency)
         if isinstance(result, Obtained):
             _warn_of_failed_grants(run, failures, grant)
             return result
@@ -55,6 +71,20 @@ def obtain(run: Run, keeper: Keeper, session: "Session", plan: GrantPlan, urgenc
         if not result.goes_on:
             break
     raise failures[-1][1]
+
+
+def _obtain_from_identity(
+    run: Run, session: "Session", grant: Grant, urgency: Urgency, ask_identity: AskIdentity
+) -> Obtained | Failed:
+    run.grant = grant
+    run.attempts.made += 1
+    run.request.on_progress(f"asking Microsoft Entra for a token (grant {grant})")
+    try:
+        response = ask_identity()
+        run.request.on_progress("trying the token")
+        return Obtained(response=response, grant=grant, probe=check_token(run.connection, session, response))
+    except (IdentityError, TokenRejectedError) as error:
+        return Failed(error, goes_on=run.request.force or urgency is Urgency.MANDATORY)
 
 
 def _obtain_by(
@@ -147,6 +177,8 @@ def check_token(connection: Connection, session: "Session", response: TokenRespo
         )
     if probe is None:
         return None
+    if probe.verdict is Verdict.REJECTED and response.access_token.grant is Grant.ENTRA_ID:
+        raise entra_refused(response.access_token.value, probe.transaction_id)
     if probe.verdict is Verdict.REJECTED:
         message = "ServiceNow issued a token that its own API refuses (401); it was not published"
         # Old releases answer client_credentials with a token of user guest, which every API call refuses.

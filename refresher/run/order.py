@@ -15,6 +15,7 @@ from refresher.model.clock import Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
 from refresher.model.report import Outcome, RunReport, RunRequest
+from refresher.model.tokens import TokenResponse
 from refresher.policy.due import Decision, NotDue, Refresh, Republish, Urgency, decide_refresh
 from refresher.policy.grants import plan_grants
 from refresher.run.failures import PublishFailedError, reported
@@ -94,9 +95,12 @@ class Refresher:
             force=run.request.force,
         )
 
+        def ask_identity() -> TokenResponse:
+            return self._parts.identity.request_token(run.connection, run.deadline)
+
         def job() -> RunReport:
             with self._parts.servicenow.session(run.connection, run.deadline) as session:
-                return keeper.publish(obtain(run, keeper, session, plan, urgency))
+                return keeper.publish(obtain(run, keeper, session, plan, urgency, ask_identity))
 
         return reported(job, keeper.failed)
 

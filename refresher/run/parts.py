@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from refresher.entra.identity import Identity
 from refresher.keyvault.vaults import Vaults
 from refresher.lease import Lease
 from refresher.model.clock import Clock, Deadline
@@ -26,6 +27,7 @@ class Parts:
     vaults: Vaults
     servicenow: ServiceNow
     lease: Lease
+    identity: Identity
 
     def deadline(self) -> Deadline:
         """The end of what begins now, if it may take as long as a single run."""

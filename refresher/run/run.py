@@ -80,7 +80,8 @@ class Run:
         elif self.published is not None:
             expires_at, life = self.published[1], self.published
         if refresh_at is None and life is not None:
-            refresh_at = refresh_time(connection.name, *life, self.timing)
+            grant = self.grant or (stored.grant if stored is not None else None)
+            refresh_at = refresh_time(connection.name, *life, self.timing, grant=grant, now=now)
         return RunReport(
             connection=connection.name,
             run_id=self.run_id,

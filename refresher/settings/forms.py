@@ -41,6 +41,8 @@ _URL = re.compile(
     r"(https?)://(\[[0-9a-f:.]+\]|[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?)(?::([0-9]{1,5}))?((?:/[0-9a-z._$~-]*)*)",
     re.IGNORECASE | re.ASCII,
 )
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_API = re.compile(r"api://[0-9A-Za-z._~-]+(?:/[0-9A-Za-z._~-]+)*")
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _PROBE = re.compile(r"/(?!/)[!-~]*")
 _HIGHEST_PORT = 65535
@@ -145,6 +147,24 @@ def grant_parser(allowed: tuple[Grant, ...]) -> Callable[[object], Grant]:
         raise UnusableError(show(raw), listed(allowed))
 
     return parse
+
+
+def parse_guid(raw: object) -> str:
+    """Parse the id of an application or a tenant."""
+    if isinstance(raw, str) and _GUID.fullmatch(raw):
+        return raw.lower()
+    raise UnusableError(show(raw), "an id such as 00000000-0000-0000-0000-000000000000")
+
+
+def parse_entra_scope(raw: object) -> str:
+    """Parse a scope of Microsoft Entra; that of a URI gets the ending that every scope of a workload has."""
+    if isinstance(raw, str):
+        resource = raw.removesuffix("/.default")
+        if _GUID.fullmatch(resource) and raw != resource:
+            return raw.lower()
+        if _API.fullmatch(resource) and not resource.endswith("/user_impersonation"):
+            return f"{resource}/.default"
+    raise UnusableError(show(raw), "<application client id>/.default, or the application's api:// URI")
 
 
 def parse_algorithm(raw: object) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from refresher.model.connection import CONNECTION_NAME, Connection, JwtClaims, own_names
 from refresher.model.errors import SettingsError
-from refresher.model.grants import FALLBACKS
+from refresher.model.grants import FALLBACKS, Grant
 from refresher.model.timing import Timing
 from refresher.settings.declared import (
     CONNECTION_KEYS,
@@ -178,6 +178,10 @@ def _contradictions(each: _Described, *, allow_custom_host: bool) -> Iterator[st
     if grant is not None and grant is fallback:
         other = listed(one for one in FALLBACKS if one is not grant)
         yield f"{label('fallback_grant')} is the grant itself; expected {other}, or nothing"
+    if (values.get("entra_client_id") is None) != (values.get("entra_tenant_id") is None):
+        yield f"{label('entra_client_id')} and {label('entra_tenant_id')} belong together; expected both, or none"
+    if Grant.ENTRA_ID in {grant, fallback} and values.get("entra_scope", ...) is None:
+        yield f"{label('entra_scope')} is not set; expected <application client id>/.default, for the grant entra_id"
     signed = [one for one in (grant, fallback) if one is not None and one.row.signed]
     if signed and values.get("jwt", ...) is None:
         yield f"{label('jwt')} is not set; expected an object with at least `sub`, for the grant {signed[0]}"

@@ -112,7 +112,9 @@ def evaluate(
         lives=_lives(token),
         issued_at=token.issued_at if token else None,
         expires_at=token.expires_at if token else None,
-        refresh_at=refresh_time(connection.name, *life, timing) if life else None,
+        refresh_at=refresh_time(connection.name, *life, timing, grant=token.grant, now=now)
+        if token and life
+        else None,
         refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
         refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
         if describes

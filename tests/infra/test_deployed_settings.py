@@ -41,7 +41,12 @@ def test_with_its_defaults_the_template_writes_the_defaults_of_the_code() -> Non
 def test_the_identity_may_do_what_the_code_does_and_no_more(name: str) -> None:
     settings = understood(SNAPSHOTS[name])
     own = settings.vault_url
-    kept = {(own, n) for c in settings.connections for n in (c.refresh_token_name, c.access_token_name, c.record_name)}
+    kept = {
+        (own, name)
+        for each in settings.connections
+        for name in (each.refresh_token_name, each.access_token_name, each.record_name)
+        if name in each.own_names
+    }
     targets = {(target.vault_url, target.name) for each in settings.connections for target in each.publish_to}
     assert granted(SNAPSHOTS[name], WRITER) == kept | targets
     assert granted(SNAPSHOTS[name], READER) == {(own, n) for c in settings.connections for n in c.own_names} - kept

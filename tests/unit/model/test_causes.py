@@ -23,7 +23,14 @@ KINDS = {
     },
     Kind.AWAY: {"instance_unreachable", "instance_timeout", "instance_error", "instance_hibernating"},
     Kind.THROTTLED: {"instance_throttled"},
-    Kind.ANSWER: {"not_a_token", "token_rejected", "guest_token", "unchanged", "access_token_refused"},
+    Kind.ANSWER: {
+        "not_a_token",
+        "token_rejected",
+        "guest_token",
+        "unchanged",
+        "access_token_refused",
+        "entra_refused",
+    },
     Kind.REFUSED: {
         "access_denied",
         "invalid_client",

@@ -18,6 +18,7 @@ from tests.factories import HOUR, NOON
 PACKAGE = Path(__file__).parents[3] / "refresher"
 CANARY = "CANARY-value"
 OPENERS = {
+    "entra/claims",
     "keyvault/vault",
     "servicenow/assertion",
     "servicenow/authorization",

@@ -428,3 +428,35 @@ class TestFallingBack:
             **conditions,
         }
         assert may_fall_back(error(cause), **given_) is expected  # type: ignore[arg-type]
+
+
+class TestATokenOfTheIdentity:
+    """It may be the same one for hours: asked for from half of its life on, again and again."""
+
+    DAY = timedelta(hours=24)
+
+    @pytest.mark.parametrize(
+        ("hours", "due"), [(11.9, False), (12, True), (12.25, False), (12.8, True), (13.2, False), (23.9, True)]
+    )
+    def test_it_falls_due_at_half_of_its_life_and_every_interval_after(self, hours: float, due: bool) -> None:
+        token = stored_access_token(expires_at=NOON + self.DAY, grant=G.ENTRA_ID)
+        decision = decide_refresh("servicenow", token, (), TIMING, NOON + timedelta(hours=hours))
+        assert isinstance(decision, Refresh) is due
+
+    @given(st.integers(10, 48 * 60), st.floats(0, 0.99))
+    def test_the_next_question_is_never_further_away_than_an_interval_once_half_is_over(
+        self, minutes: int, share: float
+    ) -> None:
+        life = timedelta(minutes=minutes)
+        now = NOON + life / 2 + life / 2 * share
+        asked = refresh_time("servicenow", NOON, NOON + life, TIMING, grant=G.ENTRA_ID, now=now)
+        assert now - TIMING.tick / 2 <= asked <= now + max(TIMING.interval, TIMING.tick)
+
+    def test_of_another_grant_it_falls_due_by_its_age(self) -> None:
+        assert refresh_time("servicenow", NOON, NOON + self.DAY, TIMING, grant=G.PASSWORD) == NOON + TIMING.interval
+
+    def test_a_stored_refresh_token_is_no_last_resort_beside_it(self) -> None:
+        """It may be another user's."""
+        settings = connection(SERVICENOW_GRANT="entra_id", SERVICENOW_ENTRA_SCOPE="api://x")
+        plan = plan_grants(settings, refresh_token(), None, RefreshRecord(), NOON)
+        assert plan.grants == (G.ENTRA_ID,)

@@ -148,6 +148,9 @@ def test_all_problems_are_reported_at_once() -> None:
         SERVICENOW_GRANT="device_code",
         SERVICENOW_FALLBACK_GRANT="refresh_token",
         SERVICENOW_REFRESH_TOKEN_LIFETIME="-1",
+        SERVICENOW_ENTRA_SCOPE="servicenow",
+        SERVICENOW_ENTRA_CLIENT_ID="servicenow",
+        SERVICENOW_ENTRA_TENANT_ID="contoso.com",
         SERVICENOW_JWT="[]",
         PUBLISH_TO="under_score",
         REFRESH_SCHEDULE="*/5 * * * *",
@@ -274,12 +277,15 @@ def test_a_vault_on_a_loopback_port_is_accepted() -> None:
 
 @pytest.mark.parametrize("fallback", ["refresh_token", "authorization_code", "PASSWORD"])
 def test_a_fallback_grant_is_one_that_works_unattended_and_starts_anew(fallback: str) -> None:
-    assert "expected client_credentials, jwt_bearer or password" in problem(SERVICENOW_FALLBACK_GRANT=fallback)
+    assert "expected client_credentials, jwt_bearer, password or entra_id" in problem(
+        SERVICENOW_FALLBACK_GRANT=fallback
+    )
 
 
 def test_a_fallback_grant_that_equals_the_grant_is_refused() -> None:
     assert problem(SERVICENOW_GRANT="password", SERVICENOW_FALLBACK_GRANT="password") == (
-        "SERVICENOW_FALLBACK_GRANT is the grant itself; expected client_credentials or jwt_bearer, or nothing"
+        "SERVICENOW_FALLBACK_GRANT is the grant itself; "
+        "expected client_credentials, jwt_bearer or entra_id, or nothing"
     )
 
 
@@ -306,6 +312,54 @@ def test_the_jwt_bearer_grant_needs_a_subject(setting: str) -> None:
 )
 def test_a_bad_claim_is_named(claims: dict[str, object], told: str) -> None:
     assert problem(SERVICENOW_JWT=json.dumps(claims)).startswith(told)
+
+
+APPLICATION, TENANT = "00000000-0000-0000-0000-00000000000A", "00000000-0000-0000-0000-00000000000b"
+
+
+@pytest.mark.parametrize(
+    ("scope", "read"),
+    [
+        (f"{APPLICATION}/.default", f"{APPLICATION.lower()}/.default"),
+        ("api://servicenow-tokens", "api://servicenow-tokens/.default"),
+        (f"api://{TENANT}/{APPLICATION}/.default", f"api://{TENANT}/{APPLICATION}/.default"),
+    ],
+)
+def test_a_scope_is_an_applications_default_one(scope: str, read: str) -> None:
+    found = connection(SERVICENOW_GRANT="entra_id", SERVICENOW_ENTRA_SCOPE=scope)
+    assert (found.grant, found.entra_scope) == (Grant.ENTRA_ID, read)
+    assert found.own_names == ("servicenow-oauth-token", "servicenow-refresh-record")
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        APPLICATION,
+        f"{APPLICATION}/user_impersonation",
+        "api://x/user_impersonation",
+        "https://vault.azure.net/.default",
+        "api://",
+        "/.default",
+    ],
+)
+def test_another_scope_is_refused(scope: str) -> None:
+    """`api://ID/user_impersonation` is AADSTS500011: a workload asks for all that it was given, or for nothing."""
+    told = problem(SERVICENOW_ENTRA_SCOPE=scope)
+    assert told.endswith("; expected <application client id>/.default, or the application's api:// URI")
+
+
+@pytest.mark.parametrize("setting", ["SERVICENOW_GRANT", "SERVICENOW_FALLBACK_GRANT"])
+def test_the_grant_entra_id_needs_a_scope(setting: str) -> None:
+    assert problem(**{setting: "entra_id"}).startswith("SERVICENOW_ENTRA_SCOPE is not set; expected <application")
+
+
+def test_an_application_that_trusts_the_identity_is_named_with_its_tenant_or_not_at_all() -> None:
+    both = connection(SERVICENOW_ENTRA_CLIENT_ID=APPLICATION, SERVICENOW_ENTRA_TENANT_ID=TENANT)
+    assert (both.entra_client_id, both.entra_tenant_id) == (APPLICATION.lower(), TENANT.lower())
+    for name in ("SERVICENOW_ENTRA_CLIENT_ID", "SERVICENOW_ENTRA_TENANT_ID"):
+        assert problem(**{name: APPLICATION}) == (
+            "SERVICENOW_ENTRA_CLIENT_ID and SERVICENOW_ENTRA_TENANT_ID belong together; expected both, or none"
+        )
 
 
 def test_a_bad_object_of_claims_is_one_problem() -> None:

@@ -1,0 +1,100 @@
+"""What a token of Microsoft Entra says of itself: read, not trusted. ServiceNow is the one that verifies it. No I/O.
+
+Only a workload's token may be published. A person's has `scp` (delegated permissions), and a `sub` that is made for
+one application; a workload's `sub` is its `oid`. `idtyp` is optional and counts only where it is there
+(learn.microsoft.com/entra/identity-platform/access-token-claims-reference).
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from refresher.model.causes import Cause
+from refresher.model.errors import IdentityError
+from refresher.model.grants import Grant
+from refresher.model.steps import Step
+from refresher.model.tokens import AccessToken, Secret
+
+_LONGEST_SHOWN = 120
+_LONGEST_LIFE = timedelta(days=2)
+"""A managed identity's token lives about a day; what claims more is not one of Entra's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """Claims that decide how ServiceNow sees a token; none is a secret. Those that are not there are empty."""
+
+    audience: str
+    issuer: str
+    subject: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"aud {self.audience}, iss {self.issuer}, sub {self.subject}, ver {self.version}"
+
+
+class NotAWorkloadError(IdentityError):
+    """A token that must not be published: a person's, or one that cannot be read."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"Microsoft Entra gave a token that is not a workload's ({found}); it was not published",
+            cause=Cause.IDENTITY_UNAVAILABLE,
+            hint=Step("Only the app's own managed identity may be asked: docs/entra.md, 'Whose token it is'."),
+        )
+
+
+def read_claims(token: Secret) -> Claims:
+    """The claims of a token. Raises NotAWorkloadError where they cannot be read."""
+    document = _document(token)
+    return Claims(
+        audience=_text(document.get("aud")),
+        issuer=_text(document.get("iss")),
+        subject=_text(document.get("sub")),
+        version=_text(document.get("ver")),
+    )
+
+
+def accept_token(token: Secret, *, now: datetime) -> AccessToken:
+    """The token with its life, if it is a workload's. Raises NotAWorkloadError."""
+    document = _document(token)
+    subject, kind = document.get("sub"), document.get("idtyp", "app")
+    if "scp" in document:
+        raise NotAWorkloadError("it has the claim scp, as a person's has")
+    if not isinstance(subject, str) or not subject or subject != document.get("oid"):
+        raise NotAWorkloadError("its claims sub and oid differ")
+    if kind != "app":
+        raise NotAWorkloadError("its claim idtyp is not app")
+    issued_at, expires_at = _moment(document.get("iat")), _moment(document.get("exp"))
+    if issued_at is None or expires_at is None or not timedelta() < expires_at - issued_at < _LONGEST_LIFE:
+        raise NotAWorkloadError("its claims iat and exp are no life")
+    # Clocks differ by seconds; a beginning in the future would count as a wrong clock.
+    return AccessToken(value=token, issued_at=min(issued_at, now), expires_at=expires_at, grant=Grant.ENTRA_ID)
+
+
+def _document(token: Secret) -> dict[str, object]:
+    parts = token.reveal().split(".")
+    try:
+        padded = parts[1] + "=" * (-len(parts[1]) % 4)
+        document = json.loads(base64.urlsafe_b64decode(padded))
+    except (IndexError, ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        message = "its claims cannot be read"
+        raise NotAWorkloadError(message)
+    return document
+
+
+def _text(claim: object) -> str:
+    text = claim if isinstance(claim, str) else ""
+    return "".join(sign for sign in text if sign.isprintable())[:_LONGEST_SHOWN]
+
+
+def _moment(claim: object) -> datetime | None:
+    if isinstance(claim, bool) or not isinstance(claim, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(claim, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
