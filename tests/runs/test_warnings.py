@@ -8,6 +8,7 @@ import pytest
 
 from refresher.app import App
 from refresher.model.report import Outcome, RunRequest, Trigger, WarningCode
+from refresher.policy.password_gate import TRIES
 from sandbox import PERSONALITIES, Sandbox
 from sandbox.personality import Personality
 from sandbox.vault import KeyVault
@@ -112,7 +113,7 @@ class TestAFallbackThatCannotStartANewLife:
         sandbox.vault.put(
             "servicenow-refresh-record",
             "The record is in the tags.",
-            tags={"refused-password-version": held.version, "password-refusals": "3"},
+            tags={"refused-password-version": held.version, "password-refusals": str(TRIES)},
         )
         self.assert_warned(app)
         sandbox.vault.put("servicenow-password", held.value)
