@@ -79,8 +79,12 @@ class Run:
             expires_at, life = now, None
         elif self.published is not None:
             expires_at, life = self.published[1], self.published
+        grant = self.grant or (stored.grant if stored is not None else None)
+        obtained_at = life[0] if life is not None else None
+        if life is not None and grant is not None and grant.row.from_half_of_life and self.published is None:
+            # Nobody has to answer before: a token of a day is no sign of a refresher that stopped.
+            obtained_at = min(now, life[0] + (life[1] - life[0]) / 2)
         if refresh_at is None and life is not None:
-            grant = self.grant or (stored.grant if stored is not None else None)
             refresh_at = refresh_time(connection.name, *life, self.timing, grant=grant, now=now)
         return RunReport(
             connection=connection.name,
@@ -95,7 +99,7 @@ class Run:
             attempts=self.attempts.made,
             duration_ms=round((self.clock.monotonic() - self.started) * 1000),
             working=None if self.side is None else expires_at is not None and now < expires_at,
-            access_token_obtained_at=life[0] if life is not None else None,
+            access_token_obtained_at=obtained_at,
             access_token_expires_at=expires_at,
             refresh_token_expires_at=refresh_token_expires_at,
             refresh_at=refresh_at,

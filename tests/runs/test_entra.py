@@ -81,6 +81,21 @@ class TestATick:
         changes = [each for each in sandbox.log.select(service="vault") if each.method in {"PUT", "PATCH"}]
         assert len(changes) == 4
 
+    def test_a_token_of_a_day_is_no_sign_of_a_refresher_that_stopped(self, sandbox: Sandbox, app: App) -> None:
+        """What the dead man's alert goes by: how long ago the identity last answered, once it has to."""
+        sandbox.entra.keeps_for = 23 * HOUR
+        ages = []
+        for _ in range(int(22 * HOUR / timedelta(minutes=5))):
+            now = sandbox.clock.now()
+            ages.append(now - (tick(app).access_token_obtained_at or now - 24 * HOUR))
+            sandbox.clock.advance(timedelta(minutes=5))
+        assert max(ages[: 12 * 12]) == timedelta()
+        since, longest = timedelta(), timedelta()
+        for age in ages:
+            since = min(since + timedelta(minutes=5), age)
+            longest = max(longest, since)
+        assert longest <= timedelta(minutes=50)
+
     def test_a_new_token_is_published_once_there_is_one(self, sandbox: Sandbox, app: App) -> None:
         tick(app)
         sandbox.clock.advance(12 * HOUR + timedelta(minutes=50))
