@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -280,7 +281,8 @@ class BlobLease:
         elif status is not None:
             message = f"the lease container {where} answered {status}"
             hint = "It passes as a rule; the next tick tries again."
-        elif isinstance(error, ClientAuthenticationError):
+        elif isinstance(error, ClientAuthenticationError | JSONDecodeError):
+            # The storage service speaks XML: what cannot be read as JSON came from the identity endpoint.
             message = "no token for the lease container could be had from the identity endpoint"
             hint = Step(
                 f"Check the app's managed identity (it needs the role {ROLE!r} on the container) and AZURE_CLIENT_ID. "
