@@ -37,7 +37,7 @@ class TestIndexing:
             name: (functions[name].trigger["route"], functions[name].trigger["methods"])
             for name in ("refresh_now", "status")
         }
-        assert found == {"refresh_now": ("refresh", ["POST"]), "status": ("status", ["GET"])}
+        assert found == {"refresh_now": ("refresh", ["POST"]), "status": ("status", ["GET", "HEAD"])}
         assert all(str(functions[name].trigger["authLevel"]).lower() == "function" for name in found)
 
     def test_no_function_is_repeated_by_the_host(self, host: Host) -> None:
