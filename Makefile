@@ -43,7 +43,7 @@ run: $(STAMP) ## the whole job on this machine, against the sandbox
 serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken surprise" for a drill
 	@$(PY) -m sandbox.trial.serve $(ARGS)
 
-test: $(STAMP) ## the suite in a minute or two; ARGS="-k name" for a part of it
+test: $(STAMP) ## the suite but for what is exhaustive; ARGS="-k name" for a part of it
 	$(PYTEST) -n auto -m "not exhaustive" $(ARGS)
 
 test-all: $(STAMP) ## and what is exhaustive or random: every crash point, pair of habits, history
