@@ -155,7 +155,7 @@ def test_a_deployment_from_the_pipeline_is_given_every_choice() -> None:
 
 
 def test_the_docs_name_every_choice() -> None:
-    section = AZURE.split("### What can be chosen")[1].split("\n## ")[0]
+    section = AZURE.split("## What can be chosen")[1].split("\n## ")[0]
     table = "\n".join(line for line in section.splitlines() if line.startswith("| `"))
     named = {name for line in table.splitlines() for name in re.findall(r"`([A-Z_]+)`", line.split("|")[1])}
     assert choices() - {"AZURE_ENV_NAME", "AZURE_LOCATION"} == named
