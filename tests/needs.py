@@ -1,17 +1,19 @@
 """Other programs that some tests drive, and a pytest plugin that says what was not run for want of one.
 
 Where one is missing the test is skipped, and the closing lines name the command that brings it. With `--no-skips`, as
-in CI, such a run fails: what nobody ran is not green. Only the worker library is excused where Python is too old for
-it, since CI runs the suite on 3.13 as well.
+in CI, such a run fails: what nobody ran is not green. Excused are the worker library where Python is too old for it,
+since CI runs the suite on 3.13 as well, and the earlier release where a checkout has no history.
 """
 
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 NEEDS_NEWER_PYTHON = "Python 3.13's worker library: make test PYTHON=python3.13 VENV=.venv-3.13"
+NEEDS_HISTORY = "the project's history: git fetch --unshallow"
 _INTEGRATION = Path(__file__).parent / "integration"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -22,6 +24,15 @@ def need_node_package(name: str) -> Path:
     if shutil.which("node") is None or not folder.is_dir():
         pytest.skip(f"Node.js and {name}: npm ci --prefix tests/integration")
     return folder
+
+
+def need_history(repository: Path, commit: str, *paths: str) -> bytes:
+    """An archive (tar) of what the commit holds below the paths, or a skip where it was not fetched."""
+    command = ["git", "-C", str(repository), "archive", commit, *paths]
+    made = subprocess.run(command, capture_output=True, check=False) if shutil.which("git") else None
+    if made is None or made.returncode:
+        pytest.skip(NEEDS_HISTORY)
+    return made.stdout
 
 
 def need_node() -> str:
@@ -56,7 +67,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     skipped = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", ()))
     for reason, count in sorted(skipped.items()):
         terminalreporter.write_line(f"not run: {count} that need {reason}")
-    if config.getoption("--no-skips") and set(skipped) - {NEEDS_NEWER_PYTHON}:
+    if config.getoption("--no-skips") and set(skipped) - {NEEDS_NEWER_PYTHON, NEEDS_HISTORY}:
         terminalreporter.write_line("failed: --no-skips, and tests were skipped", red=True)
 
 

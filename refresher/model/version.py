@@ -4,6 +4,6 @@ One place in the code, since neither an installed distribution nor pyproject.tom
 holds it to the latter.
 """
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 USER_AGENT = f"servicenow-token-refresher/{VERSION}"
 """Who asks, for whoever reads the logs of ServiceNow, Key Vault and the storage (RFC 9110 section 10.1.5)."""
