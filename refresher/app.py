@@ -18,10 +18,12 @@ from azure.keyvault.secrets import SecretClient
 from refresher.entra.identity import Identity, ManagedIdentity
 from refresher.keyvault.clients import (
     REQUESTS_AT_ONCE,
+    KeyClients,
     SharedCredential,
     make_secret_client as default_secret_client,
     make_transport,
 )
+from refresher.keyvault.keys import Keys
 from refresher.keyvault.reading import read_consumer_side
 from refresher.keyvault.vaults import Vaults
 from refresher.lease import BlobLease, FileLease, Lease
@@ -258,6 +260,7 @@ class App:
                     self.clock,
                     self._request_pool(),
                     lambda url: self._make_secret_client(url, self.credential()),
+                    Keys(self.clock, lambda url: KeyClients(url, self.credential())),
                 )
             return self._vaults
 

@@ -99,7 +99,9 @@ def build_parser() -> argparse.ArgumentParser:
     vault = _group(groups, "keyvault")
     _command(vault, "show", _show_vault, "--name")
     policy = _command(vault, "set-policy", _refusal("the sandbox's vault goes by roles"), "--name", "--object-id")
-    policy.add_argument("--secret-permissions", nargs="+", required=True)
+    permissions = policy.add_mutually_exclusive_group(required=True)
+    for kind in ("secret", "key"):
+        permissions.add_argument(f"--{kind}-permissions", nargs="+")
     rules = _group(vault, "network-rule")
     _command(rules, "add", _refusal("the sandbox's vault has no firewall"), "--name", "--ip-address")
     secret = _group(vault, "secret")
@@ -110,6 +112,10 @@ def build_parser() -> argparse.ArgumentParser:
     _command(secret, "list-deleted", _list_deleted, "--vault-name")
     _command(secret, "recover", _recover, *in_vault)
     _command(secret, "set-attributes", _set_attributes, *in_vault, "--enabled")
+    key = _group(vault, "key")
+    for name in ("show", "list-versions", "recover"):
+        _command(key, name, _refusal("the sandbox's keys are made by Python alone"), *in_vault)
+    _command(key, "set-attributes", _refusal("the sandbox's keys are made by Python alone"), *in_vault, "--enabled")
     principal = _group(_group(groups, "ad"), "sp")
     _command(principal, "create", lambda _: "the sandbox's tenant makes it with each application", "--id")
     role = _group(_group(groups, "role"), "assignment")

@@ -42,6 +42,10 @@ class Application:
     client_secret: str
     user: User
     public_key: str | None = None
+    verifiers: dict[str, str] = field(default_factory=dict)
+    """JWT verifier maps: public keys by their key ids; with these, an assertion must name one."""
+    public: bool = False
+    """Whether it is a public client, which may leave its secret out."""
     active: bool = True
     open_requests: int = 0
     most_open_requests: int = 0
@@ -243,7 +247,11 @@ class Instance:
             self._refused += 1
             raise _RefusedError("server_error", "passing fault")
         application = self._applications.get(form.get("client_id", ""))
-        if application is None or application.client_secret != form.get("client_secret") or not application.active:
+        secret = form.get("client_secret")
+        known = application is not None and (
+            secret == application.client_secret or (secret is None and application.public)
+        )
+        if application is None or not known or not application.active:
             raise _RefusedError("invalid_client", "unknown client or wrong secret")
         grant = form.get("grant_type", "")
         match grant:
@@ -303,10 +311,12 @@ class Instance:
         return code.user_name
 
     def _verify(self, application: Application, form: dict[str, str]) -> str:
-        key = application.public_key
-        if key is None:
-            raise _RefusedError("invalid_grant", "no JWT verifier")
         try:
+            key = application.public_key
+            if application.verifiers:
+                key = application.verifiers.get(jwt.get_unverified_header(form.get("assertion", "")).get("kid", ""))
+            if key is None:
+                raise _RefusedError("invalid_grant", "no JWT verifier")
             claims = jwt.decode(
                 form.get("assertion", ""),
                 key,

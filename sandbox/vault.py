@@ -13,6 +13,7 @@ from sandbox.clock import SandboxClock
 from sandbox.entra import TENANT
 from sandbox.http import Request, Response
 from sandbox.identity import Identity
+from sandbox.keys import KeysApi
 from sandbox.shelf import Life, SecretVersion, Shelf
 from sandbox.vault_limits import Changes, Policy, RefusedError, Throttling, bad_parameter
 from sandbox.vault_rest import Pace, Permissions, SecretsApi
@@ -37,6 +38,7 @@ class KeyVault:
         self._shelf = Shelf(clock)
         self._permissions = Permissions()
         self._api = SecretsApi(self._shelf, self._permissions, self.pace, clock, self._new_id)
+        self.keys = KeysApi(self._permissions.check, clock, self._new_id)
 
     @property
     def policy(self) -> Policy:
@@ -50,7 +52,7 @@ class KeyVault:
     def listen_at(self, url: str, resource: str) -> None:
         """Say where the vault is reached."""
         self.url, self.resource = url, resource
-        self._api.url = url
+        self._api.url = self.keys.url = url
 
     # An administrator's hands: not seen as requests, done at once, and no limit or policy stands in their way.
 
@@ -117,7 +119,7 @@ class KeyVault:
             self._shelf.purge(name)
 
     def deny(self, operation: str, name: str = ".*") -> None:
-        """Refuse get, set, update, list, delete, recover or purge for the names that match."""
+        """Refuse get, set, update, list, delete, recover or purge, `get key` or `sign`, for the names that match."""
         self._permissions.denied.append((operation, re.compile(name)))
 
     def grant(self, name: str) -> None:
@@ -135,7 +137,7 @@ class KeyVault:
         try:
             self._admit(request)
             with self._shelf.lock:
-                return self._api.answer(request)
+                return (self.keys if request.path.startswith("/keys/") else self._api).answer(request)
         except RefusedError as refusal:
             return refusal.response
 

@@ -71,9 +71,10 @@ def nothing_printed_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_of_an_earlier_test() -> None:
     """Forget what the process keeps for itself: ports come back, and with them another test's challenge or CA."""
-    challenges = sys.modules.get("azure.keyvault.secrets._shared.http_challenge_cache")
-    if challenges is not None:
-        challenges.clear()
+    for kind in ("keys", "secrets"):
+        challenges = sys.modules.get(f"azure.keyvault.{kind}._shared.http_challenge_cache")
+        if challenges is not None:
+            challenges.clear()
     tls._trusting.cache_clear()
 
 

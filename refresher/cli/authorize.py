@@ -52,9 +52,12 @@ class UsageError(RefresherError):
 def authorize(app: "App", options: argparse.Namespace, request: RunRequest) -> RunReport:
     """Get what the grant needs from the person, and start a new life with it. Raises RefresherError."""
     connection = app.connection(options.name)
-    if not connection.needs_client:
+    if connection.only_entra:
         message = f"connection {connection.name} uses the app's own identity, which nobody authorizes"
         raise UsageError(message, "In ServiceNow, an active user stands for the identity (docs/entra.md).")
+    if not connection.has_client_secret:
+        message = f"connection {connection.name} has no client secret, without which nobody can authorize"
+        raise UsageError(message, "Its key speaks for the user: a tick, or a forced run, gets a token by itself.")
     if Grant(options.grant) is Grant.PASSWORD:
         authorization = _with_password(connection, store=options.store)
     elif options.store:
@@ -92,7 +95,7 @@ def probe(app: "App", options: argparse.Namespace) -> int:
 def revoke(app: "App", options: argparse.Namespace, request: RunRequest) -> RunReport:
     """Revoke after a confirmation, having said who else may be cut off. Raises RefresherError."""
     connection = app.connection(options.name)
-    if not connection.needs_client:
+    if connection.only_entra:
         message = f"the tokens of connection {connection.name} are Microsoft Entra's, and live until their end"
         hint = "Deactivate the user that stands for the identity in ServiceNow, or the OIDC entity (docs/entra.md)."
         raise UsageError(message, hint)

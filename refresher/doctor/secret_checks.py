@@ -39,10 +39,11 @@ class Examination:
         """Present, readable, writable, well-formed, and when a refresh last succeeded."""
         connection = self._connection
         written = [connection.access_token_name, connection.record_name]
-        if connection.needs_client:
+        if connection.has_client_secret:
             written.insert(0, connection.refresh_token_name)
         jobs: list[Callable[[], Check]] = [
             *(lambda name=name: self._credential_check(name) for name in self._grant_secrets()),
+            *([self._signing_check] if connection.signing_key is not None else []),
             *(lambda name=name: self._token_check(self._vaults.own(name)) for name in written),
             *(lambda target=target: self._token_check(target) for target in connection.publish_to),
         ]
@@ -57,9 +58,11 @@ class Examination:
 
     def _grant_secrets(self) -> list[str]:
         """What its grants send, each once; the refresh token, which is written too, has checks of its own."""
-        grants = self._connection.configured_grants
-        suffixes = dict.fromkeys(suffix for grant in grants for suffix in grant.row.secrets if suffix != REFRESH_TOKEN)
-        return [self._connection.secret_name(suffix) for suffix in suffixes]
+        connection = self._connection
+        sent = dict.fromkeys(
+            suffix for grant in connection.configured_grants for suffix in connection.sends(grant).values()
+        )
+        return [connection.secret_name(suffix) for suffix in sent if suffix != REFRESH_TOKEN]
 
     def _credential_check(self, name: str) -> Check:
         where = self._vaults.own(name)
@@ -84,6 +87,21 @@ class Examination:
         except RefresherError as error:
             return failed(self._connection.name, key.name, error.message, error.hint)
         return passed(self._connection.name, key.name, "a private key that fits the algorithm")
+
+    def _signing_check(self) -> Check:
+        """It may be read if it is described, and sign if it signs: a word that is no assertion."""
+        name, claims = self._connection.name, self._connection.jwt
+        if claims is None or claims.key is None:
+            message = "the key that signs is a secret"
+            raise ValueError(message)
+        try:
+            key = self._vaults.keys.find(claims, self._deadline)
+            if isinstance(key, VaultError):
+                return failed(name, claims.key.name, key.message, key.hint)
+            key.sign(b"doctor", self._deadline)
+        except VaultError as error:
+            return failed(name, claims.key.name, f"readable; {error.message}", error.hint)
+        return passed(name, claims.key.name, f"a key of the vault that signs by {claims.algorithm}")
 
     def _token_check(self, place: PublishTarget) -> Check:
         secret = self._read(place)

@@ -11,13 +11,15 @@ from refresher.model.check import Check, failed, passed, warned
 from refresher.model.connection import Connection
 from refresher.model.grants import Grant
 from refresher.model.report import WarningCode
-from refresher.policy.forecast import ENDING
+from refresher.model.stored import KeyLife
+from refresher.policy.forecast import ENDING, KEY_ENDING
 from refresher.servicenow.answers import Verdict
 from refresher.status.health import ConnectionStatus
 from refresher.views.words import holds
 
 TOKEN = "token"  # noqa: S105 - a check's name
 REFRESH_TOKEN_LIFE = "refresh token's life"  # noqa: S105
+KEY_LIFE = "signing key's life"
 ACCESS_TOKEN_LIFE = "access token's life"  # noqa: S105
 SIMPLE_CHAT = "Simple Chat"
 _SIMPLE_CHAT_NAME = re.compile(r".+--(action|action-addset|agent|model-endpoint|other)--(global|user|group)--.+")
@@ -55,8 +57,12 @@ def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Ch
     """How long both tokens live, and what is foreseen of it."""
     for warning in status.warnings:
         about = REFRESH_TOKEN_LIFE if warning.code in ENDING else ACCESS_TOKEN_LIFE
+        about = KEY_LIFE if warning.code in KEY_ENDING else about
         yield warned(status.connection, about, warning.message, warning.hint)
     codes = {warning.code for warning in status.warnings}
+    key = status.signing_key
+    if isinstance(key, KeyLife) and key.expires_on is not None and not codes & KEY_ENDING:
+        yield passed(status.connection, KEY_LIFE, f"until {key.expires_on:%Y-%m-%d %H:%M} UTC")
     ends_at = status.refresh_token_expires_at
     if ends_at is not None and not codes & ENDING and not status.refresh_token_refused:
         yield passed(status.connection, REFRESH_TOKEN_LIFE, f"until {ends_at:%Y-%m-%d %H:%M} UTC")

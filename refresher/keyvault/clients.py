@@ -22,7 +22,10 @@ from refresher.network.sockets import limit, remaining
 from refresher.tls import tls_context
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from azure.identity import DefaultAzureCredential
+    from azure.keyvault.keys import KeyVaultKey
 
     from refresher.keyvault.adapter import LimitedTransport
 
@@ -141,7 +144,7 @@ class SharedCredential:
 _models_lock = threading.Lock()
 
 
-def build_models() -> None:
+def build_models(models: "ModuleType" = models) -> None:
     """Let the SDK learn the fields of its models before threads use them: what it learns by then can come out wrong.
 
     Where the first answers of a process are parsed side by side, azure-keyvault-secrets 4.12.0 now and then returns
@@ -158,6 +161,36 @@ def make_secret_client(vault_url: str, credential: TokenCredential) -> SecretCli
     """A client of one vault."""
     build_models()
     return SecretClient(vault_url, credential, transport=make_transport(), retry_total=0, user_agent=USER_AGENT)
+
+
+class KeyClients:
+    """The SDK's clients for the keys of one vault: one that describes them, and one for each that signs."""
+
+    def __init__(self, vault_url: str, credential: TokenCredential) -> None:
+        # Loading these takes some fifty milliseconds, which only a connection whose key signs in the vault pays.
+        from azure.keyvault.keys import KeyClient  # noqa: PLC0415
+        from azure.keyvault.keys._generated import models  # noqa: PLC0415
+
+        build_models(models)
+        self._credential = credential
+        self._options = {"transport": make_transport(), "retry_total": 0, "user_agent": USER_AGENT}
+        self._client = KeyClient(vault_url, credential, **self._options)
+
+    def get(self, name: str, version: str | None, **limits: float) -> "KeyVaultKey":
+        """A key with its attributes and its public half. Permission needed: keys get."""
+        return self._client.get_key(name, version, **limits)
+
+    def sign(self, key: "KeyVaultKey", algorithm: str, digest: bytes, **limits: float) -> bytes:
+        """The signature as JWS wants it (of ECDSA, r and s one after the other). Permission needed: keys sign."""
+        from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm  # noqa: PLC0415
+
+        client = CryptographyClient(key, self._credential, **self._options)
+        signature: bytes = client.sign(SignatureAlgorithm(algorithm), digest, **limits).signature
+        return signature
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
 
 def make_transport() -> "LimitedTransport":

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from refresher.keyvault.errors import missing
+from refresher.keyvault.keys import SigningKey
 from refresher.model.causes import Cause
 from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
 from refresher.model.grants import PASSWORD, REFRESH_TOKEN, Grant
-from refresher.model.stored import StoredRefreshToken, StoredSecret
+from refresher.model.stored import KeyLife, StoredRefreshToken, StoredSecret
 from refresher.model.tokens import Secret
 
 Found = StoredSecret | VaultError | None
@@ -25,13 +26,15 @@ class Credentials:
     """By name; those that the connection's grants do not need are not there."""
     refresh_token: StoredRefreshToken | None
     """The newest one that may be sent: a run that receives another goes on with that."""
+    signing_key: SigningKey | VaultError | None = None
+    """The key of a vault that signs, or why none can; None where none has to."""
 
     def form(self, grant: Grant, brought: Mapping[str, Secret | str] = _NOTHING) -> dict[str, Secret | str]:
         """The form's fields: what a person brought, and the rest as the vault holds it.
 
         Raises VaultError for the first secret that is missing or unreadable.
         """
-        sends = grant.row.sends.items()
+        sends = self.connection.sends(grant).items()
         return {**{field: self.required(suffix) for field, suffix in sends if field not in brought}, **brought}
 
     def required(self, suffix: str) -> Secret:
@@ -43,7 +46,14 @@ class Credentials:
 
     def has(self, grant: Grant) -> bool:
         """Whether everything is there that only this grant needs."""
-        return all(self._stored(suffix) is not None for suffix in grant.row.own_secrets)
+        if grant.row.signed and isinstance(self.signing_key, VaultError):
+            return False
+        return all(self._stored(suffix) is not None for suffix in self.connection.own_secrets(grant))
+
+    @property
+    def key_life(self) -> KeyLife | VaultError | None:
+        """When the key ends that signs, or why that cannot be said; None where none of a vault has to sign."""
+        return self.signing_key.life if isinstance(self.signing_key, SigningKey) else self.signing_key
 
     @property
     def password_version(self) -> str | None:

@@ -27,8 +27,8 @@ _THROTTLED = 429
 _SERVER_ERRORS = 500
 _REQUEST_TIMEOUT = 408
 _RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered", "ObjectIsBeingDeleted"})
-_NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
-_ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
+NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
+ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
 _READ_ONLY = tuple(f"-{suffix}" for suffix in STORED if suffix != REFRESH_TOKEN)
 """Secrets that the product only reads; any other it writes, too."""
 _REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: ([0-9]{3})")
@@ -58,7 +58,7 @@ def translate(operation: str, name: str, url: str, error: HttpResponseError, now
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
         return no_identity(getattr(error, "retry_after", None))
     status = error.status_code or 0
-    code = _inner_code(error)
+    code = inner_code(error)
     what = f"{operation} of secret {name} in {url}"
     if status == _THROTTLED:
         retry_after = retry_after_of(error, now) or 1.0
@@ -93,11 +93,9 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
             cause=Cause.SECRET_DISABLED,
             hint=Step("Store a new value, or enable this one: ", steps.enable_secret(vault, name)),
         )
-    if code in _NETWORK:
-        message = f"the network rules of {url} keep this address out ({what})"
-        hint = Step("Let the app's network through (docs/azure.md). A laptop: ", steps.let_address_in(vault))
-        return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
-    if code in _ACCESS_POLICY:
+    if code in NETWORK:
+        return kept_out(what, url)
+    if code in ACCESS_POLICY:
         hint = Step(
             "This vault goes by access policies, for which roles do not count: ",
             steps.set_policy(vault, IDENTITY),
@@ -113,25 +111,34 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
     return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
 
 
+def kept_out(what: str, url: str) -> VaultError:
+    """The vault's firewall does not let this machine in."""
+    message = f"the network rules of {url} keep this address out ({what})"
+    hint = Step("Let the app's network through (docs/azure.md). A laptop: ", steps.let_address_in(vault_name(url)))
+    return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
+
+
 def vault_name(url: str) -> str:
     """What the Azure CLI calls a vault: the first label of its host."""
     return urlsplit(url).netloc.partition(".vault.")[0]
 
 
-def not_its_own(operation: str, name: str, url: str) -> VaultError:
-    """The answer cannot be read, or does not tell of a secret: it comes, most likely, from something on the way."""
+def not_its_own(operation: str, name: str, url: str, *, kind: str = "secret") -> VaultError:
+    """The answer cannot be read, or tells of something else: it comes, most likely, from something on the way."""
     return VaultError(
-        f"Key Vault answered something that is not its own ({operation} of secret {name} in {url})",
+        f"Key Vault answered something that is not its own ({operation} of {kind} {name} in {url})",
         cause=Cause.VAULT_UNAVAILABLE,
         hint="The next tick tries again.",
         transient=True,
     )
 
 
-def silent(operation: str, name: str, url: str, error: ServiceRequestError | ServiceResponseError) -> VaultError:
+def silent(
+    operation: str, name: str, url: str, error: ServiceRequestError | ServiceResponseError, *, kind: str = "secret"
+) -> VaultError:
     """No answer of the vault came, or a proxy said something in its place; of its words only the status is read."""
     proxy = proxy_for(url)
-    message = f"{url} did not answer ({operation} of secret {name})"
+    message = f"{url} did not answer ({operation} of {kind} {name})"
     hint = "Check the vault's address, its firewall and the network; the next tick tries again."
     if proxy is not None:
         refused = _REFUSED_BY_PROXY.search(str(error))
@@ -173,7 +180,8 @@ def no_identity(retry_after: float | None = None) -> VaultError:
     )
 
 
-def _inner_code(error: HttpResponseError) -> str | None:
+def inner_code(error: HttpResponseError) -> str | None:
+    """The code inside of the code, where the vault gave one."""
     inner = getattr(error.error, "innererror", None)
     code = inner.get("code") if isinstance(inner, Mapping) else None
     return code if isinstance(code, str) else None

@@ -1,17 +1,19 @@
 """Reads of a run, side by side: what consumers see first, the credentials only when a token is to be requested."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from refresher.keyvault.credentials import Credentials, Found, checked
 from refresher.keyvault.found import ConsumerSide
+from refresher.keyvault.keys import SigningKey
 from refresher.keyvault.tags import REVOKED_AT, parse_access_token, parse_record, parse_refresh_token
-from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.vaults import Vaults, short_share
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, PublishTarget
 from refresher.model.errors import VaultError
-from refresher.model.grants import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN
-from refresher.model.stored import StoredRefreshToken, StoredSecret, TargetState
+from refresher.model.grants import CLIENT, REFRESH_TOKEN
+from refresher.model.stored import KeyLife, StoredRefreshToken, StoredSecret, TargetState
 from refresher.policy.grants import is_ready
 
 
@@ -24,23 +26,37 @@ def read_everything(
     vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline
 ) -> tuple[ConsumerSide, Callable[[], Credentials]]:
     """One parallel round: the consumers' side, and the credentials, whose errors wait until they are asked for."""
+    key = _reading_key(vaults, connection, deadline)
     found = vaults.read((*_consumer_names(vaults, connection), *_credential_names(vaults, connection)), deadline)
-    credentials = _credentials(vaults, connection, found, now)
+    credentials = _credentials(vaults, connection, found, now, key())
     return _consumer_side(vaults, connection, found), lambda: _demanded(connection, credentials)
 
 
-def read_overview(
-    vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline
-) -> tuple[ConsumerSide, StoredRefreshToken | None, bool]:
-    """One parallel round: the tokens, the refresh token's life, whether the fallback grant could start another."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What a status is judged by."""
+
+    side: ConsumerSide
+    refresh_token: StoredRefreshToken | None
+    key: KeyLife | VaultError | None
+    """Of the key of a vault that signs; None where none does."""
+    fallback_ready: bool
+    """Whether the fallback grant could start another life."""
+
+
+def read_overview(vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline) -> Overview:
+    """One parallel round: the tokens, and what ends. Raises VaultError; the key's error is kept aside."""
     place = vaults.own(connection.refresh_token_name)
     fallback = connection.fallback_grant
-    needed = [vaults.own(connection.secret_name(each)) for each in fallback.row.own_secrets] if fallback else []
-    if connection.needs_client:
+    needed = (
+        [vaults.own(connection.secret_name(each)) for each in connection.own_secrets(fallback)] if fallback else []
+    )
+    if connection.has_client_secret:
         needed.append(place)
+    key = _reading_key(vaults, connection, deadline)
     found = vaults.read((*_consumer_names(vaults, connection), *needed), deadline)
     side = _consumer_side(vaults, connection, found)
-    credentials = _credentials(vaults, connection, found, now)
+    credentials = _credentials(vaults, connection, found, now, key())
     ready = is_ready(
         fallback,
         complete=fallback is not None and credentials.has(fallback),
@@ -48,7 +64,18 @@ def read_overview(
         record=side.record,
     )
     checked(found.get(place))
-    return side, credentials.refresh_token, ready
+    return Overview(side=side, refresh_token=credentials.refresh_token, key=credentials.key_life, fallback_ready=ready)
+
+
+def _reading_key(
+    vaults: Vaults, connection: Connection, deadline: Deadline
+) -> Callable[[], SigningKey | VaultError | None]:
+    """Begin to read the key that signs; a fallback's must not hold up what does without it."""
+    claims = connection.jwt
+    if connection.signing_key is None or claims is None:
+        return lambda: None
+    limit = deadline if connection.grant.row.signed else short_share(deadline)
+    return vaults.executor.submit(vaults.keys.find, claims, limit).result
 
 
 def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:
@@ -60,8 +87,8 @@ def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarg
 
 
 def _credential_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:
-    suffixes = [REFRESH_TOKEN] if connection.needs_client else []
-    suffixes += [suffix for grant in connection.configured_grants for suffix in grant.row.secrets]
+    suffixes = [REFRESH_TOKEN] if connection.has_client_secret else []
+    suffixes += [suffix for grant in connection.configured_grants for suffix in connection.sends(grant).values()]
     return tuple(vaults.own(connection.secret_name(suffix)) for suffix in dict.fromkeys(suffixes))
 
 
@@ -89,21 +116,31 @@ def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[Publis
 
 
 def _credentials(
-    vaults: Vaults, connection: Connection, found: Mapping[PublishTarget, Found], now: datetime
+    vaults: Vaults,
+    connection: Connection,
+    found: Mapping[PublishTarget, Found],
+    now: datetime,
+    key: SigningKey | VaultError | None,
 ) -> Credentials:
     secrets = {place.name: held for place, held in found.items() if place.vault_url == vaults.own_url}
     stored = secrets.get(connection.refresh_token_name)
     refresh_token = _refresh_token(connection, stored, now) if isinstance(stored, StoredSecret) else None
-    return Credentials(connection=connection, vault_url=vaults.own_url, secrets=secrets, refresh_token=refresh_token)
+    return Credentials(
+        connection=connection,
+        vault_url=vaults.own_url,
+        secrets=secrets,
+        refresh_token=refresh_token,
+        signing_key=key,
+    )
 
 
 def _demanded(connection: Connection, credentials: Credentials) -> Credentials:
     """The credentials. Raises VaultError for what the connection cannot do without, whatever its fallback is."""
-    for suffix in connection.grant.row.own_secrets:
+    for suffix in connection.own_secrets(connection.grant):
         checked(credentials.secrets.get(connection.secret_name(suffix)))
-    if all(grant.row.needs_client for grant in connection.configured_grants):
-        credentials.required(CLIENT_ID)
-        credentials.required(CLIENT_SECRET)
+    for suffix in CLIENT:
+        if all(suffix in connection.sends(grant).values() for grant in connection.configured_grants):
+            credentials.required(suffix)
     return credentials
 
 

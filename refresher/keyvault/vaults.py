@@ -14,6 +14,7 @@ from typing import TypeVar
 from azure.keyvault.secrets import SecretClient
 
 from refresher.keyvault.credentials import Found
+from refresher.keyvault.keys import Keys
 from refresher.keyvault.vault import Vault
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import PublishTarget
@@ -28,10 +29,11 @@ class Vaults:
     """Every vault that the settings name; `own_url` is the one with credentials and tokens. Safe between threads."""
 
     def __init__(
-        self, own_url: str, clock: Clock, executor: Executor, make_client: Callable[[str], SecretClient]
+        self, own_url: str, clock: Clock, executor: Executor, make_client: Callable[[str], SecretClient], keys: Keys
     ) -> None:
         self.own_url = own_url
         self.executor = executor
+        self.keys = keys
         self._clock = clock
         self._make_client = make_client
         self._opened: dict[str, Vault] = {}
@@ -98,7 +100,13 @@ class Vaults:
         """Close the connections."""
         for vault in self._opened.values():
             vault.close()
+        self.keys.close()
+
+
+def short_share(deadline: Deadline) -> Deadline:
+    """A short share of the time, for what others can do without."""
+    return deadline.part(_SHARE_OF_OTHERS, _OTHERS_TAKE)
 
 
 def _limit(place: PublishTarget, deadline: Deadline, hurried: Collection[PublishTarget]) -> Deadline:
-    return deadline.part(_SHARE_OF_OTHERS, _OTHERS_TAKE) if place in hurried else deadline
+    return short_share(deadline) if place in hurried else deadline

@@ -174,6 +174,41 @@ class Cause(StrEnum):
         checks=("the secret that the message names: empty, or not in the form that is needed",),
         next_step=Step("Store the right value, then: ", _REFRESH),
     )
+    SIGNING_KEY_MISSING = Row(
+        code="signing_key_missing",
+        kind=Kind.AZURE,
+        meaning="The key that signs is not in its vault, or not in the version that the settings name.",
+        checks=("`key_identifier` and the versions in `kid`, letter by letter", "whether the key was deleted"),
+        next_step=Step("Correct the identifier, or make the key (docs/keys.md); then: ", _REFRESH),
+    )
+    SIGNING_KEY_DISABLED = Row(
+        code="signing_key_disabled",
+        kind=Kind.AZURE,
+        meaning="The key that signs is disabled.",
+        checks=("who disabled it, and why: the vault's audit log", "whether an older version may still sign"),
+        next_step=Step("Enable it, or name another version; then: ", _REFRESH),
+    )
+    SIGNING_KEY_EXPIRED = Row(
+        code="signing_key_expired",
+        kind=Kind.AZURE,
+        meaning="The key that signs is outside of its dates, and Key Vault refuses to sign with it.",
+        checks=("the key's activation and expiration date", "whether its certificate was renewed: the key's versions"),
+        next_step=Step("Renew the certificate, give it to ServiceNow (docs/keys.md), then: ", _REFRESH),
+    )
+    SIGNING_KEY_UNFIT = Row(
+        code="signing_key_unfit",
+        kind=Kind.AZURE,
+        meaning="The key that signs is of another type, size or curve than the algorithm needs, or not made to sign.",
+        checks=("`alg`: RS256 to RS512 need RSA of 2048 bits or more; ES256 P-256, ES384 P-384, ES512 P-521",),
+        next_step=Step("Set `alg` to what the key can do, or name a key that fits; then: ", _REFRESH),
+    )
+    SIGNING_FORBIDDEN = Row(
+        code="signing_forbidden",
+        kind=Kind.AZURE,
+        meaning="The app's identity may not read the key that signs, or not sign with it.",
+        checks=("a role assignment on the key: docs/keys.md names one that reads and signs, and nothing else",),
+        next_step=Step("The command that assigns what is missing: ", _DOCTOR),
+    )
     INSTANCE_UNREACHABLE = Row(
         code="instance_unreachable",
         kind=Kind.AWAY,

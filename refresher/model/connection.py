@@ -1,6 +1,7 @@
 """A connection: one OAuth application on one instance, the names of its secrets, and where its tokens go."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -26,16 +27,35 @@ class PublishTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyIdentifier:
+    """A key of Key Vault: its vault's origin, without a slash at the end, its name, and one version or the newest."""
+
+    vault_url: str
+    name: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JwtClaims:
     """What the assertion of the JWT bearer grant says (RFC 7523); `audience` and `issuer` None: the client id."""
 
     subject: str
     kid: str | None = None
+    kids: tuple[tuple[str, str], ...] = ()
+    """Versions of the key that ServiceNow knows, each with its key id; with these, no other version signs."""
     audience: str | None = None
     issuer: str | None = None
     algorithm: str = "RS256"
     lifetime: timedelta = timedelta(minutes=5)
     backdating: timedelta = timedelta(seconds=30)
+    key: KeyIdentifier | None = None
+    """The key of a vault that signs; None: the key is a secret."""
+    public_client: bool = False
+    """Whether ServiceNow asks for no client secret."""
+
+    def kid_of(self, version: str) -> str | None:
+        """The key id that ServiceNow knows that version by."""
+        return self.kid or dict(self.kids).get(version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +110,47 @@ class Connection:
         """The grant, and the fallback grant where there is one."""
         return (self.grant,) if self.fallback_grant is None else (self.grant, self.fallback_grant)
 
+    def sends(self, grant: Grant) -> Mapping[str, str]:
+        """What a request by a grant sends out of secrets: form field, and how the name of the secret ends."""
+        sends = dict(grant.row.sends)
+        if grant.row.signed and self.jwt is not None:
+            if self.jwt.public_client:
+                del sends["client_secret"]
+            if self.jwt.key is not None:
+                del sends["assertion"]
+        return sends
+
+    def own_secrets(self, grant: Grant) -> tuple[str, ...]:
+        """How the names of the secrets end that only this grant needs, and not the client's, which most share."""
+        return tuple(suffix for suffix in self.sends(grant).values() if suffix not in grants.CLIENT)
+
     @property
-    def needs_client(self) -> bool:
+    def signing_key(self) -> KeyIdentifier | None:
+        """The key of a vault that signs for one of its grants."""
+        signs = any(grant.row.signed for grant in self.configured_grants)
+        return self.jwt.key if signs and self.jwt is not None else None
+
+    @property
+    def has_client_secret(self) -> bool:
         """Whether any of them authenticates an OAuth application; without one there is no refresh token either."""
-        return any(grant.row.needs_client for grant in self.configured_grants)
+        return any(grants.CLIENT_SECRET in self.sends(grant).values() for grant in self.configured_grants)
+
+    @property
+    def only_entra(self) -> bool:
+        """Whether all its tokens are Microsoft Entra's, of which ServiceNow knows none."""
+        return all(grant.row.grant_type is None for grant in self.configured_grants)
 
     @property
     def own_names(self) -> tuple[str, ...]:
         """Every secret name that the connection takes in the vault."""
-        return own_names(self.name) if self.needs_client else (self.access_token_name, self.record_name)
+        if self.has_client_secret:
+            return own_names(self.name)
+        sent = (suffix for grant in self.configured_grants for suffix in self.sends(grant).values())
+        return (
+            *(self.secret_name(suffix) for suffix in dict.fromkeys(sent)),
+            self.access_token_name,
+            self.record_name,
+        )
 
     @property
     def token_endpoint(self) -> str:

@@ -58,21 +58,13 @@ class GrantRow:
         return tuple(self.sends.values())
 
     @property
-    def own_secrets(self) -> tuple[str, ...]:
-        """The same without the client's, which most grants share."""
-        return tuple(suffix for suffix in self.sends.values() if suffix not in _CLIENT.values())
-
-    @property
     def from_half_of_life(self) -> bool:
         """Whether a token is asked for from half of its life on, and may be the same one for hours."""
         return self.grant_type is None
 
-    @property
-    def needs_client(self) -> bool:
-        """Whether it authenticates the OAuth application."""
-        return CLIENT_ID in self.secrets
 
-
+CLIENT = (CLIENT_ID, CLIENT_SECRET)
+"""How the names of the secrets end that say which OAuth application asks."""
 _CLIENT = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 _ROWS: Mapping[Grant, GrantRow] = {
     Grant.REFRESH_TOKEN: GrantRow(

@@ -25,6 +25,9 @@ class WarningCode(StrEnum):
     REFRESH_TOKEN_ENDING = "refresh_token_ending"  # noqa: S105
     REFRESH_TOKEN_ENDING_SOON = "refresh_token_ending_soon"  # noqa: S105
     STOPS_WITHOUT_A_PERSON = "stops_without_a_person"
+    SIGNING_KEY_ENDING = "signing_key_ending"
+    SIGNING_KEY_ENDING_SOON = "signing_key_ending_soon"
+    SIGNING_KEY_END_UNKNOWN = "signing_key_end_unknown"
     ACCESS_TOKEN_SHORT = "access_token_short"  # noqa: S105
     ACCESS_TOKEN_LONG = "access_token_long"  # noqa: S105
     UNCHANGED = "unchanged"

@@ -122,6 +122,43 @@ def assign_role(role: str, vault: str, secret: str, identity: str) -> Command:
     return Command(words)
 
 
+def assign_key_role(role: str, vault: str, key: str, identity: str) -> Command:
+    """Give an identity a role on one key."""
+    scope = f'"$(az keyvault show --name {vault} --query id --output tsv)/keys/{key}"'
+    words = ("az", "role", "assignment", "create", "--assignee", identity, "--role", f'"{role}"', "--scope", scope)
+    return Command(words)
+
+
+def set_key_policy(vault: str, identity: str) -> Command:
+    """Let an identity read keys, and sign with them, in a vault that goes by access policies."""
+    permissions = ("--key-permissions", "get", "sign")
+    return Command(("az", "keyvault", "set-policy", "--name", vault, "--object-id", identity, *permissions))
+
+
+def enable_key(vault: str, name: str) -> Command:
+    """Enable a key's newest version."""
+    return _key("set-attributes", vault, name, "--enabled", "true")
+
+
+def show_key(vault: str, name: str) -> Command:
+    """Show what a key is, and when it may be used."""
+    return _key("show", vault, name)
+
+
+def recover_key(vault: str, name: str) -> Command:
+    """Take back a soft-deleted key."""
+    return _key("recover", vault, name)
+
+
+def list_key_versions(vault: str, name: str) -> Command:
+    """List the versions of a key."""
+    return _key("list-versions", vault, name)
+
+
+def _key(action: str, vault: str, name: str, *more: str) -> Command:
+    return Command(("az", "keyvault", "key", action, "--vault-name", vault, "--name", name, *more))
+
+
 def set_policy(vault: str, identity: str) -> Command:
     """Let an identity read and write secrets in a vault that goes by access policies."""
     permissions = ("--secret-permissions", "get", "set", "recover")

@@ -23,6 +23,34 @@ class StoredSecret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """A version of a key as Key Vault describes it: what it can sign, and when it may."""
+
+    name: str
+    vault_url: str
+    version: str
+    kind: str
+    """`RSA` or `EC`, with `-HSM` at its end where hardware holds it, or something that signs no assertion."""
+    curve: str | None = None
+    bits: int = 0
+    """Of an RSA key."""
+    signs: bool = True
+    """Whether its own list of operations has `sign`."""
+    enabled: bool = True
+    created_on: datetime | None = None
+    not_before: datetime | None = None
+    expires_on: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLife:
+    """When the last version ends that may sign: with `expires_on` None, nobody said, and it may be any day."""
+
+    name: str
+    expires_on: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAccessToken:
     """An access token in the vault. `issued_at` and `expires_at` are None where its metadata cannot be trusted."""
 

@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 
 from refresher.model import steps
 from refresher.model.connection import Connection
+from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step
+from refresher.model.stored import KeyLife
 from refresher.model.timing import Timing
 
 _EARLY = timedelta(days=14)
@@ -28,6 +30,14 @@ ENDING = frozenset(
     }
 )
 """Those that tell when the refresh token ends, and what then."""
+KEY_ENDING = frozenset(
+    {
+        WarningCode.SIGNING_KEY_ENDING,
+        WarningCode.SIGNING_KEY_ENDING_SOON,
+        WarningCode.SIGNING_KEY_END_UNKNOWN,
+    }
+)
+"""Those that tell when the key ends that signs in a vault."""
 
 
 def foresee(
@@ -38,12 +48,16 @@ def foresee(
     now: datetime,
     *,
     fallback_ready: bool = True,
+    key: KeyLife | VaultError | None = None,
 ) -> tuple[Warning_, ...]:
     """All that can be foreseen. `refresh_token_life` is the start and the end of the refresh token's life.
 
-    `fallback_ready` says whether the configured fallback grant could start a new one (`policy.is_ready`).
+    `fallback_ready` says whether the configured fallback grant could start a new one (`policy.is_ready`). A key that
+    cannot be used is an error of the run's, or of the fallback.
     """
     found = [_refresh_token_warning(connection, refresh_token_life, now, fallback_ready=fallback_ready)]
+    if isinstance(key, KeyLife):
+        found.append(_key_warning(key, now))
     if access_token_lifetime is not None:
         found += _access_token_warnings(access_token_lifetime, timing)
     return tuple(warning for warning in found if warning is not None)
@@ -74,6 +88,21 @@ def _refresh_token_warning(
         return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING, message=message, hint=hint)
     message = f"refreshing will stop on {day} unless a person authorizes again"
     return Warning_(code=WarningCode.STOPS_WITHOUT_A_PERSON, message=message, hint=hint)
+
+
+def _key_warning(key: KeyLife, now: datetime) -> Warning_ | None:
+    """A key ends with its certificate; where it has no date, only the certificate knows, in ServiceNow as well."""
+    hint = Step("Renew the certificate, and give ServiceNow the new one before (docs/keys.md, 'Renewal').")
+    if key.expires_on is None:
+        message = f"when the key {key.name} ends is unknown: it has no expiration date"
+        hint = Step("Give it that of its certificate, so that there is a warning (docs/keys.md).")
+        return Warning_(code=WarningCode.SIGNING_KEY_END_UNKNOWN, message=message, hint=hint)
+    remaining = key.expires_on - now
+    if remaining > _EARLY:
+        return None
+    code = WarningCode.SIGNING_KEY_ENDING_SOON if remaining <= _LATE else WarningCode.SIGNING_KEY_ENDING
+    message = f"the key {key.name} ends on {key.expires_on:%Y-%m-%d %H:%M} UTC, and signs nothing from then on"
+    return Warning_(code=code, message=message, hint=hint)
 
 
 def _access_token_warnings(lifetime: timedelta, timing: Timing) -> Iterator[Warning_]:

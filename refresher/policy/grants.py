@@ -54,7 +54,8 @@ def plan_grants(
         grants = [grant for grant in grants if grant is not Grant.REFRESH_TOKEN]
     elif Grant.REFRESH_TOKEN not in grants:
         # Beside the app's own identity it may be another user's, from the time before.
-        grants += [Grant.REFRESH_TOKEN] if connection.grant.row.needs_client else []
+        usable = connection.grant is not Grant.ENTRA_ID and connection.has_client_secret
+        grants += [Grant.REFRESH_TOKEN] if usable else []
     elif refresh_token_gives_way(connection, refresh_token, record, now):
         grants.sort(key=lambda grant: grant is Grant.REFRESH_TOKEN)
     open_grants = tuple(grant for grant in grants if not grant.row.careful or gate is Gate.OPEN)

@@ -234,6 +234,7 @@ class Keeper:
             run.timing,
             run.clock.now(),
             fallback_ready=ready,
+            key=self.credentials.key_life,
         )
 
     def _note_probe(self, probe: Probe | None) -> None:

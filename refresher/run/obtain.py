@@ -29,6 +29,7 @@ from refresher.run.failures import AuthorizationRequiredError, CredentialError, 
 from refresher.run.keep import Keeper, Obtained
 from refresher.run.run import Run
 from refresher.servicenow.answers import Probe, Verdict
+from refresher.servicenow.assertion import build_assertion, build_assertion_elsewhere
 from refresher.servicenow.oauth import TokenRequest, build_token_request
 
 if TYPE_CHECKING:
@@ -146,16 +147,22 @@ def _request_builder(run: Run, keeper: Keeper, grant: Grant) -> Callable[[], Tok
 def _signed_request(
     run: Run, credentials: Credentials, grant: Grant, form: Mapping[str, Secret | str]
 ) -> TokenRequest:
-    from refresher.servicenow.assertion import build_assertion  # noqa: PLC0415 - PyJWT loads cryptography
-
     claims = run.connection.jwt
     if claims is None:
         message = f"a connection with grant {grant} has claims"
         raise ValueError(message)
     now, jti = run.clock.now(), run.clock.new_id()
     try:
-        key, client_id = credentials.required(JWT_KEY), credentials.required(CLIENT_ID)
-        assertion = build_assertion(key, claims, client_id, now=now, jti=jti)
+        client_id, key = credentials.required(CLIENT_ID), credentials.signing_key
+        if isinstance(key, VaultError):
+            raise key
+        if key is not None:
+            version = key.described.version
+            assertion = build_assertion_elsewhere(
+                lambda message: key.sign(message, run.deadline), version, claims, client_id, now=now, jti=jti
+            )
+        else:
+            assertion = build_assertion(credentials.required(JWT_KEY), claims, client_id, now=now, jti=jti)
     except RefresherError as error:
         unusable = _credential_error(error)
     else:

@@ -4,8 +4,10 @@ ServiceNow takes each assertion once: every request needs a fresh `jti`. `iss` a
 the settings say otherwise. The start is set back a little, since two clocks never agree.
 """
 
+import base64
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -32,8 +34,27 @@ def build_assertion(key_pem: Secret, claims: JwtClaims, client_id: Secret, *, no
     import jwt  # noqa: PLC0415
 
     key = _private_key(key_pem, claims.algorithm)
+    payload = _payload(claims, client_id, now, jti)
+    headers = {"kid": claims.kid} if claims.kid else None
+    return Secret(jwt.encode(payload, key, algorithm=claims.algorithm, headers=headers))
+
+
+def build_assertion_elsewhere(
+    sign: Callable[[bytes], bytes], version: str, claims: JwtClaims, client_id: Secret, *, now: datetime, jti: str
+) -> Secret:
+    """The same, signed by whoever holds the key, in that version of it (RFC 7515 section 3.1)."""
+    headers = {"alg": claims.algorithm, "typ": "JWT"}
+    kid = claims.kid_of(version)
+    if kid:
+        headers["kid"] = kid
+    parts = [_encode(json.dumps(part).encode()) for part in (headers, _payload(claims, client_id, now, jti))]
+    parts.append(_encode(sign(".".join(parts).encode())))
+    return Secret(".".join(parts))
+
+
+def _payload(claims: JwtClaims, client_id: Secret, now: datetime, jti: str) -> dict[str, object]:
     client = client_id.stripped().reveal()
-    payload = {
+    return {
         "iss": claims.issuer or client,
         "aud": claims.audience or client,
         "sub": claims.subject,
@@ -41,8 +62,10 @@ def build_assertion(key_pem: Secret, claims: JwtClaims, client_id: Secret, *, no
         "exp": int((now + claims.lifetime).timestamp()),
         "jti": jti,
     }
-    headers = {"kid": claims.kid} if claims.kid else None
-    return Secret(jwt.encode(payload, key, algorithm=claims.algorithm, headers=headers))
+
+
+def _encode(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
 def _private_key(key_pem: Secret, algorithm: str) -> "RSAPrivateKey | EllipticCurvePrivateKey":

@@ -53,7 +53,10 @@ def build_token_request(connection: Connection, grant: Grant, fields: Mapping[st
         message = f"the grant {grant} sends no form"
         raise ValueError(message)
     form: dict[str, Secret | str] = {"grant_type": row.grant_type}
+    asked = connection.jwt is not None and row.signed and connection.jwt.public_client
     for name in (*row.sends, *row.brought):
+        if asked and name == "client_secret":
+            continue
         value = fields.get(name)
         # Copying a secret into the vault by hand leaves white space around it, most often a line feed.
         stripped = value.stripped() if isinstance(value, Secret) else value

@@ -20,6 +20,8 @@ from refresher.settings.forms import (
     parse_guid,
     parse_instance_origin,
     parse_json_object,
+    parse_key_identifier,
+    parse_kid,
     parse_probe_path,
     parse_queue_name,
     parse_schedule,
@@ -124,7 +126,11 @@ JWT_KEYS = (
         meaning="value of the user field that names the integration user in ServiceNow",
         parse=parse_claim,
     ),
-    SettingSpec(name="kid", meaning="key id, as shown on the JWT verifier map", parse=parse_claim),
+    SettingSpec(
+        name="kid",
+        meaning="key id, as shown on the JWT verifier map; or an object of one for each version of the key",
+        parse=parse_kid,
+    ),
     SettingSpec(name="aud", meaning="audience; not set: the client id", parse=parse_claim),
     SettingSpec(name="iss", meaning="issuer; not set: the client id", parse=parse_claim),
     SettingSpec(
@@ -132,6 +138,17 @@ JWT_KEYS = (
         default="RS256",
         meaning="signature: " + ", ".join(JWT_ALGORITHMS),
         parse=parse_algorithm,
+    ),
+    SettingSpec(
+        name="key_identifier",
+        meaning="key of Key Vault that signs, https://VAULT/keys/NAME[/VERSION]; not set: `<name>-jwt-key`",
+        parse=parse_key_identifier,
+    ),
+    SettingSpec(
+        name="public_client",
+        default="false",
+        meaning="true where the application is a public client, so that no client secret is sent or read",
+        parse=parse_boolean,
     ),
     SettingSpec(
         name="lifetime",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from refresher.model.connection import PublishTarget
+from refresher.model.connection import KeyIdentifier, PublishTarget
 from refresher.model.grants import Grant
 from refresher.settings.schedule import EXPECTED, ScheduleError, longest_gap
 
@@ -44,6 +44,8 @@ _URL = re.compile(
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _API = re.compile(r"api://[0-9A-Za-z._~-]+(?:/[0-9A-Za-z._~-]+)*")
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
+_KEY = re.compile(r"/keys/([0-9a-zA-Z-]{1,127})(?:/([0-9a-f]{32}))?")
+_KEY_VERSION = re.compile(r"[0-9a-f]{32}")
 _PROBE = re.compile(r"/(?!/)[!-~]*")
 _HIGHEST_PORT = 65535
 
@@ -182,6 +184,25 @@ def parse_claim(raw: object) -> str:
     raise UnusableError(show(raw), "a text that is not empty")
 
 
+def parse_key_identifier(raw: object) -> KeyIdentifier:
+    """Parse the identifier of a key of Key Vault, of one version or of the newest."""
+    expected = "a key's identifier such as https://NAME.vault.azure.net/keys/NAME, with or without a version"
+    url = parse_url(raw, expected)
+    match = _KEY.fullmatch(url.path)
+    if url.scheme != "https" or match is None:
+        raise UnusableError(show(raw), expected)
+    return KeyIdentifier(vault_url=url.origin, name=match[1], version=match[2])
+
+
+def parse_kid(raw: object) -> str | dict[str, str]:
+    """Parse a key id, or an object with one for each version of a key."""
+    if not isinstance(raw, dict):
+        return parse_claim(raw)
+    if not raw or not all(isinstance(version, str) and _KEY_VERSION.fullmatch(version) for version in raw):
+        raise UnusableError(show(raw), "a text, or an object of key ids by the key's versions (32 hexadecimal digits)")
+    return {version: parse_claim(kid) for version, kid in raw.items()}
+
+
 def integer_parser(lowest: int, highest: int) -> Callable[[object], int]:
     """Make a parser of a whole number, written as a number or as digits."""
 
@@ -201,7 +222,9 @@ def seconds_parser(lowest: int, longest: timedelta) -> Callable[[object], timede
 
 
 def parse_boolean(raw: object) -> bool:
-    """Parse true or false, in whatever case."""
+    """Parse true or false, in whatever case, or as JSON has them."""
+    if isinstance(raw, bool):
+        return raw
     values = {"true": True, "false": False}
     if isinstance(raw, str) and raw.lower() in values:
         return values[raw.lower()]

@@ -185,6 +185,16 @@ def _contradictions(each: _Described, *, allow_custom_host: bool) -> Iterator[st
     signed = [one for one in (grant, fallback) if one is not None and one.row.signed]
     if signed and values.get("jwt", ...) is None:
         yield f"{label('jwt')} is not set; expected an object with at least `sub`, for the grant {signed[0]}"
+    yield from _key_contradictions(values.get("jwt") or {}, label("jwt"))
+
+
+def _key_contradictions(claims: Mapping[str, Any], where: str) -> Iterator[str]:
+    key = claims.get("key_identifier")
+    if isinstance(claims.get("kid"), dict) and (key is None or key.version is not None):
+        yield (
+            f"{where}.kid names versions of a key; expected {where}.key_identifier without a version, "
+            "so that one of them can be chosen"
+        )
 
 
 def _clashes(found: Sequence[_Described], vault_url: str) -> Iterator[str]:
@@ -218,10 +228,13 @@ def _build(each: _Described, vault_url: str) -> Connection:
 def _claims(claims: Mapping[str, Any]) -> JwtClaims:
     return JwtClaims(
         subject=claims["sub"],
-        kid=claims["kid"],
+        kid=None if isinstance(claims["kid"], dict) else claims["kid"],
+        kids=tuple(claims["kid"].items()) if isinstance(claims["kid"], dict) else (),
         audience=claims["aud"],
         issuer=claims["iss"],
         algorithm=claims["alg"],
         lifetime=claims["lifetime"],
         backdating=claims["backdate"],
+        key=claims["key_identifier"],
+        public_client=claims["public_client"],
     )

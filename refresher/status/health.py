@@ -8,10 +8,11 @@ from refresher.keyvault.found import ConsumerSide
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.connection import Connection
+from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, Warning_
 from refresher.model.steps import Step
-from refresher.model.stored import StoredAccessToken, StoredRefreshToken
+from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToken
 from refresher.model.timing import Timing
 from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time
 from refresher.policy.forecast import foresee
@@ -63,6 +64,8 @@ class ConnectionStatus:
     refresh_at: datetime | None = None
     refresh_token_expires_at: datetime | None = None
     refresh_token_then: Step | None = None
+    signing_key: KeyLife | VaultError | None = None
+    """When the key of a vault ends that signs, or why that cannot be said; None where none has to sign."""
     last_attempt_at: datetime | None = None
     last_outcome: str | None = None
     consecutive_failures: int = 0
@@ -83,6 +86,7 @@ def evaluate(
     now: datetime,
     *,
     fallback_ready: bool,
+    key: KeyLife | VaultError | None = None,
     trial: Trial | None = None,
     untried: str = "",
 ) -> ConnectionStatus:
@@ -119,6 +123,7 @@ def evaluate(
         refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
         if describes
         else None,
+        signing_key=key,
         last_attempt_at=_last_attempt_at(side),
         last_outcome=_last_outcome(side),
         consecutive_failures=side.record.consecutive_failures,
@@ -130,6 +135,7 @@ def evaluate(
             timing,
             now,
             fallback_ready=fallback_ready,
+            key=key,
         ),
     )
 

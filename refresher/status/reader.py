@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from refresher.keyvault.found import ConsumerSide
-from refresher.keyvault.reading import read_overview
+from refresher.keyvault.reading import Overview, read_overview
 from refresher.keyvault.vaults import Vaults
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, unforeseen
-from refresher.model.stored import StoredRefreshToken
 from refresher.model.timing import Timing
 from refresher.model.tokens import Secret
 from refresher.settings.load import Settings
@@ -25,15 +23,13 @@ class Looked:
 
     connection: Connection
     timing: Timing
-    side: ConsumerSide
-    refresh_token: StoredRefreshToken | None
-    fallback_ready: bool
+    found: Overview
 
     def to_try(self, now: datetime) -> Iterator[tuple[Connection, Secret]]:
         """Every different token that its consumers read and that may live; none where nothing is to be probed."""
         if self.connection.probe_path is None:
             return
-        for token in (self.side.access_token, *(state.holds for state in self.side.targets)):
+        for token in (self.found.side.access_token, *(state.holds for state in self.found.side.targets)):
             if token is not None and is_worth_trying(token, now):
                 yield self.connection, token.value
 
@@ -42,11 +38,12 @@ class Looked:
         try:
             return evaluate(
                 self.connection,
-                self.side,
-                self.refresh_token,
+                self.found.side,
+                self.found.refresh_token,
                 self.timing,
                 now,
-                fallback_ready=self.fallback_ready,
+                fallback_ready=self.found.fallback_ready,
+                key=self.found.key,
                 trial=trial,
                 untried="--offline" if offline else "PROBE_PATH is empty",
             )
@@ -91,7 +88,7 @@ class StatusReader:
         """Read one connection; a vault that cannot be read in the time allowed is an answer of its own."""
         deadline = Deadline(self._clock, allowed)
         try:
-            side, refresh_token, ready = read_overview(self._vaults, connection, self._clock.now(), deadline)
+            found = read_overview(self._vaults, connection, self._clock.now(), deadline)
         except RefresherError as error:
             return Unreadable(connection=connection, error=error)
         except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
@@ -99,7 +96,5 @@ class StatusReader:
         return Looked(
             connection=connection,
             timing=self._timing,
-            side=side,
-            refresh_token=refresh_token,
-            fallback_ready=ready,
+            found=found,
         )

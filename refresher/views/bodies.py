@@ -4,8 +4,10 @@ from datetime import datetime
 
 from refresher.model.causes import diagnose
 from refresher.model.check import Check
+from refresher.model.errors import VaultError
 from refresher.model.moments import format_instant
 from refresher.model.report import RunReport, Warning_
+from refresher.model.stored import KeyLife
 from refresher.status.health import ConnectionStatus
 from refresher.status.history import History
 
@@ -59,6 +61,7 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "refresh_at": _instant(status.refresh_at),
             "refresh_token_expires_at": _instant(status.refresh_token_expires_at),
             "refresh_token_then": status.refresh_token_then,
+            "signing_key": _signing_key(status),
             "last_attempt_at": _instant(status.last_attempt_at),
             "last_outcome": status.last_outcome,
             "consecutive_failures": status.consecutive_failures,
@@ -78,6 +81,17 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "lives": [[_instant(begins), _instant(ends)] for begins, ends in status.lives],
         }
     )
+
+
+def _signing_key(status: ConnectionStatus) -> dict[str, object] | None:
+    """The end of the key that signs in a vault: `unknown` is an answer of its own."""
+    match status.signing_key:
+        case KeyLife(name=name, expires_on=ends_at):
+            return {"name": name, "expires_at": _instant(ends_at) or "unknown"}
+        case VaultError() as error:
+            return {"cause": error.cause.value, "message": error.message}
+        case _:
+            return None
 
 
 def history_body(history: History) -> dict[str, object]:

@@ -13,7 +13,7 @@ from refresher.model.steps import Command, Step
 from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.lives import REMEMBERED, Life, gaps, union
-from refresher.views.words import holds, span_text
+from refresher.views.words import holds, key_text, span_text
 
 _AHEAD = timedelta(hours=2)
 _TOLD = 3
@@ -178,6 +178,7 @@ def _facts(status: ConnectionStatus, now: datetime) -> str:
         ("Next refresh", _next_refresh(status, now)),
         ("Last attempt", _attempt(status, now)),
         ("Refresh token", _refresh_token(status, now)),
+        ("Signing key", key_text(status.signing_key, now) if status.signing_key is not None else None),
         ("Failures in a row", str(status.consecutive_failures) if status.consecutive_failures else None),
     ]
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts if fact)

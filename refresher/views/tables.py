@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from refresher.model.check import Check, Verdict
@@ -17,7 +17,7 @@ from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History
 from refresher.status.lives import REMEMBERED, cells
-from refresher.views.words import holds, span_text
+from refresher.views.words import holds, key_text, span_text
 
 _CELLS = 72
 _GAP = "GAP"
@@ -54,16 +54,23 @@ def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
         for target in status.targets:
             if not target.current:
                 print(f"  target {target.name} in {target.vault_url} {holds(target)}")
-        warned = {warning.code for warning in status.warnings}
-        if status.refresh_token_then and not warned & ENDING:
-            print(f"  when the refresh token ends: {status.refresh_token_then}")
-        for warning in status.warnings:
-            print(f"  warning: {warning.message}. {warning.hint}")
+        for line in _what_comes(status, now):
+            print(line)
         show_what_to_check(status.checks)
         if status.next_step:
             show_step(status.next_step)
         if status.cause:
             print(f"  runbook: docs/runbook/causes.md#{status.cause}")
+
+
+def _what_comes(status: ConnectionStatus, now: datetime) -> Iterator[str]:
+    """What ends, and what is warned of."""
+    if status.refresh_token_then and not ENDING & {warning.code for warning in status.warnings}:
+        yield f"  when the refresh token ends: {status.refresh_token_then}"
+    if status.signing_key is not None:
+        yield f"  signing key: {key_text(status.signing_key, now)}"
+    for warning in status.warnings:
+        yield f"  warning: {warning.message}. {warning.hint}"
 
 
 def _status_row(status: ConnectionStatus, now: datetime) -> Row:

@@ -1,7 +1,9 @@
 """Words for people: spans, and what a target holds."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from refresher.model.errors import VaultError
+from refresher.model.stored import KeyLife
 from refresher.status.copies import TargetStatus
 
 
@@ -14,6 +16,15 @@ def holds(target: TargetStatus) -> str:
     if target.current:
         return "holds the current token" if target.working else "holds the same token, which has ended"
     return "holds an older token, which still works" if target.working else "holds no token that works"
+
+
+def key_text(key: KeyLife | VaultError, now: datetime) -> str:
+    """When a key ends that signs, or why that cannot be said."""
+    if isinstance(key, VaultError):
+        return key.message
+    if key.expires_on is None:
+        return f"{key.name}: its end is unknown"
+    return f"{key.name} ends in {span_text(key.expires_on - now)} ({key.expires_on:%Y-%m-%d})"
 
 
 def span_text(span: timedelta) -> str:

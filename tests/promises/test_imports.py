@@ -23,6 +23,7 @@ print(json.dumps({"outcome": report.outcome, "at import": sorted(imported), "aft
 
 HEAVY = (
     "azure.identity",
+    "azure.keyvault.keys",
     "azure.storage",
     "httpx",
     "jwt",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from refresher.model.causes import Cause
-from refresher.model.connection import Connection, JwtClaims, PublishTarget
+from refresher.model.connection import Connection, JwtClaims, KeyIdentifier, PublishTarget
 from refresher.model.errors import SettingsError
 from refresher.model.grants import Grant
 from refresher.settings.declared import CONNECTION_KEYS, SETTINGS
@@ -598,3 +598,74 @@ def test_no_long_value_is_echoed(name: str, value: str) -> None:
     except SettingsError as error:
         told = error.message
     assert not any(value[start : start + 61] in told for start in range(len(value) - 60))
+
+
+class TestAKeyOfTheVault:
+    """`key_identifier`: the key that signs stays where it is; `kid` may name versions of it."""
+
+    VERSION = "0123456789abcdef0123456789abcdef"
+
+    def claims(self, **keys: object) -> JwtClaims | None:
+        document = json.dumps({"sub": "x", **keys})
+        return connection(SERVICENOW_GRANT="jwt_bearer", SERVICENOW_JWT=document).jwt
+
+    @pytest.mark.parametrize("version", [None, VERSION])
+    def test_it_is_named_with_a_version_or_without(self, version: str | None) -> None:
+        found = self.claims(
+            key_identifier=f"https://NAME.vault.azure.net/keys/signer{f'/{version}' if version else ''}"
+        )
+        assert found is not None
+        assert found.key == KeyIdentifier(vault_url="https://name.vault.azure.net", name="signer", version=version)
+
+    @pytest.mark.parametrize(
+        "identifier",
+        [
+            "https://name.vault.azure.net/secrets/signer",
+            "https://name.vault.azure.net/keys/signer/1",
+            "https://name.vault.azure.net/keys/",
+            "http://name.vault.azure.net/keys/signer",
+            "signer",
+            7,
+        ],
+    )
+    def test_whatever_else_is_one_clear_error(self, identifier: object) -> None:
+        with pytest.raises(SettingsError) as caught:
+            self.claims(key_identifier=identifier)
+        (problem,) = caught.value.problems
+        assert problem.startswith("SERVICENOW_JWT.key_identifier is ")
+        assert "https://NAME.vault.azure.net/keys/NAME" in problem
+
+    def test_versions_have_key_ids_of_their_own(self) -> None:
+        found = self.claims(key_identifier="https://name.vault.azure.net/keys/signer", kid={self.VERSION: "first"})
+        assert found is not None
+        assert (found.kid, found.kids) == (None, ((self.VERSION, "first"),))
+        assert (found.kid_of(self.VERSION), found.kid_of("other")) == ("first", None)
+
+    @pytest.mark.parametrize(
+        ("keys", "told"),
+        [
+            ({"kid": {VERSION: "first"}}, "kid names versions of a key"),
+            (
+                {
+                    "kid": {VERSION: "first"},
+                    "key_identifier": f"https://name.vault.azure.net/keys/signer/{VERSION}",
+                },
+                "kid names versions of a key",
+            ),
+            ({"kid": {"newest": "first"}}, "expected a text, or an object of key ids"),
+            ({"kid": {}}, "expected a text, or an object of key ids"),
+            ({"kid": {VERSION: ""}}, "expected a text that is not empty"),
+            ({"public_client": "yes"}, "expected true or false"),
+        ],
+    )
+    def test_what_does_not_go_together_is_said(self, keys: dict[str, object], told: str) -> None:
+        with pytest.raises(SettingsError, match=told):
+            self.claims(**keys)
+
+    @pytest.mark.parametrize(("public", "client"), [(False, ["client-id", "client-secret"]), (True, ["client-id"])])
+    def test_only_what_is_sent_is_read(self, public: bool, client: list[str]) -> None:
+        document = {"sub": "x", "public_client": public, "key_identifier": "https://name.vault.azure.net/keys/signer"}
+        found = connection(SERVICENOW_GRANT="jwt_bearer", SERVICENOW_JWT=json.dumps(document))
+        assert list(found.sends(Grant.JWT_BEARER).values()) == client
+        assert found.has_client_secret is not public
+        assert found.own_secrets(Grant.JWT_BEARER) == ()

@@ -1,0 +1,180 @@
+"""Why a key of Key Vault does not sign: one cause, one sentence, and what to do; none of the SDK's text is in it.
+
+The vault describes a disabled or expired key as readily as any other, and refuses to sign with it
+(github.com/Azure/azure-sdk-for-python/issues/45342, notaryproject/ratify#1474), so that both are known before it is
+asked. Whatever it refuses all the same has a code: `KeyDisabled`, `KeyExpired`, `KeyOperationForbidden`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from refresher.keyvault.errors import (
+    ACCESS_POLICY,
+    IDENTITY,
+    NETWORK,
+    WHO_IDENTITY_IS,
+    inner_code,
+    kept_out,
+    no_identity,
+    not_its_own,
+    retry_after_of,
+    silent,
+    vault_name,
+)
+from refresher.model import steps
+from refresher.model.causes import Cause
+from refresher.model.errors import VaultError
+from refresher.model.steps import Step
+from refresher.model.stored import StoredKey
+
+_SMALLEST_RSA_KEY = 2048
+"""Bits, as RFC 7518 section 3.3 demands."""
+_CURVES: Mapping[str, str] = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+_DISABLED = "KeyDisabled"
+_OUTSIDE_ITS_DATES = frozenset({"KeyExpired", "KeyNotYetValid"})
+_UNFIT = frozenset({"KeyOperationForbidden", "KeyOperationNotAllowed"})
+_BAD_REQUEST = 400
+_FORBIDDEN = (401, 403)
+_THROTTLED = 429
+_SERVER_ERRORS = 500
+_PASSING = (408, 409)
+
+
+def problem_of(key: StoredKey, algorithm: str, now: datetime) -> VaultError | None:
+    """Why a key may not sign by that algorithm now; None where it may."""
+    if not key.enabled:
+        return _disabled(key.name, key.vault_url)
+    if key.expires_on is not None and key.expires_on <= now:
+        return _ended(key.name, key.vault_url, f"ended on {key.expires_on:%Y-%m-%d %H:%M} UTC")
+    if key.not_before is not None and key.not_before > now:
+        return _ended(key.name, key.vault_url, f"begins on {key.not_before:%Y-%m-%d %H:%M} UTC")
+    unfit = _unfit(key, algorithm)
+    if unfit is None:
+        return None
+    hint = "Set `alg` to what the key can do, or `key_identifier` to a key that fits (docs/keys.md)."
+    message = f"key {key.name} in {key.vault_url} cannot sign by {algorithm}: {unfit}"
+    return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=hint)
+
+
+def translate_for_key(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
+    """The error that an answer of Key Vault means, none of its text with it."""
+    if isinstance(error, ClientAuthenticationError) and error.status_code is None:
+        return no_identity(getattr(error, "retry_after", None))
+    status, code, what = error.status_code or 0, inner_code(error), f"{operation} of key {name} in {url}"
+    if status == _THROTTLED:
+        return VaultError(
+            f"Key Vault throttles requests ({what})",
+            cause=Cause.VAULT_THROTTLED,
+            hint="The next tick tries again; look for other heavy users of this vault's keys.",
+            transient=True,
+            retry_after=retry_after_of(error, now) or 1.0,
+        )
+    if status in _FORBIDDEN:
+        return _forbidden(operation, name, url, code)
+    if status == _BAD_REQUEST and operation == "sign":
+        message = f"key {name} in {url} does not fit the algorithm that it was to sign by"
+        hint = "Set `alg` to what the key can do, or `key_identifier` to a key that fits (docs/keys.md)."
+        return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=hint)
+    if status < _BAD_REQUEST:
+        return not_a_keys_answer(operation, name, url)
+    passing = status >= _SERVER_ERRORS or status in _PASSING
+    return VaultError(
+        f"Key Vault answered {status} ({what})",
+        cause=Cause.VAULT_UNAVAILABLE,
+        hint="The next tick tries again." if passing else "Check the key's identifier and the vault's state.",
+        transient=passing,
+        retry_after=retry_after_of(error, now),
+    )
+
+
+def key_missing(name: str, url: str) -> VaultError:
+    """There is no such key, or no such version of it."""
+    return VaultError(
+        f"key {name} is not in {url}, or not in the version that is asked for",
+        cause=Cause.SIGNING_KEY_MISSING,
+        hint=Step(
+            "Which versions there are: ",
+            steps.list_key_versions(vault_name(url), name),
+            ". Was it deleted? Then recover it: ",
+            steps.recover_key(vault_name(url), name),
+        ),
+    )
+
+
+def not_a_keys_answer(operation: str, name: str, url: str) -> VaultError:
+    """The answer cannot be read, or does not tell of a key: it comes, most likely, from something on the way."""
+    return not_its_own(operation, name, url, kind="key")
+
+
+def silent_vault(operation: str, name: str, url: str, error: ServiceRequestError | ServiceResponseError) -> VaultError:
+    """No answer of the vault came."""
+    return silent(operation, name, url, error, kind="key")
+
+
+def _unfit(key: StoredKey, algorithm: str) -> str | None:
+    kind = key.kind.removesuffix("-HSM")
+    if not key.signs:
+        return "its permitted operations lack `sign`"
+    if algorithm.startswith("RS"):
+        if kind != "RSA":
+            return f"it is of type {key.kind}"
+        return None if key.bits >= _SMALLEST_RSA_KEY else f"it has {key.bits} bits, fewer than {_SMALLEST_RSA_KEY}"
+    if kind != "EC":
+        return f"it is of type {key.kind}"
+    wanted = _CURVES[algorithm]
+    return None if key.curve == wanted else f"it is on curve {key.curve}, and the algorithm goes with {wanted}"
+
+
+def _forbidden(operation: str, name: str, url: str, code: str | None) -> VaultError:
+    if code == _DISABLED:
+        return _disabled(name, url)
+    if code in _OUTSIDE_ITS_DATES:
+        return _ended(name, url, "is outside of its dates")
+    if code in _UNFIT:
+        message = f"key {name} in {url} cannot sign: its permitted operations lack `sign`"
+        hint = "Set `key_identifier` to a key made for signing (docs/keys.md)."
+        return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=hint)
+    what = f"{operation} of key {name} in {url}"
+    if code in NETWORK:
+        return kept_out(what, url)
+    message = f"Key Vault refused {what}"
+    if code in ACCESS_POLICY:
+        hint = Step(
+            "This vault goes by access policies, for which roles do not count: ",
+            steps.set_key_policy(vault_name(url), IDENTITY),
+            WHO_IDENTITY_IS,
+        )
+    else:
+        hint = Step(
+            "Assign a role on the key that reads it and signs with it (docs/keys.md has one that allows nothing "
+            "else); it works after some minutes: ",
+            steps.assign_key_role("Key Vault Crypto User", vault_name(url), name, IDENTITY),
+            WHO_IDENTITY_IS,
+        )
+    return VaultError(message, cause=Cause.SIGNING_FORBIDDEN, hint=hint)
+
+
+def _disabled(name: str, url: str) -> VaultError:
+    return VaultError(
+        f"key {name} in {url} is disabled",
+        cause=Cause.SIGNING_KEY_DISABLED,
+        hint=Step("Somebody did that on purpose. If it shall sign again: ", steps.enable_key(vault_name(url), name)),
+    )
+
+
+def _ended(name: str, url: str, how: str) -> VaultError:
+    return VaultError(
+        f"key {name} in {url} {how}",
+        cause=Cause.SIGNING_KEY_EXPIRED,
+        hint=Step(
+            "Renew its certificate, and give ServiceNow the new one (docs/keys.md, 'Renewal'). What Key Vault says: ",
+            steps.show_key(vault_name(url), name),
+        ),
+    )

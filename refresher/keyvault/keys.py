@@ -1,0 +1,225 @@
+"""Keys that never leave Key Vault: described, and asked for a signature, within a run's deadline.
+
+Of the versions that ServiceNow may know, the newest that may sign does: so that a new one can be made, and the old
+one ended, without an hour in which neither is known. The SDK's retries are off, as with secrets; the vault's pauses
+are kept by everybody. Permissions needed: keys get and sign.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from refresher.keyvault.errors import no_identity
+from refresher.keyvault.key_errors import key_missing, not_a_keys_answer, problem_of, silent_vault, translate_for_key
+from refresher.keyvault.throttle import Gate
+from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
+from refresher.model.causes import Cause
+from refresher.model.clock import Clock, Deadline
+from refresher.model.connection import JwtClaims
+from refresher.model.errors import VaultError
+from refresher.model.stored import KeyLife, StoredKey
+from refresher.network.sockets import limit
+from refresher.retry import retrying
+
+if TYPE_CHECKING:
+    from azure.keyvault.keys import KeyVaultKey
+
+_T = TypeVar("_T")
+_ATTEMPTS = 5
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_OCTETS = {"ES256": 64, "ES384": 96, "ES512": 132}
+"""Of an ECDSA signature: r and s, each as long as the curve (RFC 7518 section 3.4)."""
+
+
+class Clients(Protocol):
+    """What describes the keys of one vault and signs with them."""
+
+    def get(self, name: str, version: str | None, **limits: float) -> "KeyVaultKey":
+        """A key."""
+
+    def sign(self, key: "KeyVaultKey", algorithm: str, digest: bytes, **limits: float) -> bytes:
+        """A signature."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that may sign now. `life` goes by all versions that may."""
+
+    described: StoredKey
+    life: KeyLife
+    sign: Callable[[bytes, Deadline], bytes]
+    """Sign what is given, by the connection's algorithm. Raises VaultError."""
+
+
+class Keys:
+    """The keys of all vaults that sign; clients are made when first needed. Safe between threads."""
+
+    def __init__(self, clock: Clock, make_clients: Callable[[str], Clients]) -> None:
+        self._clock = clock
+        self._make_clients = make_clients
+        self._opened: dict[str, _Vault] = {}
+        self._lock = threading.Lock()
+
+    def find(self, claims: JwtClaims, deadline: Deadline) -> SigningKey | VaultError:
+        """The newest of the versions that may sign now, or why none of them may."""
+        if claims.key is None:
+            message = "the key that signs is a secret"
+            raise ValueError(message)
+        vault, versions = self._open(claims.key.vault_url), _versions(claims)
+        problems: list[VaultError] = []
+        found: list[tuple[StoredKey, KeyVaultKey]] = []
+        for version in versions:
+            try:
+                key, handle = vault.read(claims.key.name, version, deadline)
+            except VaultError as error:
+                problems.append(error)
+                continue
+            problem = problem_of(key, claims.algorithm, self._clock.now())
+            if problem is not None:
+                problems.append(problem)
+            else:
+                found.append((key, handle))
+        if not found:
+            return problems[-1]
+        key, handle = max(found, key=lambda each: each[0].created_on or _LONG_AGO)
+
+        def sign(message: bytes, until: Deadline) -> bytes:
+            return vault.sign(key, handle, claims.algorithm, message, until)
+
+        return SigningKey(key, _life(claims.key.name, [each for each, _ in found]), sign)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for vault in self._opened.values():
+            vault.close()
+
+    def _open(self, url: str) -> "_Vault":
+        with self._lock:
+            if url not in self._opened:
+                self._opened[url] = _Vault(url, self._make_clients(url), self._clock)
+            return self._opened[url]
+
+
+def _versions(claims: JwtClaims) -> Sequence[str | None]:
+    if claims.key is not None and claims.key.version is not None:
+        return [claims.key.version]
+    return [version for version, _ in claims.kids] or [None]
+
+
+def _life(name: str, keys: Sequence[StoredKey]) -> KeyLife:
+    ends = [key.expires_on for key in keys]
+    known = [end for end in ends if end is not None]
+    return KeyLife(name=name, expires_on=max(known) if len(known) == len(ends) else None)
+
+
+class _Vault:
+    """The keys of one vault."""
+
+    def __init__(self, url: str, clients: Clients, clock: Clock) -> None:
+        self._url = url
+        self._clients = clients
+        self._clock = clock
+        self._gate = Gate(clock)
+
+    def read(self, name: str, version: str | None, deadline: Deadline) -> "tuple[StoredKey, KeyVaultKey]":
+        """One version of a key, or its newest, described and as the SDK has it. Raises VaultError."""
+
+        def describe(**limits: float) -> "tuple[StoredKey, KeyVaultKey]":
+            handle = self._clients.get(name, version, **limits)
+            return _described(name, self._url, handle), handle
+
+        return self._asking("get", name, deadline, describe)
+
+    def sign(self, key: StoredKey, handle: "KeyVaultKey", algorithm: str, message: bytes, deadline: Deadline) -> bytes:
+        """Sign by hashing here and signing there. Raises VaultError."""
+        digest = hashlib.new(f"sha{algorithm[2:]}", message).digest()
+
+        def sign(**limits: float) -> bytes:
+            signature = self._clients.sign(handle, algorithm, digest, **limits)
+            if len(signature) != _OCTETS.get(algorithm, key.bits // 8):
+                message = "no signature by that key has this length"
+                raise ValueError(message)
+            return signature
+
+        return self._asking("sign", key.name, deadline, sign)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._clients.close()
+
+    def _asking(self, operation: str, name: str, deadline: Deadline, request: Callable[..., _T]) -> _T:
+        def attempt() -> _T:
+            self._gate.wait(deadline)
+            return self._ask(operation, name, deadline, request)
+
+        return retrying(self._clock, deadline, attempts=_ATTEMPTS)(attempt)
+
+    def _ask(self, operation: str, name: str, deadline: Deadline, request: Callable[..., _T]) -> _T:
+        """One request, within the deadline; the SDK's errors become ours, none of its text with them."""
+        remaining = max(0.1, deadline.remaining())
+        failure: VaultError
+        try:
+            with limit(remaining):
+                return request(
+                    connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
+                )
+        except ResourceNotFoundError:
+            failure = key_missing(name, self._url)
+        except HttpResponseError as error:
+            failure = translate_for_key(operation, name, self._url, error, self._clock.now())
+            if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
+                self._gate.close(failure.retry_after)
+        except (ServiceRequestError, ServiceResponseError) as error:
+            failure = silent_vault(operation, name, self._url, error)
+        except AzureError:
+            failure = no_identity()
+        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
+            # The SDK takes JSON of any shape apart unchecked.
+            failure = not_a_keys_answer(operation, name, self._url)
+        raise failure
+
+
+def _described(name: str, url: str, found: "KeyVaultKey") -> StoredKey:
+    """What the SDK's object says. Raises ValueError where it tells of a key of another vault."""
+    properties, material = found.properties, _material(found)
+    if not found.id.startswith(f"{url}/keys/"):
+        # The SDK sends the next request, and its bearer token, wherever this one's answer says.
+        message = "the key is another vault's"
+        raise ValueError(message)
+    operations = found.key_operations
+    return StoredKey(
+        name=name,
+        vault_url=url,
+        version=properties.version or "",
+        kind=_text(material.kty),
+        curve=_text(material.crv) if material.crv else None,
+        bits=int.from_bytes(material.n, "big").bit_length() if material.n else 0,
+        signs=operations is None or "sign" in map(_text, operations),
+        enabled=properties.enabled is not False,
+        created_on=properties.created_on,
+        not_before=properties.not_before,
+        expires_on=properties.expires_on,
+    )
+
+
+def _material(found: "KeyVaultKey") -> Any:  # noqa: ANN401 - the SDK sets its members at run time
+    return found.key
+
+
+def _text(value: object) -> str:
+    """A member of the SDK's enums, or what the SDK does not know, by its name."""
+    return str(getattr(value, "value", value))
