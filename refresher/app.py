@@ -230,7 +230,7 @@ class App:
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         allowed = time_for(request, self.settings)
-        tick = Tick(Refresher(self._make_parts()), self._servicenow, self.settings, self.clock, allowed)
+        tick = Tick(Refresher(self._make_parts()), self.settings, self.clock, allowed)
         return tick.run(tuple(connections), request)
 
     def _reading_time(self, connections: Sequence[Connection]) -> Callable[[], timedelta]:

@@ -78,6 +78,8 @@ class RunRequest:
     trigger: Trigger
     force: bool = False
     reason: str | None = None
+    again: bool = False
+    """Whether the connection has run in this tick already: failures and refusals count once."""
     on_progress: Callable[[str], None] = lambda _: None
 
 
@@ -105,5 +107,7 @@ class RunReport:
     transaction_id: str | None = None
     user_name: str | None = None
     retry_after: float | None = None
+    password_sent: bool = False
+    """Whether a password was sent, and may have been seen."""
     operator_reason: str | None = None
     warnings: tuple[Warning_, ...] = ()

@@ -47,14 +47,14 @@ class RefreshRecord:
         """The record once a failure is over. What was refused stays refused: another grant's success mends nothing."""
         return replace(self, last_attempt_at=now, last_outcome=outcome, last_cause=None, consecutive_failures=0)
 
-    def after_failure(self, now: datetime, outcome: str, cause: str) -> "RefreshRecord":
-        """The record after one more failed run."""
+    def after_failure(self, now: datetime, outcome: str, cause: str, *, counts: bool = True) -> "RefreshRecord":
+        """The record after one more failed run; one in the same tick as another does not count."""
         return replace(
             self,
             last_attempt_at=now,
             last_outcome=outcome,
             last_cause=cause,
-            consecutive_failures=self.consecutive_failures + 1,
+            consecutive_failures=max(1, self.consecutive_failures + counts),
         )
 
     def before_attempt(self, now: datetime) -> "RefreshRecord":

@@ -56,12 +56,18 @@ def refusals_tolerated(record: RefreshRecord, sent: Sent, urgency: Urgency) -> i
 
 
 def after_refusal(
-    record: RefreshRecord, sent: Sent, error: TokenEndpointError, *, untried: PasswordRefusals, answer_lost: bool
+    record: RefreshRecord,
+    sent: Sent,
+    error: TokenEndpointError,
+    *,
+    untried: PasswordRefusals,
+    answer_lost: bool,
+    counts: bool = True,
 ) -> tuple[RefreshRecord, Cause | None]:
     """The record once a grant has failed, and the cause where only a person can help now.
 
     `untried` is what was held against the password before the try; `answer_lost` says that an answer of this refresh
-    token's, in this run or an earlier one, may have been lost.
+    token's, in this run or an earlier one, may have been lost. A refusal `counts` once in a tick.
     """
     if sent.grant.row.careful:
         record = replace(record, password=record.password.after_error(untried, error))
@@ -70,7 +76,7 @@ def after_refusal(
         return record, None
     refusals = record.refresh_token_refusals_of(sent.refresh_token)
     if sent.refresh_token is not None and error.refused:
-        refusals += error.grant_refused
+        refusals = max(1, refusals + counts) if error.grant_refused else refusals
         record = record.with_refresh_token_refusals(sent.refresh_token, refusals)
     lost = answer_lost and record.rotates
     record = record.with_spent_refresh_token(sent.refresh_token if lost else None)

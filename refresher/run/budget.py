@@ -16,6 +16,8 @@ from refresher.run.run import WRITING_TAKES
 
 _SHORTEST_RUN = timedelta(seconds=8)
 """A refresh takes one or two when all goes well; with less, there would be no time to hear a slow instance."""
+LEAST = _SHORTEST_RUN + WRITING_TAKES
+"""With less left, no run begins."""
 _GOLDEN = 0.618034
 """Of the connections, by which the order turns from tick to tick: those at the end come to stand in the middle, and
 turns that follow never gather in one place."""

@@ -38,7 +38,9 @@ class Memory:
         changed = self._found != self.record or self._found != self._held
         if not (self._run.attempts.made or changed or isinstance(error, PasswordPausedError)):
             return self._found.consecutive_failures
-        record = self.record.after_failure(self._run.clock.now(), outcome, error.cause)
+        record = self.record.after_failure(
+            self._run.clock.now(), outcome, error.cause, counts=not self._run.request.again
+        )
         self._try_to_save(record)
         return record.consecutive_failures
 

@@ -119,7 +119,9 @@ def _obtain_by(
     # An answer of no other use may have brought another refresh token: that is the one that was refused then.
     record, sent, lost = keeper.memory.record, keeper.sent(grant), run.attempts.answer_lost
     refusals_before = record.refresh_token_refusals_of(sent.refresh_token)
-    keeper.memory.record, cause = after_refusal(record, sent, refusal, untried=untried.password, answer_lost=lost)
+    keeper.memory.record, cause = after_refusal(
+        record, sent, refusal, untried=untried.password, answer_lost=lost, counts=not run.request.again
+    )
     goes_on = may_fall_back(
         refusal,
         refusals_before=refusals_before if sent.is_refresh else 0,

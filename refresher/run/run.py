@@ -97,6 +97,7 @@ class Run:
             hint=next_step(error, connection.name) if error is not None else None,
             grant=self.grant,
             attempts=self.attempts.made,
+            password_sent=self.attempts.password_sent,
             duration_ms=round((self.clock.monotonic() - self.started) * 1000),
             working=None if self.side is None else expires_at is not None and now < expires_at,
             access_token_obtained_at=obtained_at,

@@ -1,22 +1,21 @@
-"""All runs of a tick: side by side, within the tick's time, and once more for those that were worth waiting for."""
+"""All runs of a tick: side by side, within the tick's time, and again for those that are worth waiting for."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from math import inf
 
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.steps import Step
-from refresher.run.budget import Budget, in_turn
+from refresher.run.budget import LEAST, Budget, in_turn
 from refresher.run.order import Refresher
-from refresher.run.patience import RERUNS, wait
-from refresher.run.side_by_side import CONNECTIONS_AT_ONCE, as_they_end, in_order
-from refresher.servicenow.instances import ServiceNow
+from refresher.run.patience import MINUTE, seconds_to_next_try
+from refresher.run.side_by_side import CONNECTIONS_AT_ONCE, as_they_end
 from refresher.settings.load import Settings
 from refresher.telemetry import emit
 
-_GREETING_TAKES = timedelta(seconds=15)
 _HTTP_TAKES = timedelta(seconds=185)
 """The platform's front end ends a call after 230 s, and who sees a gateway error forces again."""
 _ENDING_TAKES = 5.0
@@ -31,11 +30,8 @@ def time_for(request: RunRequest, settings: Settings) -> timedelta:
 class Tick:
     """One tick, or whatever else runs connections together: over in the time allowed, whatever happens in a run."""
 
-    def __init__(
-        self, refresher: Refresher, servicenow: ServiceNow, settings: Settings, clock: Clock, allowed: timedelta
-    ) -> None:
+    def __init__(self, refresher: Refresher, settings: Settings, clock: Clock, allowed: timedelta) -> None:
         self._refresher = refresher
-        self._servicenow = servicenow
         self._settings = settings
         self._clock = clock
         self._left = Deadline(clock, allowed)
@@ -44,7 +40,7 @@ class Tick:
     def run(self, connections: Sequence[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         """Run these connections. Each is reported, whatever happens to the others, and each of its runs is logged."""
         reports: dict[str, RunReport] = {}
-        ran: Counter[str] = Counter()
+        due: dict[str, float] = {}
         runs = in_turn(connections, self._clock.now(), self._settings.tick)
         while runs:
             # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
@@ -53,10 +49,27 @@ class Tick:
                     continue
                 emit(report, self._clock.now())
                 reports[report.connection] = report
-            ran.update(each.name for each in runs)
-            again = [(each, reports[each.name]) for each in connections if ran[each.name] <= RERUNS]
-            runs = wait(again, self._clock.now(), self._patience, self._pause(request.on_progress), self._are_back)
+            now, moment = self._clock.now(), self._clock.monotonic()
+            for each in runs:
+                seconds = seconds_to_next_try(reports[each.name], now)
+                # Whatever an instance says of the end of its token, it is not asked for it in a hurry again and again.
+                due[each.name] = inf if seconds is None else moment + max(seconds, MINUTE * request.again)
+            request = replace(request, again=True)
+            runs = self._wait(connections, due, request)
         return tuple(reports[connection.name] for connection in connections)
+
+    def _wait(
+        self, connections: Sequence[Connection], due: Mapping[str, float], request: RunRequest
+    ) -> tuple[Connection, ...]:
+        """Wait for the first that are worth another try; none where too little time would be left for it."""
+        soonest = min(due.values(), default=inf)
+        seconds = max(0.0, soonest - self._clock.monotonic())
+        if seconds + LEAST.total_seconds() > self._patience.remaining():
+            return ()
+        request.on_progress(f"waiting {seconds:.0f} s for another try")
+        self._clock.sleep(seconds)
+        now = max(soonest, self._clock.monotonic())
+        return tuple(each for each in connections if due[each.name] <= now)
 
     def _run_once(self, connections: Sequence[Connection], request: RunRequest) -> Iterator[RunReport]:
         left = self._left.remaining()
@@ -92,16 +105,4 @@ class Tick:
                 "The next tick begins with others, and this one among the first. Look at what kept those before it."
             ),
             operator_reason=request.reason,
-        )
-
-    def _pause(self, on_progress: Callable[[str], None]) -> Callable[[float], None]:
-        def pause(seconds: float) -> None:
-            on_progress(f"waiting {seconds:.0f} s for ServiceNow")
-            self._clock.sleep(seconds)
-
-        return pause
-
-    def _are_back(self, connections: Sequence[Connection]) -> tuple[bool, ...]:
-        return in_order(
-            lambda each: self._servicenow.is_back(each, self._patience.part(1.0, _GREETING_TAKES)), connections
         )

@@ -40,3 +40,5 @@ class Attempts:
 
     made: int = 0
     answer_lost: bool = False
+    password_sent: bool = False
+    """Whether one came with a password, which may have been seen."""

@@ -3,7 +3,6 @@
 import ssl
 from typing import TYPE_CHECKING
 
-from refresher.model.causes import Kind
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.tokens import Secret
@@ -54,14 +53,6 @@ class ServiceNow:
                 return session.probe(token)
         except Exception as error:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
             return Probe(verdict=Verdict.UNKNOWN, remark=f"unexpected {type(error).__name__}")
-
-    def is_back(self, connection: Connection, deadline: Deadline) -> bool:
-        """Whether the instance of a connection answers as one that is there, asked without credentials."""
-        with self.session(connection, deadline) as session:
-            try:
-                return session.greet().cause.row.kind is not Kind.AWAY
-            except Exception:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
-                return False
 
     def turns(self, connection: Connection) -> Turns:
         """The turns at a connection's instance, which it shares with the other connections of that instance."""

@@ -96,15 +96,19 @@ class Session:
             nonlocal refusals
             request = build()
             attempts.made += 1
+            sent = True
             try:
                 return self._request_token_once(request)
             except TokenEndpointError as error:
                 self._wire.disconnect()
+                sent = error.sent
                 refusals += error.ambiguous
                 if error.refresh_token is not None:
                     keep(error.refresh_token)
-                attempts.answer_lost |= error.sent and error.cause.row.unclear and error.refresh_token is None
+                attempts.answer_lost |= sent and error.cause.row.unclear and error.refresh_token is None
                 raise
+            finally:
+                attempts.password_sent |= sent and request.grant.row.careful
 
         loop = retrying(
             self._clock,

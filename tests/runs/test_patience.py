@@ -1,7 +1,7 @@
-"""An instance that is away: a tick waits for it while its time lasts, and runs again as soon as it is back."""
+"""A tick runs a connection again where that may help: after a failure that passes, and at the end of a token."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -9,19 +9,15 @@ import pytest
 
 from refresher.app import App
 from refresher.model.causes import Cause
-from refresher.model.clock import Deadline
-from refresher.model.connection import Connection
-from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
-from refresher.run.patience import is_worth_waiting, wait
-from sandbox import Fault, Sandbox, SandboxClock
+from refresher.run.patience import seconds_to_next_try
+from sandbox import Fault, Sandbox
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Action, Refuse, Respond, Stall, Throttle
 from sandbox.http import Request
 from sandbox.personality import GENERIC_REFUSAL, HIBERNATING, Personality
-from sandbox.trial.host import product_clock
 from tests.conftest import MakeApp, direct, tick
-from tests.factories import HOUR, MINUTE, NOON, SECOND, connection
+from tests.factories import HOUR, MINUTE, NOON, SECOND
 
 TOKEN = "servicenow-oauth-token"
 FAILED = RunReport(
@@ -35,49 +31,69 @@ FAILED = RunReport(
 )
 
 
-class TestWhoWaits:
-    """A run of the schedule whose instance is away and whose token does not reach the next tick."""
+class TestWhoIsTriedAgain:
+    """The policy, by its values."""
 
     @pytest.mark.parametrize(
         "cause",
-        [Cause.INSTANCE_UNREACHABLE, Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.INSTANCE_HIBERNATING],
+        [
+            Cause.INSTANCE_UNREACHABLE,
+            Cause.INSTANCE_HIBERNATING,
+            Cause.INSTANCE_THROTTLED,
+            Cause.ACCESS_DENIED,
+            Cause.VAULT_UNAVAILABLE,
+        ],
     )
-    def test_one_that_would_succeed_later(self, cause: Cause) -> None:
-        assert is_worth_waiting(replace(FAILED, cause=cause), NOON)
+    def test_after_a_minute_what_passes(self, cause: Cause) -> None:
+        assert seconds_to_next_try(replace(FAILED, cause=cause), NOON) == 60
 
-    @pytest.mark.parametrize(("cause", "waits"), [(Cause.INSTANCE_HIBERNATING, True), (Cause.INSTANCE_ERROR, False)])
-    def test_with_a_password_only_where_nobody_can_have_seen_it(self, cause: Cause, waits: bool) -> None:
-        assert is_worth_waiting(replace(FAILED, cause=cause, grant=Grant.PASSWORD), NOON) is waits
+    def test_later_where_a_longer_pause_was_asked_for(self) -> None:
+        assert seconds_to_next_try(replace(FAILED, retry_after=90.0), NOON) == 90
+
+    @pytest.mark.parametrize(
+        "cause", [Cause.INVALID_CLIENT, Cause.SECRET_MISSING, Cause.TOKEN_REJECTED, Cause.PUBLISH_FAILED, None]
+    )
+    def test_not_what_waiting_does_not_help(self, cause: Cause | None) -> None:
+        assert seconds_to_next_try(replace(FAILED, cause=cause), NOON) is None
+
+    def test_not_where_somebody_may_have_seen_a_password(self) -> None:
+        assert seconds_to_next_try(replace(FAILED, password_sent=True), NOON) is None
 
     @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI, Trigger.QUEUE])
-    def test_not_one_for_which_a_person_or_other_messages_wait(self, trigger: Trigger) -> None:
-        assert not is_worth_waiting(replace(FAILED, trigger=trigger), NOON)
+    def test_not_where_a_person_or_other_messages_wait(self, trigger: Trigger) -> None:
+        assert seconds_to_next_try(replace(FAILED, trigger=trigger), NOON) is None
 
     @pytest.mark.parametrize(
         "outcome", [each for each in Outcome if each is not Outcome.FAILED], ids=lambda each: each.value
     )
     def test_not_one_that_can_wait_or_needs_somebody(self, outcome: Outcome) -> None:
-        assert not is_worth_waiting(replace(FAILED, outcome=outcome), NOON)
+        assert seconds_to_next_try(replace(FAILED, outcome=outcome, access_token_expires_at=None), NOON) is None
 
     @pytest.mark.parametrize(
-        "cause", [Cause.ACCESS_DENIED, Cause.INSTANCE_THROTTLED, Cause.VAULT_UNAVAILABLE, Cause.NOT_A_TOKEN, None]
-    )
-    def test_not_where_the_instance_is_there(self, cause: Cause | None) -> None:
-        assert not is_worth_waiting(replace(FAILED, cause=cause), NOON)
-
-    @pytest.mark.parametrize(
-        ("expires_at", "waits"),
+        ("working", "expires_at", "seconds"),
         [
-            (None, False),
-            (NOON + 5 * MINUTE, True),
-            (NOON - 24 * HOUR + SECOND, True),
-            (NOON - 24 * HOUR, False),
+            (False, None, None),
+            (None, None, 60),
+            (True, NOON + 5 * MINUTE, 60),
+            (False, NOON - 24 * HOUR + SECOND, 60),
+            (False, NOON - 24 * HOUR, None),
         ],
     )
     def test_not_where_there_never_was_a_token_nor_beyond_a_day(
-        self, expires_at: datetime | None, waits: bool
+        self, working: bool | None, expires_at: datetime | None, seconds: int | None
     ) -> None:
-        assert is_worth_waiting(replace(FAILED, access_token_expires_at=expires_at), NOON) is waits
+        """Of a vault that cannot be read, nothing is known."""
+        report = replace(FAILED, working=working, access_token_expires_at=expires_at)
+        assert seconds_to_next_try(report, NOON) == seconds
+
+    @pytest.mark.parametrize(("trigger", "longest"), [(Trigger.TIMER, 3600), (Trigger.CLI, 22), (Trigger.QUEUE, 22)])
+    def test_a_second_after_the_end_of_a_token_that_came_again(self, trigger: Trigger, longest: int) -> None:
+        """A password too: it was accepted."""
+        report = replace(FAILED, outcome=Outcome.UNCHANGED, trigger=trigger, password_sent=True)
+        assert seconds_to_next_try(report, NOON - (longest - 1) * SECOND) == longest
+        assert seconds_to_next_try(report, NOON + HOUR) == 0
+        if trigger is not Trigger.TIMER:
+            assert seconds_to_next_try(report, NOON - longest * SECOND) is None
 
 
 class Away:
@@ -94,15 +110,15 @@ class Away:
     ) -> None:
         self.clock, self.action, self.ends = sandbox.clock, action, sandbox.clock.now() + lasts
         self.afterwards, self.only = afterwards, only
-        self.then: Callable[[], None] | None = None
+        self.once: Callable[[], None] | None = None
         sandbox.weather = self
 
     def find(self, service: str, request: Request) -> Action | None:
         """What happens to a request."""
         if service != "instance" or not self.only(request):
             return None
-        if self.then is not None and len(request.form) == 1:
-            once, self.then = self.then, None
+        if self.once is not None:
+            once, self.once = self.once, None
             once()
         return self.action if self.clock.now() < self.ends else self.afterwards
 
@@ -123,7 +139,9 @@ class TestWaiting:
         "action", [Refuse(), Stall(), Respond(503), Respond(200, {"Content-Type": "text/html"}, HIBERNATING)]
     )
     @pytest.mark.parametrize("lasts", [timedelta(seconds=50), timedelta(seconds=100), timedelta(seconds=170)])
-    def test_the_token_is_there_within_half_a_minute_of_the_end(self, action: Action, lasts: timedelta) -> None:
+    def test_the_token_is_there_within_little_more_than_a_minute_of_the_end(
+        self, action: Action, lasts: timedelta
+    ) -> None:
         sandbox, app = with_ended_token()
         away = Away(sandbox, action, lasts)
         report = tick(app)
@@ -131,7 +149,7 @@ class TestWaiting:
         secret = sandbox.vault.get(TOKEN)
         assert secret is not None
         assert sandbox.instance.is_living_access_token(secret.value)
-        assert sandbox.clock.now() - away.ends < timedelta(seconds=35)
+        assert sandbox.clock.now() - away.ends < timedelta(seconds=65)
 
     def test_a_longer_outage_is_left_to_the_next_tick_in_time(self) -> None:
         sandbox, app = with_ended_token()
@@ -141,27 +159,29 @@ class TestWaiting:
         assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.INSTANCE_TIMEOUT)
         assert sandbox.clock.now() - began < app.settings.tick_deadline
 
-    def test_what_it_asks_with_are_no_credentials(self) -> None:
-        """A refresh token that rotates, or a password, would be at risk with each of these requests."""
+    @pytest.mark.parametrize(
+        "action", [Respond(503), Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)]
+    )
+    def test_failures_and_refusals_count_once(self, action: Action) -> None:
+        """A refresh token that is refused in two ticks is condemned, however often each of them asked."""
         sandbox, app = with_ended_token()
-        Away(sandbox, Respond(503), HOUR)
-        tick(app)
-        asked = [each.form_keys for each in sandbox.log.select(path="/oauth_token.do")]
-        with_credentials = [keys for keys in asked if keys != ("grant_type",)]
-        assert len(with_credentials) == 4, "the tries of the run itself"
-        assert 8 <= len(asked) - 4 <= 24
+        Away(sandbox, action, HOUR)
+        report = tick(app)
+        assert (report.outcome, report.consecutive_failures) == (Outcome.FAILED, 1)
+        assert len(sandbox.log.select(path="/oauth_token.do")) > 8
+        record = sandbox.vault.get("servicenow-refresh-record")
+        assert record is not None
+        assert record.tags.get("refresh-token-refusals", "1") == "1"
 
-    def test_it_waits_for_no_instance_that_refuses(self) -> None:
+    def test_a_vault_that_is_away_is_asked_again(self) -> None:
         sandbox, app = with_ended_token()
-        Away(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL), HOUR)
-        began = sandbox.clock.now()
-        assert tick(app).cause is Cause.ACCESS_DENIED
-        assert sandbox.clock.now() - began < MINUTE
+        sandbox.faults.add(Fault(service="vault", times=12, action=Respond(503)))
+        assert tick(app).outcome is Outcome.REFRESHED
 
-    def test_what_comes_back_throttled_is_left_alone(self) -> None:
+    def test_what_comes_back_throttled_is_asked_again(self) -> None:
         sandbox, app = with_ended_token()
-        Away(sandbox, Respond(503), 70 * SECOND, afterwards=Throttle(5.0))
-        assert tick(app).cause is Cause.INSTANCE_THROTTLED
+        Away(sandbox, Throttle(70.0), 100 * SECOND)
+        assert tick(app).outcome is Outcome.REFRESHED
 
     @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI, Trigger.QUEUE])
     def test_who_asks_by_hand_gets_the_answer_at_once(self, trigger: Trigger) -> None:
@@ -172,25 +192,25 @@ class TestWaiting:
         assert report.outcome is Outcome.FAILED
         assert sandbox.clock.now() - began < MINUTE
 
-    def test_it_runs_again_once(self) -> None:
-        """An instance that answers the greeting and then fails again is not what was waited for."""
-        sandbox, app = with_ended_token()
-        Away(sandbox, Respond(503), HOUR, only=lambda request: len(request.form) > 1)
-        began = sandbox.clock.now()
-        report = tick(app)
-        assert (report.outcome, report.consecutive_failures) == (Outcome.FAILED, 2)
-        assert sandbox.clock.now() - began < MINUTE
-
     def test_no_password_is_sent_again_that_somebody_may_have_seen(self) -> None:
         sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
         tick(app)
         sandbox.clock.advance(HOUR)
         sandbox.log.clear()
-        Away(sandbox, Respond(503, effect=True), HOUR, only=lambda request: len(request.form) > 1)
+        Away(sandbox, Respond(503, effect=True), HOUR)
         assert tick(app).outcome is Outcome.FAILED
         assert [each.grant_type for each in sandbox.log.select(path="/oauth_token.do")] == ["password"]
 
-    @pytest.mark.parametrize(("schedule", "longest"), [("0 */1 * * * *", 0), ("0 */2 * * * *", 60)])
+    def test_a_password_that_was_never_sent_is_sent_when_the_instance_is_back(self) -> None:
+        sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
+        tick(app)
+        sandbox.clock.advance(HOUR)
+        Away(sandbox, Refuse(), MINUTE)
+        assert tick(app).outcome is Outcome.REFRESHED
+
+    @pytest.mark.parametrize(
+        ("schedule", "longest"), [("0 */1 * * * *", 0), ("0 */2 * * * *", 0), ("0 */3 * * * *", 120)]
+    )
     def test_it_does_not_wait_into_the_next_tick(self, schedule: str, longest: int) -> None:
         sandbox, app = with_ended_token(REFRESH_SCHEDULE=schedule)
         Away(sandbox, Respond(503), HOUR)
@@ -202,36 +222,9 @@ class TestWaiting:
         sandbox, app = with_ended_token()
         away = Away(sandbox, Respond(503), 2 * HOUR)
         began = sandbox.clock.monotonic()
-        away.then = lambda: sandbox.clock.advance(-HOUR)
+        away.once = lambda: sandbox.clock.advance(-HOUR)
         tick(app)
         assert sandbox.clock.monotonic() - began < 240
-
-    def test_a_surprise_is_no_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        sandbox, app = with_ended_token()
-        Away(sandbox, Respond(503), HOUR)
-
-        def surprise(*_: object) -> None:
-            raise RuntimeError
-
-        monkeypatch.setattr("refresher.servicenow.session.Session.greet", surprise)
-        assert tick(app).outcome is Outcome.FAILED
-
-
-@pytest.mark.parametrize(("waiting", "seconds"), [(1, 220), (64, 220), (65, 200), (300, 140), (640, 40), (800, 0)])
-def test_time_is_left_for_all_that_run_again(waiting: int, seconds: int) -> None:
-    """The tick has four minutes; so many connections, 64 at a time, need some of it once the instance is back."""
-    clock = product_clock(SandboxClock())
-    left = Deadline(clock, timedelta(minutes=4))
-    ran = [(replace(connection(), name=f"c{number}"), FAILED) for number in range(waiting)]
-    began, asked = clock.monotonic(), 0
-
-    def are_back(connections: Sequence[Connection]) -> tuple[bool, ...]:
-        nonlocal asked
-        asked += 1
-        return (False,) * len(connections)
-
-    assert wait(ran, NOON, left, clock.sleep, are_back) == ()
-    assert clock.monotonic() - began == 20 * asked == seconds
 
 
 class TestSameToken:
@@ -308,32 +301,32 @@ def three(sandbox: Sandbox, make_app: MakeApp) -> tuple[App, datetime]:
 
 
 class TestSeveral:
-    """Many connections: nobody waits for another's instance, and each instance is asked once."""
+    """Many connections: nobody waits for another's instance."""
 
-    def test_only_those_whose_instance_is_back_run_again(self, sandbox: Sandbox, make_app: MakeApp) -> None:
-        """One instance of two does not listen at all; the other comes back while the tick waits."""
+    def test_the_others_are_refreshed_before_anybody_waits(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """One instance of two does not listen at all; the other comes back within the tries of the first run."""
         app, _ = three(sandbox, make_app)
         sandbox.clock.advance(timedelta(minutes=56))
-        sandbox.log.clear()
-        sandbox.faults.add(Fault(service="instance", times=10, action=Respond(503)))
+        began = sandbox.clock.now()
         reports = app.tick(RunRequest(trigger=Trigger.TIMER))
         assert [(each.connection, each.outcome) for each in reports] == [
             ("a", Outcome.REFRESHED),
             ("b", Outcome.REFRESHED),
             ("gone", Outcome.FAILED),
         ]
-        asked = [each.form_keys for each in sandbox.log.select(path="/oauth_token.do")]
-        assert asked.count(("grant_type",)) == 3, "for both connections together: two refused, one answered"
-
-    def test_the_others_are_refreshed_before_anybody_waits(self, sandbox: Sandbox, make_app: MakeApp) -> None:
-        app, _ = three(sandbox, make_app)
-        sandbox.clock.advance(timedelta(minutes=56))
-        began = sandbox.clock.now()
-        app.tick(RunRequest(trigger=Trigger.TIMER))
         assert sandbox.clock.now() - began > timedelta(minutes=3), "it did wait"
         token = sandbox.vault.get("a-oauth-token")
         assert token is not None
         assert token.created_on - began < MINUTE
+
+    def test_only_those_that_failed_run_again(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        app, _ = three(sandbox, make_app)
+        sandbox.clock.advance(timedelta(minutes=56))
+        sandbox.faults.add(Fault(service="instance", times=8, action=Respond(503)))
+        reports = app.tick(RunRequest(trigger=Trigger.TIMER))
+        assert [each.outcome for each in reports] == [Outcome.REFRESHED, Outcome.REFRESHED, Outcome.FAILED]
+        for name in ("a", "b"):
+            assert len(sandbox.vault.versions(f"{name}-oauth-token")) == 2
 
 
 def copy_token(sandbox: Sandbox, source: str, copy: str) -> None:
