@@ -46,8 +46,8 @@ serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken sur
 test: $(STAMP) ## the suite but for what is exhaustive; ARGS="-k name" for a part of it
 	$(PYTEST) -n auto -m "not exhaustive" $(ARGS)
 
-test-all: $(STAMP) ## and what is exhaustive or random: every crash point, pair of habits, history
-	MODEL_SEQUENCES=40 $(PYTEST) -n auto $(ARGS)
+test-all: $(STAMP) ## and what is exhaustive or random, and every request over HTTPS
+	MODEL_SEQUENCES=40 $(PYTEST) -n auto --wire https $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
 	$(PY) -m ruff check

@@ -8,6 +8,7 @@ A program that uses it is a `Process`: it has its own transports, and can be kil
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import Executor, Future
 from datetime import datetime, timedelta
@@ -24,20 +25,16 @@ from azure.core.rest import HttpRequest, HttpResponse
 from azure.core.utils import case_insensitive_dict
 from azure.keyvault.secrets import SecretClient
 
-from sandbox.blobs import BlobContainer
-from sandbox.canary import Mint
 from sandbox.clock import SandboxClock
-from sandbox.faults import Action, Drop, Faults, Interrupt, Refuse, Respond, Stall, Throttle, throttled
+from sandbox.faults import Action, Drop, Hold, Refuse, Respond, Stall, Throttle, throttled
 from sandbox.http import Request, Response
-from sandbox.identity import Identity
-from sandbox.instance import Instance
-from sandbox.log import RequestLog
+from sandbox.identity import PATH, Identity
 from sandbox.personality import Personality
-from sandbox.running import ConnectionSecrets, add_connection
-from sandbox.server import spoiled
-from sandbox.vault import KeyVault
+from sandbox.running import Sandbox
+from sandbox.server import interruption, spoiled
 
 VAULT_RESOURCE = "https://vault.azure.net"
+_IDENTITY = "identity.sandbox"
 _FAR_FUTURE = 2**33
 
 _T = TypeVar("_T")
@@ -63,8 +60,8 @@ class Weather(Protocol):
         """The action for this request."""
 
 
-class DirectSandbox:
-    """An instance, vaults and a lease container, without servers."""
+class DirectSandbox(Sandbox):
+    """The same instance, vaults, lease container and identity endpoint, without servers."""
 
     def __init__(
         self,
@@ -74,47 +71,43 @@ class DirectSandbox:
         vaults: tuple[str, ...] = ("main",),
         latency: timedelta = timedelta(milliseconds=50),
         log: bool = True,
+        suffix: str = "",
     ) -> None:
-        self.clock = clock or SandboxClock()
-        self.faults = Faults()
+        """Make one. The vaults' names end with `suffix`, where a lock file by their address is to be nobody else's."""
+        super().__init__(personality, clock, vaults)
         self.weather: Weather = self.faults
-        self.log = RequestLog()
         self._logs = log
-        self._latency = latency
-        mint = Mint()
-        self.identity = Identity(mint)
-        self.instance = Instance(self.clock, mint, personality)
+        self._takes = latency
+        self._handling = threading.RLock()
         self.instance.url = "https://sandbox.service-now.com"
-        self.vaults = {name: KeyVault(name, self.clock, self.identity) for name in vaults}
-        self.vault = self.vaults[vaults[0]]
-        self.leases = BlobContainer(self.clock, self.identity)
         self.leases.origin = "https://sandbox.blob.core.windows.net"
+        self._identity_url = f"http://{_IDENTITY}{PATH}"
         self._services: dict[str, tuple[str, Callable[[Request], Response]]] = {
-            "sandbox.service-now.com": ("instance", self.instance.handle),
-            "sandbox.blob.core.windows.net": ("leases", self.leases.handle),
+            _IDENTITY: ("identity", self._one_at_a_time(self.identity.handle)),
+            "sandbox.service-now.com": ("instance", self._one_at_a_time(self.instance.handle)),
+            "sandbox.blob.core.windows.net": ("leases", self._one_at_a_time(self.leases.handle)),
         }
         for name, vault in self.vaults.items():
-            vault.listen_at(f"https://{name}.vault.azure.net", VAULT_RESOURCE)
-            self._services[f"{name}.vault.azure.net"] = (f"vault:{name}", vault.handle)
+            host = f"{name}{suffix}.vault.azure.net"
+            vault.listen_at(f"https://{host}", VAULT_RESOURCE)
+            self._services[host] = (f"vault:{name}", self._one_at_a_time(vault.handle))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.faults.clear()
 
     def environ(self) -> dict[str, str]:
         """The settings with which the product uses this sandbox."""
-        return {
-            "KEY_VAULT_URL": self.vault.url,
-            "SERVICENOW_INSTANCE_URL": self.instance.url,
-            "LEASE_CONTAINER_URL": self.leases.url,
-        }
-
-    def add_connection(
-        self, name: str = "servicenow", *, refresh_token: bool = True, username: bool = False
-    ) -> ConnectionSecrets:
-        """Do what an administrator does: register the application, store the credentials."""
-        return add_connection(self.instance, self.vault, name, refresh_token=refresh_token, username=username)
+        return self.addresses()
 
     def exchange(self, host: str, request: Request, patience: float) -> Response:
-        """Carry one request out. Raises NotSentError or LostError."""
+        """Carry one request out. Raises NotSentError, as for a host that is not of the sandbox, or LostError."""
+        if host not in self._services:
+            raise NotSentError
         service, handle = self._services[host]
-        self.clock.advance(self._latency)
+        self.clock.advance(self._takes)
         began = service == "instance" and request.path == "/oauth_token.do"
         if began:
             self.instance.began(request)
@@ -152,9 +145,18 @@ class DirectSandbox:
             case _:
                 began = self.clock.now()
                 response = _carried_out(handle, request, action)
-                if self.clock.now() - began > timedelta(seconds=patience) and not isinstance(action, Interrupt):
+                if self.clock.now() - began > timedelta(seconds=patience) and interruption(action) is None:
                     raise LostError
                 return response
+
+    def _one_at_a_time(self, handle: Callable[[Request], Response]) -> Callable[[Request], Response]:
+        """As behind a server, whose one thread answers whatever many threads ask."""
+
+        def handle_alone(request: Request) -> Response:
+            with self._handling:
+                return handle(request)
+
+        return handle_alone
 
     def _note(self, service: str, request: Request, status: int) -> None:
         if self._logs:
@@ -162,11 +164,14 @@ class DirectSandbox:
 
 
 def _carried_out(handle: Callable[[Request], Response], request: Request, action: Action | None) -> Response:
-    if isinstance(action, Interrupt) and action.before:
-        action.do()
+    interrupted = interruption(action)
+    if interrupted is not None and interrupted.before:
+        interrupted.do()
+        if isinstance(action, Hold) and action.abandoned:
+            raise LostError
     response = spoiled(handle(request), action)
-    if isinstance(action, Interrupt) and not action.before:
-        action.do()
+    if interrupted is not None and not interrupted.before:
+        interrupted.do()
     if response is None or response.cut_short:
         raise LostError
     return response

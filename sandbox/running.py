@@ -55,13 +55,12 @@ class Sandbox:
         self.vaults = {name: KeyVault(name, self.clock, self.identity) for name in vaults}
         self.vault = self.vaults[vaults[0]]
         self.leases = BlobContainer(self.clock, self.identity)
-        self.server = Server(self.faults, self.log, self.clock, latency)
+        self._latency = latency
         self._identity_url = ""
-        self._directory = tempfile.TemporaryDirectory(prefix="sandbox-")
-        self.ca_file = Path(self._directory.name) / "ca.pem"
 
     def __enter__(self) -> Self:
-        _certificates()[0].cert_pem.write_to_path(self.ca_file)
+        self.ca_file = _ca_file()
+        self.server = Server(self.faults, self.log, self.clock, self._latency)
         tls = server_tls()
         self.server.start()
         port = self.server.serve("identity", self.identity.handle, None)
@@ -82,17 +81,22 @@ class Sandbox:
     ) -> None:
         self.faults.clear()
         self.server.stop()
-        self._directory.cleanup()
 
     def environ(self) -> dict[str, str]:
         """The environment in which the product, unmodified, uses this sandbox."""
         return {
-            "IDENTITY_ENDPOINT": self._identity_url,
-            "IDENTITY_HEADER": self.identity.header,
+            **self.addresses(),
             "REQUESTS_CA_BUNDLE": str(self.ca_file),
             "SSL_CERT_FILE": str(self.ca_file),
             # Said, not left out: where no variable names a proxy, some systems' own settings do.
             "NO_PROXY": "*",
+        }
+
+    def addresses(self) -> dict[str, str]:
+        """The part of it that says where the services are."""
+        return {
+            "IDENTITY_ENDPOINT": self._identity_url,
+            "IDENTITY_HEADER": self.identity.header,
             "KEY_VAULT_URL": self.vault.url,
             "SERVICENOW_INSTANCE_URL": self.instance.url,
             "SERVICENOW_ALLOW_CUSTOM_HOST": "true",
@@ -138,11 +142,26 @@ def add_connection(
     return ConnectionSecrets(application=application, user_name=user_name, refresh_token=token)
 
 
+@functools.cache
 def server_tls() -> ssl.SSLContext:
     """What a server on loopback needs for TLS: with it, its clients trust it as they trust the sandbox."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     _certificates()[1].configure_cert(tls)
     return tls
+
+
+@functools.cache
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    """Of the process, which removes it when it ends."""
+    return tempfile.TemporaryDirectory(prefix="sandbox-")
+
+
+@functools.cache
+def _ca_file() -> Path:
+    """One for all sandboxes of a process, so that a client who has read it need not read it again."""
+    place = Path(_directory().name) / "ca.pem"
+    _certificates()[0].cert_pem.write_to_path(place)
+    return place
 
 
 @functools.cache

@@ -139,18 +139,19 @@ class Server:
                 handle(request)
             await asyncio.sleep(_PATIENCE)
             return None
-        interruption = _interruption(action)
-        if interruption is not None and interruption.before:
-            await self._loop.run_in_executor(None, interruption.do)
+        interrupted = interruption(action)
+        if interrupted is not None and interrupted.before:
+            await self._loop.run_in_executor(None, interrupted.do)
             if isinstance(action, Hold) and action.abandoned:
                 return None
         response = handle(request)
-        if interruption is not None and not interruption.before:
-            await self._loop.run_in_executor(None, interruption.do)
+        if interrupted is not None and not interrupted.before:
+            await self._loop.run_in_executor(None, interrupted.do)
         return spoiled(response, action)
 
 
-def _interruption(action: Action | None) -> Interrupt | None:
+def interruption(action: Action | None) -> Interrupt | None:
+    """What happens at the request, where that is all that the action is."""
     if isinstance(action, Hold):
         return Interrupt(do=action.wait, before=action.before)
     return action if isinstance(action, Interrupt) else None

@@ -5,17 +5,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from refresher import tls
 from refresher.app import App
 from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.telemetry import quiet_third_parties
 from sandbox import CANARY_PREFIX, Personality, Sandbox
 from sandbox.direct import DirectSandbox, Process
-from sandbox.trial.host import direct_app, environment, product_clock
+from sandbox.trial.host import app_in_memory, direct_app, environment, product_clock
 from tests.azurite import Azurite, run_azurite
 
 # A suite that was started in the background ignores Ctrl-C, and so would every process that it starts.
@@ -29,6 +29,16 @@ quiet_third_parties()
 if hypothesis_settings.get_current_profile_name() == "default":
     hypothesis_settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
     hypothesis_settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make test-all` carry over HTTPS what `make test` carries in memory."""
+    parser.addoption(
+        "--wire",
+        choices=("memory", "https"),
+        default="memory",
+        help="what carries the requests of tests that are marked wire('any') (default: memory)",
+    )
 
 
 class CapturedLog(logging.Handler):
@@ -70,12 +80,11 @@ def nothing_printed_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_of_an_earlier_test() -> None:
-    """Forget what the process keeps for itself: ports come back, and with them another test's challenge or CA."""
+    """Forget what the process keeps for itself: ports come back, and with them another test's challenge."""
     for kind in ("keys", "secrets"):
         challenges = sys.modules.get(f"azure.keyvault.{kind}._shared.http_challenge_cache")
         if challenges is not None:
             challenges.clear()
-    tls._trusting.cache_clear()
 
 
 @pytest.fixture
@@ -85,10 +94,18 @@ def vaults() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def sandbox(vaults: tuple[str, ...]) -> Iterator[Sandbox]:
-    """A sandbox whose identity endpoint and CA the process uses."""
-    with Sandbox(vaults=vaults) as running, environment(running.environ()):
+def sandbox(request: pytest.FixtureRequest, vaults: tuple[str, ...]) -> Iterator[Sandbox]:
+    """A sandbox whose identity endpoint and CA the process uses; without servers where any wire will do."""
+    wire = request.node.get_closest_marker("wire")
+    in_memory = wire is not None and wire.args == ("any",) and request.config.getoption("wire") == "memory"
+    with _sandbox(vaults, in_memory=in_memory) as running, environment(running.environ()):
         yield running
+
+
+def _sandbox(vaults: tuple[str, ...], *, in_memory: bool) -> Sandbox:
+    if not in_memory:
+        return Sandbox(vaults=vaults)
+    return DirectSandbox(vaults=vaults, latency=timedelta(), suffix=f"-{os.getpid()}")
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +124,11 @@ def make_app(sandbox: Sandbox) -> Iterator[MakeApp]:
     made: list[App] = []
 
     def make(**settings: str) -> App:
-        app = App({**os.environ, **settings}, product_clock(sandbox.clock))
+        environ, clock = {**os.environ, **settings}, product_clock(sandbox.clock)
+        if isinstance(sandbox, DirectSandbox):
+            app = app_in_memory(Process(sandbox), environ, clock)
+        else:
+            app = App(environ, clock)
         made.append(app)
         return app
 

@@ -16,6 +16,7 @@ import azure.functions as func
 from azure.functions.timer import TimerRequest
 
 from refresher.app import App
+from refresher.entra.identity import ManagedIdentity
 from refresher.lease import BlobLease
 from refresher.model.clock import Clock
 from sandbox.clock import SandboxClock
@@ -35,11 +36,16 @@ def product_clock(clock: SandboxClock, seed: int = 0) -> Clock:
 
 def direct_app(sandbox: DirectSandbox, process: Process, seed: int = 0, **settings: str) -> App:
     """The product in a sandbox without sockets; one thread, so that every run repeats itself to the request."""
-    environ = {**sandbox.environ(), **settings}
     clock = replace(product_clock(sandbox.clock, seed), sleep=process.sleep)
+    return app_in_memory(process, {"LEASE_CONTAINER_URL": sandbox.leases.url, **sandbox.environ(), **settings}, clock)
+
+
+def app_in_memory(process: Process, environ: Mapping[str, str], clock: Clock) -> App:
+    """The product on transports of a sandbox without sockets, one request after the other."""
     executor = InOrder()
     transport = AzureTransport(process)
-    lease = BlobLease(environ["LEASE_CONTAINER_URL"], process.credential, clock, executor, transport=transport)
+    container = environ.get("LEASE_CONTAINER_URL")
+    lease = container and BlobLease(container, process.credential, clock, executor, transport=transport)
     return App(
         environ,
         clock,
@@ -47,7 +53,8 @@ def direct_app(sandbox: DirectSandbox, process: Process, seed: int = 0, **settin
         instance_transport=process.instance_transport(),
         credential=process.credential,
         executor=executor,
-        lease=lease,
+        lease=lease or None,
+        identity=ManagedIdentity(environ, clock, lambda: AzureTransport(process)),
     )
 
 

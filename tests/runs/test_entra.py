@@ -14,6 +14,8 @@ from sandbox import Sandbox
 from sandbox.entra import METADATA_V2, PRINCIPAL, OidcEntity, Registration
 from tests.conftest import CapturedLog, MakeApp, tick
 
+pytestmark = pytest.mark.wire("any")
+
 HOUR = timedelta(hours=1)
 BOTH = ("servicenow-oauth-token", "servicenow--action--global--oauth-token")
 

@@ -12,6 +12,8 @@ from sandbox import PERSONALITIES, Fault, Personality, Sandbox
 from sandbox.faults import Action, Drop, Respond, Throttle
 from tests.conftest import MakeApp, tick
 
+pytestmark = pytest.mark.wire("any")
+
 TOKEN = "servicenow-oauth-token"
 REFRESH_TOKEN = "servicenow-refresh-token"
 RECORD = "servicenow-refresh-record"

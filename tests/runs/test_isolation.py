@@ -17,6 +17,8 @@ from sandbox.hostile.peer import Behaviour, Peer
 from sandbox.running import server_tls
 from tests.conftest import MakeApp
 
+pytestmark = pytest.mark.wire("any")
+
 Surprise = Callable[[Sandbox], Iterator[str]]
 """Prepares it for the connection `odd`, and yields the address of its instance."""
 
@@ -91,7 +93,13 @@ def prepared(sandbox: Sandbox, name: str) -> Iterator[str]:
         yield stack.enter_context(made).url if isinstance(made, Peer) else str(made)
 
 
-@pytest.mark.parametrize("name", SURPRISES)
+ELSEWHERE = ("label of 70 letters", "nested answer of the instance", "dates no clock can hold")
+"""At another address than the sandbox's."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.wire("https") if each in ELSEWHERE else ()) for each in SURPRISES]
+)
 def test_a_surprise_stays_in_its_connection(sandbox: Sandbox, make_app: MakeApp, name: str) -> None:
     sandbox.add_connection("even")
     sandbox.add_connection("odd")

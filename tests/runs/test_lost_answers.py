@@ -13,6 +13,8 @@ from sandbox.faults import Action, Drop, DropAfter, Garbage, Refuse, Respond, Re
 from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import MakeApp, tick
 
+pytestmark = pytest.mark.wire("any")
+
 TOKEN_ENDPOINT = "/oauth_token.do"
 REFRESH_TOKEN = "servicenow-refresh-token"
 RECORD = "servicenow-refresh-record"
@@ -165,6 +167,7 @@ def test_a_token_that_was_not_spent_after_all_is_not_called_lost_later(sandbox: 
     assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.ACCESS_DENIED)
 
 
+@pytest.mark.wire("https")
 def test_a_refresh_token_in_half_an_answer_is_kept(sandbox: Sandbox, make_app: MakeApp) -> None:
     """The connection broke behind it: the next try sends it, and nothing is lost."""
     app = rotating(sandbox, make_app)

@@ -15,6 +15,8 @@ from sandbox.faults import Garbage, Respond, Throttle, Truncate
 from tests.conftest import MakeApp, tick
 from tests.sampling import sampled
 
+pytestmark = pytest.mark.wire("any")
+
 TOKEN = "servicenow-oauth-token"
 TARGET = "servicenow--action--global--oauth-token"
 
@@ -124,7 +126,8 @@ def test_the_answer_of_another_probe_path_names_nobody(sandbox: Sandbox, make_ap
         ("throttled_until_a_date", 3, 14),
         ("dropped_connections", 3, 0),
         ("transient_401", 3, 0),
-        ("slow", 1, 20),
+        # Seconds that nobody waits for: without sockets they would use up the client's patience.
+        pytest.param("slow", 1, 20, marks=pytest.mark.wire("https")),
     ],
 )
 def test_a_hard_start_is_got_over_in_one_run(

@@ -16,6 +16,8 @@ from sandbox.vault import SecretVersion
 from tests.conftest import MakeApp, tick
 from tests.factories import MINUTE
 
+pytestmark = pytest.mark.wire("any")
+
 TOKEN = "servicenow-oauth-token"
 TARGET = "servicenow--action--global--oauth-token"
 REFRESH_TOKEN = "servicenow-refresh-token"
