@@ -75,6 +75,15 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor in slugs, f"{place_of(path, target)} links to {target}, which has no such heading"
 
 
+def test_no_word_is_explained_that_nobody_uses() -> None:
+    glossary = ROOT / "docs" / "glossary.md"
+    others = " ".join(path.read_text("utf-8") for path in DOCUMENTS if path != glossary)
+    entries = re.findall(r"^\| ([a-z ,]+) \|", glossary.read_text("utf-8"), re.MULTILINE)[1:]
+    assert len(entries) > 10
+    unused = {word for entry in entries for word in entry.split(", ") if not re.search(rf"\b{word}s?\b", others)}
+    assert unused == set()
+
+
 def test_a_secret_is_set_from_a_file_and_printed_nowhere() -> None:
     """The Azure CLI prints the value that it has set, and a shell keeps what was typed."""
     for path in DOCUMENTS:
