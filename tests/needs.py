@@ -15,7 +15,7 @@ import pytest
 NEEDS_NEWER_PYTHON = "Python 3.13's worker library: make test PYTHON=python3.13 VENV=.venv-3.13"
 NEEDS_HISTORY = "the project's history: git fetch --unshallow"
 _INTEGRATION = Path(__file__).parent / "integration"
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def need_node_package(name: str) -> Path:
@@ -42,7 +42,7 @@ def need_node() -> str:
 
 def need_chromium() -> str:
     """The path of a browser, or a skip."""
-    return _program(_BROWSERS, "Chromium: apt-get install chromium")
+    return _program(BROWSERS, "Chromium: apt-get install chromium")
 
 
 def need_curl() -> str:

@@ -4,6 +4,7 @@ import argparse
 import ast
 import re
 import shlex
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from refresher.model.causes import Cause
 from refresher.model.report import Outcome
 from refresher.servicenow import answers
 from refresher.status.health import State
-from tests.promises import causes_page
+from tests.needs import need_chromium
+from tests.promises import causes_page, pictures
 from tests.promises.places import ROOT, place_of
 
 RUNBOOK = ROOT / "docs" / "runbook"
@@ -63,7 +65,8 @@ def test_the_runbook_has_no_page_that_nothing_leads_to() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+    text = path.read_text("utf-8")
+    for target in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'(?:src|srcset)="([^"]+)"', text)]:
         if target.startswith("https://"):
             continue
         file, _, anchor = target.partition("#")
@@ -73,6 +76,27 @@ def test_links_lead_somewhere(path: Path) -> None:
             headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
             assert anchor in slugs, f"{place_of(path, target)} links to {target}, which has no such heading"
+
+
+def test_every_picture_of_the_status_page_is_shown_and_light_enough_to_be() -> None:
+    shown = {
+        name for path in DOCUMENTS for name in re.findall(r"images/(status-[\w-]+\.png)", path.read_text("utf-8"))
+    }
+    taken = [pictures.picture_of(place, scheme) for place in pictures.SIZES for scheme in pictures.SCHEMES]
+    assert shown == {picture.name for picture in taken} == {path.name for path in pictures.IMAGES.glob("*.png")}
+    assert all(picture.stat().st_size < 150_000 for picture in taken)
+
+
+def test_a_picture_is_as_wide_as_a_phone_and_dark_at_night(tmp_path: Path) -> None:
+    browser = need_chromium()
+    taken = []
+    for scheme in pictures.SCHEMES.values():
+        picture = tmp_path / f"{scheme}.png"
+        shown = "<style>@media(prefers-color-scheme:dark){body{background:#000}}</style>"
+        pictures.take(browser, shown, (390, 100), scheme, picture)
+        taken.append(picture.read_bytes())
+    assert [struct.unpack(">II", each[16:24]) for each in taken] == [(390, 100)] * 2
+    assert taken[0] != taken[1]
 
 
 def test_no_word_is_explained_that_nobody_uses() -> None:
