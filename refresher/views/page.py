@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from html import escape
 
 from refresher.model.steps import Command, Step
-from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.lives import REMEMBERED, Life, gaps, union
-from refresher.views.words import holds, key_text, span_text
+from refresher.views.facts import Fact, facts
+from refresher.views.words import span_text
 
 _AHEAD = timedelta(hours=2)
 _TOLD = 3
@@ -102,11 +102,12 @@ def _card(status: ConnectionStatus, now: datetime) -> str:
     following = ""
     if status.next_step:
         following = f'<div class="next"><b>Next step</b>{_step(status.next_step)}</div>'
+    known = facts(status, now)
     heading = f'{escape(status.connection)} <span class="state">{escape(state)}</span>'
     return (
         f'<article class="{_tone(status)}"><h2>{heading}</h2>'
         f"<div>{escape(status.message)}{cause}</div>{following}{_timeline(status.lives, now)}"
-        f"<dl>{_facts(status, now)}</dl>{_remarks(status)}</article>"
+        f"<dl>{_cells(known)}</dl>{_lines(known)}</article>"
     )
 
 
@@ -171,58 +172,14 @@ def _place(moment: datetime, since: datetime, until: datetime) -> float:
     return 1000 * ((moment - since) / (until - since))
 
 
-def _facts(status: ConnectionStatus, now: datetime) -> str:
-    facts = [
-        ("Access token", _token(status, now)),
-        ("Known", status.basis),
-        ("Next refresh", _next_refresh(status, now)),
-        ("Last attempt", _attempt(status, now)),
-        ("Refresh token", _refresh_token(status, now)),
-        ("Signing key", key_text(status.signing_key, now) if status.signing_key is not None else None),
-        ("Failures in a row", str(status.consecutive_failures) if status.consecutive_failures else None),
-    ]
-    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts if fact)
+def _cells(known: Sequence[Fact]) -> str:
+    cells = [(fact, f"{fact.text} ({fact.more})" if fact.more else fact.text) for fact in known if fact.cell]
+    return "".join(
+        f"<div><dt>{escape(fact.label.capitalize())}</dt><dd>{escape(text)}</dd></div>" for fact, text in cells if text
+    )
 
 
-def _token(status: ConnectionStatus, now: datetime) -> str:
-    if status.expires_at is None:
-        return "none" if status.working is not None else "unknown"
-    age = f"; {span_text(now - status.issued_at)} old" if status.issued_at else ""
-    return f"{'ends' if status.expires_at > now else 'ended'} {_when(status.expires_at, now)}{age}"
-
-
-def _refresh_token(status: ConnectionStatus, now: datetime) -> str | None:
-    if status.refresh_token_refused:
-        return "refused"
-    ends_at = status.refresh_token_expires_at
-    return f"{'ends' if ends_at > now else 'ended'} {_when(ends_at, now)}" if ends_at else None
-
-
-def _next_refresh(status: ConnectionStatus, now: datetime) -> str | None:
-    if status.refresh_at is None or status.refresh_at > now:
-        return _when(status.refresh_at, now)
-    return "overdue" if status.consecutive_failures else "at the next tick"
-
-
-def _attempt(status: ConnectionStatus, now: datetime) -> str | None:
-    if status.last_attempt_at is None:
-        return None
-    outcome = (status.last_outcome or "unknown").replace("_", " ")
-    return f"{_when(status.last_attempt_at, now)}: {outcome}"
-
-
-def _remarks(status: ConnectionStatus) -> str:
-    remarks = [escape(f"Target {target.name} {holds(target)}") for target in status.targets]
-    if status.refresh_token_then and not ENDING & {warning.code for warning in status.warnings}:
-        remarks.append(f"When the refresh token ends: {_with_commands(status.refresh_token_then)}")
-    remarks += [f"Warning: {escape(each.message)}. {_with_commands(each.hint)}" for each in status.warnings]
-    return f"<ul>{''.join(f'<li>{remark}</li>' for remark in remarks)}</ul>" if remarks else ""
-
-
-def _when(moment: datetime | None, now: datetime) -> str:
-    """How far away, and the time; with its day where that is another one."""
-    if moment is None:
-        return ""
-    distance = f"in {span_text(moment - now)}" if moment > now else f"{span_text(now - moment)} ago"
-    day = "" if abs(moment - now) < timedelta(hours=12) else f"{moment:%Y-%m-%d} "
-    return f"{distance} ({day}{moment:%H:%M} UTC)"
+def _lines(known: Sequence[Fact]) -> str:
+    lines = [fact for fact in known if not fact.cell]
+    items = "".join(f"<li>{escape(fact.label)}: {_with_commands(fact.text)}</li>" for fact in lines)
+    return f"<ul>{items}</ul>" if items else ""

@@ -8,16 +8,16 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from refresher.model.check import Check, Verdict
 from refresher.model.steps import Command, Step
-from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History
 from refresher.status.lives import REMEMBERED, cells
-from refresher.views.words import holds, key_text, span_text
+from refresher.views.facts import facts
+from refresher.views.words import span_text
 
 _CELLS = 72
 _GAP = "GAP"
@@ -40,74 +40,21 @@ Row = Sequence[str]
 
 def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
     """A table, then what to know and to do of each connection."""
-    head = ("connection", "state", "access token", "age", "next refresh", "refresh token", "targets")
-    _print_table(head, [_status_row(status, now) for status in statuses])
-    for status in statuses:
+    known = [(status, facts(status, now)) for status in statuses]
+    labels = [fact.label for fact in known[0][1] if fact.cell]
+    rows = [(status.connection, status.state, *(fact.text for fact in told if fact.cell)) for status, told in known]
+    _print_table(("connection", "state", *labels), rows)
+    for status, told in known:
         print()
         print(f"{status.connection}: {status.message}{f' ({status.cause})' if status.cause else ''}")
-        if status.basis:
-            print(f"  the word of it: {status.basis}")
-        if status.last_attempt_at is not None:
-            failures = f", {status.consecutive_failures} failures in a row" if status.consecutive_failures else ""
-            ago = f"{span_text(now - status.last_attempt_at)} ago"
-            print(f"  last attempt: {ago}: {status.last_outcome or 'unknown'}{failures}")
-        for target in status.targets:
-            if not target.current:
-                print(f"  target {target.name} in {target.vault_url} {holds(target)}")
-        for line in _what_comes(status, now):
-            print(line)
-        show_what_to_check(status.checks)
+        for fact in told:
+            if not fact.cell:
+                lead = f"  {fact.label}: "
+                print(f"{lead}{fact.text}" if fact.text.commands else _wrapped(lead, fact.text))
         if status.next_step:
             show_step(status.next_step)
         if status.cause:
             print(f"  runbook: docs/runbook/causes.md#{status.cause}")
-
-
-def _what_comes(status: ConnectionStatus, now: datetime) -> Iterator[str]:
-    """What ends, and what is warned of."""
-    if status.refresh_token_then and not ENDING & {warning.code for warning in status.warnings}:
-        yield f"  when the refresh token ends: {status.refresh_token_then}"
-    if status.signing_key is not None:
-        yield f"  signing key: {key_text(status.signing_key, now)}"
-    for warning in status.warnings:
-        yield f"  warning: {warning.message}. {warning.hint}"
-
-
-def _status_row(status: ConnectionStatus, now: datetime) -> Row:
-    unknown = status.state is State.UNKNOWN
-    current = sum(target.current is True for target in status.targets)
-    return (
-        status.connection,
-        status.state,
-        "unknown" if unknown else _token_cell(status, now),
-        span_text(now - status.issued_at) if status.issued_at else "",
-        "" if unknown else _due_cell(status, now),
-        _refresh_token_cell(status, now),
-        "" if unknown else f"{current} of {len(status.targets)}",
-    )
-
-
-def _token_cell(status: ConnectionStatus, now: datetime) -> str:
-    if status.expires_at is None:
-        return "none"
-    if status.expires_at <= now:
-        return f"ended {span_text(now - status.expires_at)} ago"
-    return f"ends in {span_text(status.expires_at - now)}"
-
-
-def _due_cell(status: ConnectionStatus, now: datetime) -> str:
-    if status.refresh_at is None or status.refresh_at <= now:
-        return "overdue" if status.consecutive_failures else "next tick"
-    return f"in {span_text(status.refresh_at - now)}"
-
-
-def _refresh_token_cell(status: ConnectionStatus, now: datetime) -> str:
-    if status.refresh_token_refused:
-        return "refused"
-    if status.refresh_token_expires_at is None:
-        return "none" if status.state is not State.UNKNOWN else ""
-    distance = status.refresh_token_expires_at - now
-    return f"ends in {span_text(distance)}" if distance > timedelta() else f"ended {span_text(-distance)} ago"
 
 
 def show_history(history: History, now: datetime, limit: int) -> None:

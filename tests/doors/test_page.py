@@ -11,11 +11,15 @@ from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 from refresher.model.report import Warning_, WarningCode
-from refresher.model.steps import Step, refresh
+from refresher.model.steps import Step, authorize, probe, refresh
 from refresher.status.copies import TargetStatus
 from refresher.status.health import ConnectionStatus, State
+from refresher.views.facts import facts
 from refresher.views.page import HEADERS, status_page
+from refresher.views.tables import show_statuses
 from refresher.web import status_page_reply, status_reply
 from sandbox import Fault, Sandbox
 from sandbox.clock import START
@@ -124,6 +128,44 @@ def test_what_is_broken_comes_first_and_decides_the_status() -> None:
     assert "python -m refresher refresh broken --force" in text
     assert reply.headers["Cache-Control"] == "no-store"
     assert status_page_reply(statuses[:2], START).status == 200
+
+
+def test_terminal_and_page_tell_the_same_facts(capfd: pytest.CaptureFixture[str]) -> None:
+    warning = Warning_(code=WarningCode.UNCHANGED, message="the same again", hint=Step("Try: ", probe("servicenow")))
+    status = a_status(
+        basis="tried just now",
+        refresh_at=START + timedelta(minutes=50),
+        refresh_token_expires_at=START + timedelta(days=9),
+        refresh_token_then=Step("refreshing stops, unless: ", authorize("servicenow")),
+        last_attempt_at=START,
+        last_outcome="refreshed",
+        consecutive_failures=2,
+        checks=("the system log",),
+        targets=(TargetStatus(name="copy", vault_url="https://kv", current=False, working=False),),
+        warnings=(warning,),
+    )
+    now = START + timedelta(minutes=20)
+    show_statuses([status], now)
+    terminal, page = capfd.readouterr().out, Words(status_page([status], now)).text
+    told = facts(status, now)
+    assert [(fact.label, fact.text) for fact in told] == [
+        ("access token", "ends in 40 min"),
+        ("age", "20 min"),
+        ("next refresh", "in 30 min"),
+        ("refresh token", "ends in 9 d"),
+        ("targets", "0 of 1"),
+        ("known", "tried just now"),
+        ("last attempt", "20 min ago: refreshed, 2 failures in a row"),
+        ("target copy in https://kv", "holds no token that works"),
+        ("when the refresh token ends", status.refresh_token_then),
+        ("warning", "the same again. Try: python -m refresher probe servicenow"),
+        ("check", "the system log"),
+    ]
+    for fact in told:
+        for piece in (fact.label, *map(str, fact.text.pieces)):
+            assert piece in terminal
+            assert piece.casefold() in page.casefold()
+        assert fact.more in page
 
 
 @contextmanager

@@ -1,0 +1,90 @@
+"""What there is to know of a connection, as labels and texts: page and terminal show the same ones.
+
+A `cell` has a place in the terminal's table, with a short text; the rest is told in lines.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from refresher.model.steps import Step
+from refresher.policy.forecast import ENDING
+from refresher.status.health import ConnectionStatus, State
+from refresher.views.words import holds, key_text, span_text
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact; commands in its text are known as such. `more` is for where there is room."""
+
+    label: str
+    text: Step
+    more: str = ""
+    cell: bool = False
+
+
+def facts(status: ConnectionStatus, now: datetime) -> tuple[Fact, ...]:
+    """All of them, the cells first: each status has the same ones, in the same order."""
+    return (*_cells(status, now), *_told(status, now))
+
+
+def _cells(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
+    unknown = status.state is State.UNKNOWN
+    none = ("unknown" if unknown else "none", "")
+    current = sum(target.current is True for target in status.targets)
+    cells = {
+        "access token": _end(status.expires_at, now) or none,
+        "age": (span_text(now - status.issued_at) if status.issued_at else "", ""),
+        "next refresh": ("", "") if unknown else _next_refresh(status, now),
+        "refresh token": ("refused", "")
+        if status.refresh_token_refused
+        else _end(status.refresh_token_expires_at, now) or none,
+        "targets": (
+            "" if unknown else f"{current} of {len(status.targets)}",
+            ", ".join(target.name for target in status.targets),
+        ),
+    }
+    for label, (text, more) in cells.items():
+        yield Fact(label, Step(text), more, cell=True)
+
+
+def _told(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
+    if status.basis:
+        yield Fact("known", Step(status.basis))
+    if status.last_attempt_at is not None:
+        failures = f", {status.consecutive_failures} failures in a row" if status.consecutive_failures else ""
+        ago = f"{span_text(now - status.last_attempt_at)} ago"
+        text = Step(f"{ago}: {status.last_outcome or 'unknown'}{failures}")
+        yield Fact("last attempt", text, _clock(status.last_attempt_at, now))
+    for target in status.targets:
+        if not target.current:
+            yield Fact(f"target {target.name} in {target.vault_url}", Step(holds(target)))
+    if status.refresh_token_then and not ENDING & {warning.code for warning in status.warnings}:
+        yield Fact("when the refresh token ends", status.refresh_token_then)
+    if status.signing_key is not None:
+        yield Fact("signing key", Step(key_text(status.signing_key, now)))
+    for warning in status.warnings:
+        yield Fact("warning", Step(f"{warning.message}. ", warning.hint))
+    for check in status.checks:
+        yield Fact("check", Step(check))
+
+
+def _end(moment: datetime | None, now: datetime) -> tuple[str, str] | None:
+    if moment is None:
+        return None
+    ahead = moment - now
+    text = f"ends in {span_text(ahead)}" if ahead > timedelta() else f"ended {span_text(-ahead)} ago"
+    return text, _clock(moment, now)
+
+
+def _next_refresh(status: ConnectionStatus, now: datetime) -> tuple[str, str]:
+    at = status.refresh_at
+    if at is None or at <= now:
+        return "overdue" if status.consecutive_failures else "next tick", ""
+    return f"in {span_text(at - now)}", _clock(at, now)
+
+
+def _clock(moment: datetime, now: datetime) -> str:
+    """The time; with its day where that is another one."""
+    day = "" if abs(moment - now) < timedelta(hours=12) else f"{moment:%Y-%m-%d} "
+    return f"{day}{moment:%H:%M} UTC"
