@@ -110,11 +110,11 @@ class Functions:
         return status
 
 
-def load_functions(clock: SandboxClock) -> Functions:
-    """Index the app as the host does, with the sandbox's clock in place of the system's."""
+def load_functions(clock: SandboxClock, app: App | None = None) -> Functions:
+    """Index the app as the host does, with the clock of the sandbox, or with an app made before."""
     import function_app  # noqa: PLC0415 - which functions there are is decided by the environment at this moment
 
-    function_app.refresher_app = App(os.environ, product_clock(clock))
+    function_app.refresher_app = app or App(os.environ, product_clock(clock))
     return Functions(by_name=_index(function_app.app))
 
 

@@ -11,6 +11,8 @@ from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
 from sandbox.faults import Drop, Respond
 from tests.conftest import MakeApp, tick
 
+pytestmark = pytest.mark.wire("any")
+
 TARGET = "servicenow--action--global--oauth-token"
 
 
@@ -106,7 +108,9 @@ def no_lease(sandbox: Sandbox) -> None:
         (deleted_refresh_token, "servicenow-refresh-token", Verdict.FAIL, "az keyvault secret recover"),
         (deleted_access_token, "servicenow-oauth-token", Verdict.WARN, "The next tick recovers it"),
         (hibernating, "token endpoint", Verdict.FAIL, "Wake the instance"),
-        (unreachable, "instance", Verdict.FAIL, "SERVICENOW_INSTANCE_URL"),
+        pytest.param(
+            *(unreachable, "instance", Verdict.FAIL, "SERVICENOW_INSTANCE_URL"), marks=pytest.mark.wire("https")
+        ),
         (throttled, "token endpoint", Verdict.WARN, "raise the limit"),
         (answering_with_a_page, "token endpoint", Verdict.FAIL, "single sign-on"),
         (no_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
@@ -164,6 +168,7 @@ def test_one_connection_can_be_asked_for(sandbox: Sandbox, make_app: MakeApp) ->
     assert {check.connection for check in app.doctor(["it"])} == {None, "it"}
 
 
+@pytest.mark.wire("https")
 def test_an_identity_that_is_refused_ends_the_examination(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection()
     sandbox.faults.add(Fault(service="identity", times=None, action=Respond(400, {}, b"{}")))

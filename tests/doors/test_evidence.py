@@ -2,10 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+
 from refresher.app import App
 from refresher.model.check import Check, Verdict
 from sandbox import CANARY_PREFIX, PERSONALITIES, Sandbox
 from tests.conftest import MakeApp, tick
+
+pytestmark = pytest.mark.wire("any")
 
 
 def last_refresh(app: App) -> Check:

@@ -2,12 +2,11 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import function_app
+from refresher.app import App
 from refresher.lease import FileLease
 from refresher.model.errors import SettingsError
 from sandbox import Fault, Sandbox
@@ -15,11 +14,12 @@ from sandbox.faults import Respond
 from sandbox.trial.host import Functions, environment, load_functions, product_clock
 from tests.conftest import CapturedLog
 
+pytestmark = pytest.mark.wire("any")
+
 
 @pytest.fixture
-def functions(sandbox: Sandbox) -> Iterator[Functions]:
-    yield load_functions(sandbox.clock)
-    function_app.refresher_app.close()
+def functions(sandbox: Sandbox, app: App) -> Functions:
+    return load_functions(sandbox.clock, app)
 
 
 def test_the_timer_refreshes_and_status_passes(sandbox: Sandbox, functions: Functions) -> None:

@@ -12,6 +12,8 @@ from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, tick
 
+pytestmark = pytest.mark.wire("any")
+
 
 def test_versions_are_ordered_by_their_tags_not_by_their_ids(sandbox: Sandbox, make_app: MakeApp) -> None:
     """Key Vault lists by version id, 25 to a page."""

@@ -27,6 +27,8 @@ from sandbox.faults import Respond
 from tests.conftest import MakeApp, tick
 from tests.needs import need_chromium
 
+pytestmark = pytest.mark.wire("any")
+
 
 class Words(HTMLParser):
     """The visible words and the tags of a page."""

@@ -12,6 +12,8 @@ from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import tick
 
+pytestmark = pytest.mark.wire("any")
+
 TARGET = "servicenow--action--global--oauth-token"
 
 

@@ -1,12 +1,10 @@
 """Status says what was tried: the stored token and every copy, at the instance, and dates only where that fails."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-import function_app
 from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.servicenow.answers import Verdict
@@ -15,7 +13,9 @@ from sandbox import Fault, Sandbox
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Drop, Respond
 from sandbox.trial.host import Functions, load_functions
-from tests.conftest import direct, tick
+from tests.conftest import MakeApp, direct, tick
+
+pytestmark = pytest.mark.wire("any")
 
 TOKEN = "servicenow-oauth-token"
 COPY = "servicenow--action--global--oauth-token"
@@ -162,12 +162,11 @@ def test_a_page_that_loads_again_has_a_token_tried_twice_a_minute_at_most() -> N
 
 
 @pytest.fixture
-def functions(sandbox: Sandbox) -> Iterator[Functions]:
+def functions(sandbox: Sandbox, app: App) -> Functions:
     sandbox.add_connection()
-    functions = load_functions(sandbox.clock)
+    functions = load_functions(sandbox.clock, app)
     functions.fire_timer()
-    yield functions
-    function_app.refresher_app.close()
+    return functions
 
 
 class TestOverHttp:
@@ -220,7 +219,9 @@ class TestOverHttp:
         assert answer.status_code == 400
         assert len(sandbox.log) == before
 
-    def test_force_has_a_pause_by_the_stored_token(self, sandbox: Sandbox, functions: Functions) -> None:
+    def test_force_has_a_pause_by_the_stored_token(
+        self, sandbox: Sandbox, functions: Functions, make_app: MakeApp
+    ) -> None:
         """Of the timer's token nobody is told to wait; another instance of the app would see the same."""
 
         def force() -> int:
@@ -228,7 +229,8 @@ class TestOverHttp:
 
         assert force() == 200
         sandbox.clock.advance(timedelta(seconds=10))
-        again = load_functions(sandbox.clock).http("refresh_now", "POST", "/api/refresh", {"force": "true"})
+        another = load_functions(sandbox.clock, make_app())
+        again = another.http("refresh_now", "POST", "/api/refresh", {"force": "true"})
         assert (again.status_code, again.headers["Retry-After"]) == (429, "20")
         sandbox.clock.advance(timedelta(seconds=20))
         assert force() == 200

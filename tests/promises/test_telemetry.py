@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, Trigger
 from refresher.telemetry import emit_poisoned, outcome_event, warning_event
 from sandbox import PERSONALITIES, Sandbox
 from tests.conftest import CapturedLog, MakeApp, tick
+
+pytestmark = pytest.mark.wire("any")
 
 DOCS = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text("utf-8")
 

@@ -13,6 +13,8 @@ from sandbox.faults import Drop, Interrupt, Respond
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
 
+pytestmark = pytest.mark.wire("any")
+
 TOKEN_ENDPOINT = "/oauth_token.do"
 INTERVAL = timedelta(minutes=50)
 

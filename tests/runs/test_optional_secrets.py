@@ -12,6 +12,8 @@ from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, Warn
 from sandbox.direct import DirectSandbox
 from tests.conftest import direct
 
+pytestmark = pytest.mark.wire("any")
+
 PASSWORD = "servicenow-password"
 KEY = "servicenow-jwt-key"
 NEAR_THE_END = timedelta(days=95)

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome
@@ -10,6 +12,8 @@ from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
 from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import MakeApp, tick
+
+pytestmark = pytest.mark.wire("any")
 
 PASSWORD = "servicenow-password"
 RECORD = "servicenow-refresh-record"

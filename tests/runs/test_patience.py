@@ -19,6 +19,8 @@ from sandbox.personality import GENERIC_REFUSAL, HIBERNATING, Personality
 from tests.conftest import MakeApp, direct, tick
 from tests.factories import HOUR, MINUTE, NOON, SECOND
 
+pytestmark = pytest.mark.wire("any")
+
 TOKEN = "servicenow-oauth-token"
 FAILED = RunReport(
     connection="servicenow",

@@ -10,6 +10,8 @@ from sandbox import Fault, Personality, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, direct, tick
 
+pytestmark = pytest.mark.wire("any")
+
 TOKEN = "servicenow-oauth-token"
 TARGET = "servicenow--action--global--oauth-token"
 REFRESH_TOKEN = "servicenow-refresh-token"

@@ -13,6 +13,8 @@ from sandbox import Fault, Sandbox
 from sandbox.faults import Action, Drop, DropAfter, Respond, Throttle
 from tests.conftest import MakeApp, tick
 
+pytestmark = pytest.mark.wire("any")
+
 TARGET = "servicenow--action--global--oauth-token"
 TOKEN = "servicenow-oauth-token"
 REFRESH_TOKEN = "servicenow-refresh-token"

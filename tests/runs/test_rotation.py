@@ -14,6 +14,8 @@ from sandbox.direct import DirectSandbox
 from sandbox.faults import Rewrite
 from tests.conftest import direct, tick
 
+pytestmark = pytest.mark.wire("any")
+
 TOKEN_ENDPOINT = "/oauth_token.do"
 TOKEN = "servicenow-oauth-token"
 REFRESH_TOKEN = "servicenow-refresh-token"

@@ -14,6 +14,8 @@ from sandbox.personality import Personality
 from sandbox.vault import KeyVault
 from tests.conftest import CapturedLog, MakeApp, direct, tick
 
+pytestmark = pytest.mark.wire("any")
+
 DAY = "86400"
 
 
