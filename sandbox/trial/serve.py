@@ -7,12 +7,13 @@ import random
 import shlex
 import signal
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 
 from refresher.telemetry import LOGGER
 from sandbox import Sandbox, SandboxClock
@@ -44,7 +45,7 @@ class Standing:
 def main() -> int:
     """Serve until interrupted."""
     options = _parser().parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
     broken: str | None = options.broken
     if broken == _SURPRISE:
         broken = random.choice(sorted(DRILLS))
@@ -65,6 +66,12 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped")
     return 0
+
+
+def _end(_: int, __: FrameType | None) -> None:
+    """End as by Ctrl-C, and once: make passes on a signal that its whole group was sent already."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -97,13 +104,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def tick_until_interrupted(functions: Functions, *, at_once: bool) -> None:
     """Fire the timer now and then every five minutes, unless the setting says that the schedule is stopped."""
-    never = threading.Event()
     if not at_once:
-        never.wait(TICK.total_seconds())
+        time.sleep(TICK.total_seconds())
     while True:
         if not is_stopped():
             functions.fire_timer()
-        never.wait(TICK.total_seconds())
+        time.sleep(TICK.total_seconds())
 
 
 def is_stopped() -> bool:
