@@ -4,12 +4,10 @@ Clients, their connections, the credential and the vault's challenge survive fro
 to the next; that is what makes a warm tick one round of reads.
 """
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from azure.core.credentials import TokenCredential
@@ -26,7 +24,7 @@ from refresher.keyvault.clients import (
 from refresher.keyvault.keys import Keys
 from refresher.keyvault.reading import read_consumer_side
 from refresher.keyvault.vaults import Vaults
-from refresher.lease import BlobLease, FileLease, Lease
+from refresher.lease import LOCK_DIRECTORY, BlobLease, FileLease, Lease
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline, system_clock
 from refresher.model.connection import Connection
@@ -290,7 +288,7 @@ class App:
         if self._lease is not None:
             return self._lease
         if settings.lease_container_url is None:
-            return FileLease(Path(tempfile.gettempdir()), self.clock, settings.vault_url)
+            return FileLease(LOCK_DIRECTORY, self.clock, settings.vault_url)
         url = settings.lease_container_url
         return BlobLease(url, self.credential(), self.clock, self._request_pool(), transport=make_transport())
 

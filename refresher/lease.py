@@ -3,7 +3,7 @@
 Rules: the state is looked at before the lease is tried for, so that waiting programs cause no flood of conflicts.
 Whoever finds it held leaves at once; nobody queues. A lease ends by itself when its holder is killed: the kernel
 drops the file lock, the storage service ends the blob lease after its fixed length, which is longer than a run.
-What stands in the file or the blob's metadata (since when, by whom) is for people only; nothing is decided by it.
+Who holds it, and since when, stands in the file or the blob's metadata; nobody is let in or kept out by that.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import (
@@ -29,10 +30,12 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
+from refresher import lock_file
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock
 from refresher.model.errors import LeaseHeldError, LeaseUnavailableError
+from refresher.model.moments import parse_instant
 from refresher.model.steps import Step
 from refresher.model.version import USER_AGENT
 from refresher.network.sockets import limit
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
         ContainerClient,
     )
 
+LOCK_DIRECTORY = Path("/tmp")  # noqa: S108 - what `TMPDIR` names differs from user to user, and one lock would be two
+"""Of the file locks: every user of a machine can write in it."""
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 5.0
 """Seconds. The SDK waits 20 and 60 by default, and tries four times with pauses of 15 seconds and more."""
@@ -58,6 +63,10 @@ _BROKEN = (AzureError, ArithmeticError, AttributeError, LookupError, OSError, Re
 _RETRY_AFTER = 10.0
 """Seconds. A run takes a few; only after a kill does a blob lease take up to its full length."""
 _HOLDER = re.compile(r"[A-Za-z0-9 ._-]{1,80}")
+_HELD = frozenset({"leased", "breaking"})
+_TELLS_WITHIN = 2.0
+"""Seconds. A holder writes down who it is as soon as it holds the lease."""
+_END_HOLDER = "See what that process does (`ps`): one that was stopped goes on (`kill -CONT`) or has to be ended."
 _REFUSED = frozenset({401, 403})
 _NOT_FOUND = 404
 _NO_ETAG = '"0x0"'
@@ -85,43 +94,38 @@ class FileLease:
     @contextmanager
     def acquire(self, connection: str) -> Iterator[None]:
         """Hold the lock while the context lasts; the kernel drops it when the process ends in whatever way."""
-        file = self._open(self._path(connection))
+        # The file stays: removing it would let two processes lock two files of one name.
+        file, taken = self._take(connection)
         try:
-            if not _lock(file):
-                raise _held(connection, _holder_in(os.pread(file, 200, 0)))
-            # The file stays: removing it would let two processes lock two files of one name.
-            os.ftruncate(file, 0)
-            os.pwrite(file, f"{_stamp(self._clock.now())} process {os.getpid()}".encode(), 0)
+            if not taken:
+                raise _held(connection, _holder_in(lock_file.read(file)), Step(_END_HOLDER))
+            lock_file.write(file, f"{_stamp(self._clock.now())} process {os.getpid()}")
             try:
                 yield
             finally:
-                os.ftruncate(file, 0)
+                lock_file.write(file, "")
         finally:
             os.close(file)
 
     def is_held(self, connection: str) -> bool:
         """Whether the lock is taken: seen by taking it for a moment, which keeps nobody out for longer."""
-        file = self._open(self._path(connection))
-        try:
-            return not _lock(file)
-        finally:
-            os.close(file)
+        file, taken = self._take(connection)
+        os.close(file)
+        return not taken
 
-    def _path(self, connection: str) -> Path:
-        return self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock"
-
-    def _open(self, path: Path) -> int:
+    def _take(self, connection: str) -> tuple[int, bool]:
+        path = self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock"
         message = "a lock file keeps runs apart on a POSIX system only, which this is not"
         if hasattr(os, "O_NOFOLLOW"):
             try:
-                # Any user of the machine may have made the file, and a link in a shared directory is not followed.
-                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-            except OSError:
-                message = f"the lock file {path} cannot be opened"
+                return lock_file.take(path)
+            except OSError as error:
+                message = f"the lock file {path} cannot be used: {error.strerror}"
         raise LeaseUnavailableError(
             message,
             cause=Cause.LEASE_UNAVAILABLE,
-            hint="Make it writable for this user, or set LEASE_CONTAINER_URL for a lease that all machines share.",
+            hint=f"See that {self._directory} has room and that this user may read the file, or remove it; or set "
+            "LEASE_CONTAINER_URL for a lease that all machines share.",
         )
 
 
@@ -159,11 +163,11 @@ class BlobLease:
             properties = self._read_properties(blob)
             if properties is None:
                 self._create(blob)
-            elif properties.lease.state in {"leased", "breaking"}:
-                raise _held(connection, properties.metadata)
+            elif properties.lease.state in _HELD:
+                raise self._held(blob, connection, properties)
             lease = self._acquire(blob)
         if lease is None:
-            raise _held(connection, {})
+            raise _held(connection, {}, self._way_out(connection))
         try:
             told = self._executor.submit(self._tell, blob, lease)
             try:
@@ -174,6 +178,27 @@ class BlobLease:
         finally:
             with suppress(*_BROKEN), limit(_ENDING_TAKES):
                 lease.release(**_LIMITS)
+
+    def _held(self, blob: "BlobClient", connection: str, properties: "BlobProperties") -> LeaseHeldError:
+        """What is known of its holder; of one that has only just come, another's word may still stand there."""
+        endless = properties.lease.duration == "infinite"
+        since = _since(properties.metadata)
+        if since is not None and not endless and self._clock.now() - since > self._duration:
+            self._clock.sleep(_TELLS_WITHIN)
+            looked_at = self._read_properties(blob)
+            if looked_at is None or looked_at.lease.state not in _HELD:
+                return _held(connection, {}, self._way_out(connection))
+            properties = looked_at
+        return _held(connection, properties.metadata, self._way_out(connection), endless=endless)
+
+    def _way_out(self, connection: str) -> Step:
+        account, container = (
+            urlsplit(self._container_url).netloc.partition(".")[0],
+            self._container_url.rpartition("/")[2],
+        )
+        return Step(
+            "See that no refresh is at work, then break the lease: ", steps.break_lease(account, container, connection)
+        )
 
     def _tell(self, blob: "BlobClient", lease: "BlobLeaseClient") -> None:
         """Write down for people who holds it; nobody waits for that before the run goes on."""
@@ -187,7 +212,7 @@ class BlobLease:
         properties = self._read_properties(blob)
         if properties is None:
             self._read_container(container)
-        elif properties.lease.state in {"leased", "breaking"}:
+        elif properties.lease.state in _HELD:
             return True
         self._try_to_write(blob)
         return False
@@ -298,16 +323,6 @@ class BlobLease:
         return LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
 
 
-def _lock(file: int) -> bool:
-    import fcntl  # noqa: PLC0415 - not on every system, and only one machine's refreshers need it
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
@@ -317,17 +332,23 @@ def _holder_in(text: bytes) -> dict[str, str]:
     return {"since": since, "holder": holder}
 
 
-def _held(connection: str, about: Mapping[str, str]) -> LeaseHeldError:
+def _since(about: Mapping[str, str]) -> datetime | None:
+    return parse_instant(about.get("since"))
+
+
+def _held(connection: str, about: Mapping[str, str], way_out: Step, *, endless: bool = False) -> LeaseHeldError:
     """Say since when and by whom, where that is known and looks like what this module writes."""
-    message = f"another refresh of {connection} is under way"
-    with suppress(ValueError, OverflowError):
-        message += f", since {_stamp(datetime.fromisoformat(about.get('since', '')))}"
+    message, since = f"another refresh of {connection} is under way", _since(about)
+    if since is not None:
+        message += f", since {_stamp(since)}"
         if _HOLDER.fullmatch(about.get("holder", "")):
             message += f", by {about['holder']}"
-    return LeaseHeldError(
+    error = LeaseHeldError(
         message,
         cause=Cause.LEASE_HELD,
         hint="Wait for it to end; after a kill it ends by itself within a minute.",
         transient=True,
         retry_after=_RETRY_AFTER,
     )
+    error.since, error.endless, error.way_out = since, endless, way_out
+    return error

@@ -108,6 +108,10 @@ class Instance:
             self._applications[application.client_id] = application
             return application
 
+    def application(self, client_id: str) -> Application:
+        """The entry of the application registry with that client id."""
+        return self._applications[client_id]
+
     def authorize(self, application: Application, user_name: str | None = None) -> str:
         """Start a refresh token's life, as a person would."""
         with self._lock:

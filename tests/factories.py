@@ -45,6 +45,7 @@ def refresh_token(lifetime: timedelta = timedelta(days=100), version: str = "r1"
         issued_at=NOON,
         expires_at=NOON + lifetime,
         described=True,
+        own=True,
     )
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from refresher.keyvault.errors import missing
 from refresher.keyvault.keys import SigningKey
 from refresher.model.causes import Cause
 from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
-from refresher.model.grants import PASSWORD, REFRESH_TOKEN, Grant
+from refresher.model.grants import CLIENT_SECRET, PASSWORD, REFRESH_TOKEN, USERNAME, Grant
 from refresher.model.stored import KeyLife, StoredRefreshToken, StoredSecret
 from refresher.model.tokens import Secret
 
@@ -57,9 +58,16 @@ class Credentials:
 
     @property
     def password_version(self) -> str | None:
-        """Version of the stored password; None where there is none."""
-        secret = self._stored(PASSWORD)
-        return secret.version if secret is not None else None
+        """Version of the stored password, with those of what is judged together with it; None where there is none."""
+        if self._stored(PASSWORD) is None:
+            return None
+        return ".".join(secret.version if secret is not None else "" for secret in self._judged_together())
+
+    @property
+    def password_stored_at(self) -> datetime | None:
+        """When the newest of them was stored."""
+        moments = [secret.created_on for secret in self._judged_together() if secret is not None]
+        return max((each for each in moments if each is not None), default=None)
 
     @property
     def refresh_token_secret(self) -> StoredSecret | None:
@@ -71,6 +79,10 @@ class Credentials:
         """Whether the vault holds these values already, by the ends of their secrets' names."""
         stored = {suffix: self._stored(suffix) for suffix in values}
         return all(secret is not None and secret.value.stripped() == values[key] for key, secret in stored.items())
+
+    def _judged_together(self) -> list[StoredSecret | None]:
+        """What ServiceNow's refusal of a password may have been about."""
+        return [self._stored(suffix) for suffix in (PASSWORD, USERNAME, CLIENT_SECRET)]
 
     def _stored(self, suffix: str) -> StoredSecret | None:
         secret = self.secrets.get(self.connection.secret_name(suffix))

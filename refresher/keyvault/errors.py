@@ -12,6 +12,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from refresher.keyvault.dates import RefusedError
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
@@ -27,6 +28,8 @@ _THROTTLED = 429
 _SERVER_ERRORS = 500
 _REQUEST_TIMEOUT = 408
 _RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered", "ObjectIsBeingDeleted"})
+_CHECK_NAME = "Check the secret's name and the vault's state."
+_NO_ROLE = "ForbiddenByRbac"
 NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
 ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
 _READ_ONLY = tuple(f"-{suffix}" for suffix in STORED if suffix != REFRESH_TOKEN)
@@ -76,10 +79,11 @@ def translate(operation: str, name: str, url: str, error: HttpResponseError, now
     if status < _ERRORS:
         return not_its_own(operation, name, url)
     passing = status >= _SERVER_ERRORS or status in {_REQUEST_TIMEOUT, _CONFLICT}
-    return VaultError(
+    answered = RefusedError if status == _ERRORS else VaultError
+    return answered(
         f"Key Vault answered {status} ({what})",
         cause=Cause.VAULT_UNAVAILABLE,
-        hint="The next tick tries again." if passing else "Check the secret's name and the vault's state.",
+        hint="The next tick tries again." if passing else _CHECK_NAME,
         transient=passing,
         retry_after=retry_after_of(error, now),
     )
@@ -101,14 +105,15 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
             steps.set_policy(vault, IDENTITY),
             WHO_IDENTITY_IS,
         )
-        return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+        return RefusedError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
     role = "Key Vault Secrets User" if name.endswith(_READ_ONLY) else "Key Vault Secrets Officer"
     hint = Step(
         "Assign the role, which works after some minutes: ",
         steps.assign_role(role, vault, name, IDENTITY),
         WHO_IDENTITY_IS,
     )
-    return VaultError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+    known = VaultError if code == _NO_ROLE else RefusedError
+    return known(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
 
 
 def kept_out(what: str, url: str) -> VaultError:
@@ -150,6 +155,15 @@ def silent(
         hint=hint,
         transient=True,
         sent=isinstance(error, ServiceResponseError),
+    )
+
+
+def overdue(name: str, url: str) -> VaultError:
+    """The run's time is over: by now another one may have stored something newer."""
+    return VaultError(
+        f"nothing was written to secret {name} in {url}, since the time of this run was over",
+        cause=Cause.RUN_OVERDUE,
+        sent=False,
     )
 
 

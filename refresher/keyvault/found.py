@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from refresher.model.causes import Cause
 from refresher.model.connection import PublishTarget
 from refresher.model.errors import VaultError
 from refresher.model.stored import StoredAccessToken, StoredSecret, TargetState
@@ -14,9 +15,26 @@ class ConsumerSide:
     """What consumers can read now, and the record of failures."""
 
     secret: StoredSecret | None
+    """The main secret; None also where it cannot be read, which `target_errors` tells then."""
+    source: StoredSecret | None
+    """Where `access_token` was read: the main secret, or the copy that ends last where that cannot be read."""
     access_token: StoredAccessToken | None
     targets: tuple[TargetState, ...]
+    """Copies, and the main secret itself where it cannot be read."""
     target_secrets: Mapping[PublishTarget, StoredSecret | None]
     target_errors: Mapping[PublishTarget, VaultError]
     record_secret: StoredSecret | None
     record: RefreshRecord
+    main_unreadable: bool = False
+    record_error: VaultError | None = None
+    """Why the record cannot be read, which stops nothing."""
+
+    @property
+    def shut(self) -> tuple[PublishTarget, ...]:
+        """Places whose newest version somebody disabled, most likely on purpose."""
+        return tuple(place for place, error in self.target_errors.items() if error.cause is Cause.SECRET_DISABLED)
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the dates of a token are known, or there is none for sure; the record tells otherwise."""
+        return self.access_token is not None or not self.main_unreadable

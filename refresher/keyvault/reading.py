@@ -1,24 +1,27 @@
 """Reads of a run, side by side: what consumers see first, the credentials only when a token is to be requested."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from refresher.keyvault.credentials import Credentials, Found, checked
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.keys import SigningKey
 from refresher.keyvault.tags import REVOKED_AT, parse_access_token, parse_record, parse_refresh_token
 from refresher.keyvault.vaults import Vaults, short_share
+from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, PublishTarget
 from refresher.model.errors import VaultError
-from refresher.model.grants import CLIENT, REFRESH_TOKEN
+from refresher.model.grants import CLIENT, REFRESH_TOKEN, USERNAME, Grant
 from refresher.model.stored import KeyLife, StoredRefreshToken, StoredSecret, TargetState
+from refresher.model.tokens import Secret
 from refresher.policy.grants import is_ready
+from refresher.policy.password_gate import PasswordRefusals
 
 
 def read_consumer_side(vaults: Vaults, connection: Connection, deadline: Deadline) -> ConsumerSide:
-    """One parallel round: access token, targets, record. Raises VaultError; a target's error is kept aside."""
+    """One parallel round: access token, targets, record. Raises VaultError; that of one secret alone is kept aside."""
     return _consumer_side(vaults, connection, vaults.read(_consumer_names(vaults, connection), deadline))
 
 
@@ -78,6 +81,31 @@ def _reading_key(
     return vaults.executor.submit(vaults.keys.find, claims, limit).result
 
 
+def read_refusals_elsewhere(
+    vaults: Vaults, connections: Iterable[Connection], user_name: Secret, now: datetime, deadline: Deadline
+) -> tuple[PasswordRefusals, ...]:
+    """One parallel round: what the records of these connections hold against the password that each has for that user.
+
+    What cannot be read holds nothing against anybody.
+    """
+    refusals = []
+    names = {each: (each.record_name, *map(each.secret_name, Grant.PASSWORD.row.secrets)) for each in connections}
+    found = vaults.read([vaults.own(name) for each in names.values() for name in each], deadline)
+    for connection in names:
+        credentials = _credentials(vaults, connection, found, now, None)
+        held, record = (
+            credentials.secrets.get(connection.secret_name(USERNAME)),
+            found[vaults.own(connection.record_name)],
+        )
+        if (
+            isinstance(held, StoredSecret)
+            and held.value.names_the_same_as(user_name)
+            and isinstance(record, StoredSecret)
+        ):
+            refusals.append(parse_record(record).password.of(credentials.password_version))
+    return tuple(refusals)
+
+
 def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:
     return (
         vaults.own(connection.access_token_name),
@@ -93,8 +121,7 @@ def _credential_names(vaults: Vaults, connection: Connection) -> tuple[PublishTa
 
 
 def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[PublishTarget, Found]) -> ConsumerSide:
-    secret = checked(found[vaults.own(connection.access_token_name)])
-    record_secret = checked(found[vaults.own(connection.record_name)])
+    main, record = found[vaults.own(connection.access_token_name)], found[vaults.own(connection.record_name)]
     states, secrets, errors = [], {}, {}
     for target in connection.publish_to:
         held = found[target]
@@ -104,15 +131,37 @@ def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[Publis
         else:
             secrets[target] = held
             states.append(TargetState(target=target, holds=parse_access_token(held) if held else None))
+    secret, main_error = _unless_shut(main)
+    record_secret, record_error = _unless_shut(record)
+    source = secret
+    if main_error is not None:
+        place = vaults.own(connection.access_token_name)
+        errors[place] = main_error
+        states.append(TargetState(target=place, holds=None, known=False))
+        source = max((each for each in secrets.values() if each is not None), key=_end_of, default=None)
     return ConsumerSide(
         secret=secret,
-        access_token=parse_access_token(secret) if secret else None,
+        source=source,
+        access_token=parse_access_token(source) if source else None,
         targets=tuple(states),
         target_secrets=secrets,
         target_errors=errors,
         record_secret=record_secret,
         record=parse_record(record_secret),
+        main_unreadable=main_error is not None,
+        record_error=record_error,
     )
+
+
+def _end_of(secret: StoredSecret) -> datetime:
+    return parse_access_token(secret).expires_at or datetime.min.replace(tzinfo=UTC)
+
+
+def _unless_shut(found: Found) -> tuple[StoredSecret | None, VaultError | None]:
+    """What was read, or why this one secret cannot be. Raises VaultError where the vault as a whole is at fault."""
+    if isinstance(found, VaultError) and found.cause in {Cause.SECRET_DISABLED, Cause.VAULT_FORBIDDEN}:
+        return None, found
+    return checked(found), None
 
 
 def _credentials(

@@ -24,21 +24,19 @@ RECORD_VALUE = "The record is in the tags."
 REVOKED_AT = "revoked-at"
 """Tag of a token that an operator revoked at ServiceNow: it is of no more use, whatever its dates said."""
 _LONGEST_TAG = 256
-_CLOCKS_AGREE = timedelta(seconds=1)
-"""Attributes hold whole seconds, tags the fraction as well."""
+_RECORD_LASTS = timedelta(days=364)
+_RENEWED_BEFORE = timedelta(days=2)
+"""Its end: of a year, or of the month that a strict policy leaves it."""
 
 
 def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
-    """Read an access-token secret; contradictory dates (a hand edit) count as absent."""
+    """Read an access-token secret; contradictory dates (a hand edit) count as absent.
+
+    The attribute that should say when it ends does not count: a policy of the vault may have had another one written.
+    """
     issued_at = parse_instant(secret.tags.get("issued-at"))
     expires_at = parse_instant(secret.tags.get("expires-at"))
-    consistent = (
-        issued_at is not None
-        and expires_at is not None
-        and issued_at < expires_at
-        and secret.expires_on is not None
-        and abs(secret.expires_on - expires_at) <= _CLOCKS_AGREE
-    )
+    consistent = issued_at is not None and expires_at is not None and issued_at < expires_at
     grant = secret.tags.get("grant")
     return StoredAccessToken(
         value=secret.value,
@@ -88,18 +86,15 @@ def parse_refresh_token(secret: StoredSecret, *, lifetime: timedelta, now: datet
     trusted = tagged if tagged is not None and tagged <= now else None
     issued_at = trusted or secret.created_on or now
     expires_at = issued_at + lifetime
-    described = (
-        trusted is not None
-        and secret.tags.get("expires-at") == format_instant(expires_at)
-        and secret.expires_on is not None
-        and abs(secret.expires_on - expires_at) <= _CLOCKS_AGREE
-    )
+    described = trusted is not None and secret.tags.get("expires-at") == format_instant(expires_at)
     return StoredRefreshToken(
         value=secret.value.stripped(),
         version=secret.version,
         issued_at=issued_at,
         expires_at=expires_at,
         described=described,
+        own=trusted is not None and secret.content_type == REFRESH_TOKEN_CONTENT_TYPE,
+        stored_at=secret.created_on,
     )
 
 
@@ -122,48 +117,87 @@ def parse_record(secret: StoredSecret | None) -> RefreshRecord:
     if secret is None:
         return RefreshRecord()
     tags = secret.tags
+    refresh_token = _parse_state(tags, "refresh-token", _OLD_REFRESH_TOKEN_TAGS)
     return RefreshRecord(
         exists=True,
         last_attempt_at=parse_instant(tags.get("last-attempt-at")),
         last_outcome=tags.get("last-outcome"),
         last_cause=tags.get("last-cause"),
         consecutive_failures=_parse_count(tags.get("consecutive-failures")),
-        password=_parse_password_refusals(tags),
-        refused_refresh_token_version=tags.get("refused-refresh-token-version"),
-        refresh_token_refusals=_parse_count(tags.get("refresh-token-refusals")),
-        spent_refresh_token_version=tags.get("spent-refresh-token-version"),
-        rotates=tags.get("rotates") == "true",
+        password=_parse_password_refusals(_parse_state(tags, "password", _OLD_PASSWORD_TAGS)),
+        refused_refresh_token_version=refresh_token.get("refused"),
+        refresh_token_refusals=_parse_count(refresh_token.get("refusals")),
+        spent_refresh_token_version=refresh_token.get("spent"),
+        rotates=refresh_token.get("rotates") == "true",
     )
 
 
-def _parse_password_refusals(tags: Mapping[str, str]) -> PasswordRefusals:
-    version, count = tags.get("refused-password-version"), _parse_count(tags.get("password-refusals"))
+_OLD_PASSWORD_TAGS = {
+    "refused-password-version": "version",
+    "password-refusals": "refusals",
+    "password-tried-at": "tried-at",
+}
+_OLD_REFRESH_TOKEN_TAGS = {
+    "refused-refresh-token-version": "refused",
+    "refresh-token-refusals": "refusals",
+    "spent-refresh-token-version": "spent",
+    "rotates": "rotates",
+}
+"""Tags that records were written with while each field had one of its own, and how the fields are called."""
+
+
+def _parse_state(tags: Mapping[str, str], name: str, old: Mapping[str, str]) -> Mapping[str, str]:
+    """The fields of one tag, `field=value` with spaces between them; or of the tags that stood in its place."""
+    if name not in tags:
+        return {field: tags[tag] for tag, field in old.items() if tag in tags}
+    pairs = (each.partition("=") for each in tags[name].split())
+    return {field: value for field, _, value in pairs}
+
+
+def _format_state(**fields: str | None) -> str | None:
+    told = [f"{field.replace('_', '-')}={value}" for field, value in fields.items() if value is not None]
+    return " ".join(told) or None
+
+
+def _parse_password_refusals(state: Mapping[str, str]) -> PasswordRefusals:
+    version, count = state.get("version"), _parse_count(state.get("refusals"))
     if version is None:
         return PasswordRefusals()
     return PasswordRefusals(
         version=version,
         count=count,
-        tried_at=parse_instant(tags.get("password-tried-at")),
+        tried_at=parse_instant(state.get("tried-at")),
     )
 
 
 def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
-    """Tags of the record, those that say nothing left out."""
+    """Tags of the record, those that say nothing left out. One of a secret's 15 for each thing that is told of."""
     tags = {
         "connection": connection,
         "last-attempt-at": _format_if_known(record.last_attempt_at),
         "last-outcome": record.last_outcome,
         "last-cause": record.last_cause,
         "consecutive-failures": str(record.consecutive_failures),
-        "refused-password-version": record.password.version,
-        "password-refusals": _format_count(record.password.count),
-        "password-tried-at": _format_if_known(record.password.tried_at),
-        "refused-refresh-token-version": record.refused_refresh_token_version,
-        "refresh-token-refusals": _format_count(record.refresh_token_refusals),
-        "spent-refresh-token-version": record.spent_refresh_token_version,
-        "rotates": "true" if record.rotates else None,
+        "password": _format_state(
+            version=record.password.version,
+            refusals=_format_count(record.password.count),
+            tried_at=_format_if_known(record.password.tried_at),
+        ),
+        "refresh-token": _format_state(
+            refused=record.refused_refresh_token_version,
+            refusals=_format_count(record.refresh_token_refusals),
+            spent=record.spent_refresh_token_version,
+            rotates="true" if record.rotates else None,
+        ),
     }
     return {name: value[:_LONGEST_TAG] for name, value in tags.items() if value is not None}
+
+
+def record_expiry(stored: StoredSecret | None, now: datetime) -> datetime | None:
+    """The expiry to write beside the record, which has none of its own: a year; None where it ends late enough."""
+    if stored is not None and stored.expires_on is not None and stored.expires_on - now > _RENEWED_BEFORE:
+        return None
+    return now + _RECORD_LASTS
 
 
 def _format_if_known(instant: datetime | None) -> str | None:

@@ -19,7 +19,16 @@ from azure.core.exceptions import (
 )
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
-from refresher.keyvault.errors import BeingRecoveredError, missing, no_identity, not_its_own, silent, translate
+from refresher.keyvault.dates import Dates
+from refresher.keyvault.errors import (
+    BeingRecoveredError,
+    missing,
+    no_identity,
+    not_its_own,
+    overdue,
+    silent,
+    translate,
+)
 from refresher.keyvault.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
@@ -47,6 +56,7 @@ class Vault:
         self._clock = clock
         self._gate = Gate(clock)
         self._pace = Pace(clock, CREATIONS, CREATION_WINDOW)
+        self.dates = Dates()
 
     def read(self, name: str, deadline: Deadline) -> StoredSecret | None:
         """The newest version of a secret; None where there is none (soft-deleted included). Raises VaultError."""
@@ -66,8 +76,9 @@ class Vault:
     ) -> str:
         """Write a secret and return its version. A value equal to `stored` makes no new version: tags change.
 
-        An irreplaceable value is sent even where the vault should be left alone for longer than there is time.
-        Raises VaultError; BeingRecoveredError where the name was deleted, as soon as its recovery was begun. What was
+        Where a policy refuses `expires_on`, the value is stored with another date, or none (`dates`). An irreplaceable
+        one is sent even where the vault should be left alone for longer than there is time. Raises VaultError;
+        BeingRecoveredError where the name was deleted, as soon as its recovery was begun. What was
         there before is untouched by a write that fails.
         """
         if stored is not None and stored.value == value:
@@ -77,7 +88,7 @@ class Vault:
             return stored.version
         uncertain = False
 
-        def put() -> str:
+        def put(date: datetime | None) -> str:
             nonlocal uncertain
             arrived = self._find_lost_write(name, value, tags, deadline) if uncertain else None
             if arrived is not None:
@@ -85,6 +96,8 @@ class Vault:
             uncertain = False
             self._pace.wait(deadline, insist=irreplaceable)
             self._gate.wait(deadline, insist=irreplaceable)
+            if deadline.remaining() <= 0:
+                raise overdue(name, self.url)
             try:
                 written = self._call(
                     "set",
@@ -95,18 +108,23 @@ class Vault:
                         value.reveal(),
                         content_type=content_type,
                         tags=dict(tags),
-                        expires_on=expires_on,
+                        expires_on=date,
                         **limits,
                     ),
                 )
                 return written.properties.version or ""
             except VaultError as error:
-                uncertain = error.cause is Cause.VAULT_UNAVAILABLE and error.sent
+                # Behind a proxy, the SDK takes a tunnel that broke for a request that never left.
+                uncertain = error.cause is Cause.VAULT_UNAVAILABLE and not isinstance(error, BeingRecoveredError)
                 if isinstance(error, BeingRecoveredError) and error.recover:
                     self._recover(name, deadline)
                 raise
 
-        return self._retrying(put, deadline, insist=irreplaceable)
+        return self.dates.first_accepted(
+            lambda date: self._retrying(lambda: put(date), deadline, insist=irreplaceable),
+            expires_on,
+            self._clock.now,
+        )
 
     def once_recovered(self, write: Callable[[], _T], deadline: Deadline) -> _T:
         """Write, and for as long as the name is being recovered, wait and write again. Raises VaultError."""
@@ -127,9 +145,20 @@ class Vault:
         tags: Mapping[str, str],
         expires_on: datetime | None,
         deadline: Deadline,
+        or_undated: bool = True,
     ) -> None:
-        """Change tags and attributes of a version in place. Raises VaultError."""
-        self._patch(name, version, deadline, content_type=content_type, tags=dict(tags), expires_on=expires_on)
+        """Change tags and attributes of a version in place; None for `expires_on` leaves that.
+
+        `or_undated`: so does a policy that refuses every date. Raises VaultError.
+        """
+        self.dates.first_accepted(
+            lambda date: self._patch(
+                name, version, deadline, content_type=content_type, tags=dict(tags), expires_on=date
+            ),
+            expires_on,
+            self._clock.now,
+            or_none=or_undated,
+        )
 
     def touch(self, name: str, version: str, deadline: Deadline) -> None:
         """Ask for a change of nothing: it fails where changing the secret is not permitted. Raises VaultError."""
@@ -174,6 +203,8 @@ class Vault:
 
     def _patch(self, name: str, version: str, deadline: Deadline, **changes: Any) -> None:  # noqa: ANN401 - the SDK's
         def patch() -> None:
+            if deadline.remaining() <= 0:
+                raise overdue(name, self.url)
             self._call(
                 "set",
                 name,

@@ -7,10 +7,12 @@ what else there is to write is written meanwhile.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from refresher.keyvault.dates import RefusedError
 from refresher.keyvault.errors import BeingRecoveredError
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.tags import (
@@ -85,14 +87,23 @@ def write_credentials(
 
 
 def write_access_token(
-    vaults: Vaults, connection: Connection, token: Published, side: ConsumerSide, deadline: Deadline
+    vaults: Vaults,
+    connection: Connection,
+    token: Published,
+    side: ConsumerSide,
+    deadline: Deadline,
+    *,
+    also_shut: bool,
 ) -> Mapping[PublishTarget, VaultError]:
-    """Store the access token and its copies side by side; returns the targets that could not be written.
+    """Store the access token and its copies side by side; returns the places that could not be written.
 
+    What somebody disabled is left alone, unless `also_shut` asks for a new version of it.
     Raises VaultError where the main secret could not be written, after every target was tried.
     """
     main = vaults.own(connection.access_token_name)
     places = {main: side.secret, **{target: side.target_secrets.get(target) for target in connection.publish_to}}
+    shut = () if also_shut else side.shut
+    places = {place: held for place, held in places.items() if place not in shut}
     failed = _write(vaults, places, token, deadline, hurried=side.target_errors.keys())
     failure = failed.pop(main, None)
     if failure is not None:
@@ -127,24 +138,40 @@ def describe(
 
 
 def write_record(
-    vaults: Vaults, connection: Connection, record: RefreshRecord, *, version: str | None, deadline: Deadline
+    vaults: Vaults,
+    connection: Connection,
+    record: RefreshRecord,
+    *,
+    version: str | None,
+    expires_on: datetime | None,
+    deadline: Deadline,
 ) -> str:
     """Write the record: made when first needed (`version` None), changed in place from then on.
 
-    Returns its version. Raises VaultError.
+    `expires_on` is None where it ends late enough. Returns its version. Raises VaultError.
     """
     vault, name = vaults.main, connection.record_name
     tags = record_tags(connection.name, record)
     if version is not None:
-        vault.describe(name, version, content_type=RECORD_CONTENT_TYPE, tags=tags, expires_on=None, deadline=deadline)
-        return version
+        # A policy may count from the version's creation, so that only another one can end later.
+        with suppress(RefusedError):
+            vault.describe(
+                name,
+                version,
+                content_type=RECORD_CONTENT_TYPE,
+                tags=tags,
+                expires_on=expires_on,
+                deadline=deadline,
+                or_undated=False,
+            )
+            return version
     write = partial(
         vault.write,
         name,
         Secret(RECORD_VALUE),
         content_type=RECORD_CONTENT_TYPE,
         tags=tags,
-        expires_on=None,
+        expires_on=expires_on,
         stored=None,
         deadline=deadline,
     )

@@ -440,6 +440,13 @@ class Cause(StrEnum):
         next_step=Step("Wait a minute; the other run serves you as well."),
         passes=True,
     )
+    LEASE_STUCK = Row(
+        code="lease_stuck",
+        kind=Kind.AZURE,
+        meaning="Something holds the lease for longer than any refresh takes, and keeps every refresh out.",
+        checks=("who holds it, and since when: the message says what is known",),
+        next_step=Step("End what holds it, or break the lease as the message of the run says: ", _REFRESH),
+    )
     LEASE_UNAVAILABLE = Row(
         code="lease_unavailable",
         kind=Kind.AZURE,
@@ -447,6 +454,22 @@ class Cause(StrEnum):
         checks=("LEASE_CONTAINER_URL", "role 'Storage Blob Data Contributor' on that container"),
         next_step=Step("The role or the setting that is missing: ", _DOCTOR),
         passes=True,
+    )
+    RUN_OVERDUE = Row(
+        code="run_overdue",
+        kind=Kind.AZURE,
+        meaning="The process was held up for longer than a run may take: what it still held may be old by now.",
+        checks=("other runs of this connection since: the log, by connection", "the load of the machine or the plan"),
+        next_step=Step("Wait for the next tick, or run it now: ", _REFRESH),
+        passes=True,
+    )
+    REFRESH_TOKEN_NOT_STORED = Row(
+        code="refresh_token_not_stored",
+        kind=Kind.AZURE,
+        meaning="ServiceNow gave a new refresh token, and the vault did not take it for as long as the run lasted.",
+        checks=("what the vault said: the message of the run has it", "the vault's role assignments and policies"),
+        next_step=Step("See that the vault can be written: ", _DOCTOR, ". Then begin a new life: ", _AUTHORIZE),
+        ends_refresh_token=True,
     )
     PUBLISH_FAILED = Row(
         code="publish_failed",

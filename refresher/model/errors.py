@@ -14,6 +14,8 @@ a URL, a body or a secret) and outside of their `except` block, so that they are
 an error gets the cause, a sentence, and the next step.
 """
 
+from datetime import datetime
+
 from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.steps import Step
 from refresher.model.tokens import Secret
@@ -95,6 +97,13 @@ class TokenRejectedError(RefresherError):
 
 class LeaseHeldError(RefresherError):
     """Another refresh of the same connection is under way; `retry_after` says when to ask again."""
+
+    since: datetime | None = None
+    """Since when, where its holder said so."""
+    endless: bool = False
+    """Whether it never ends by itself: no refresher takes such a lease."""
+    way_out: Step = Step("")
+    """What to do where it is held for longer than any refresh takes."""
 
 
 class LeaseUnavailableError(RefresherError):

@@ -170,6 +170,12 @@ def let_address_in(vault: str) -> Command:
     return Command(("az", "keyvault", "network-rule", "add", "--name", vault, "--ip-address", "ADDRESS"))
 
 
+def break_lease(account: str, container: str, blob: str) -> Command:
+    """End a lease that its holder does not end."""
+    words = ("az", "storage", "blob", "lease", "break", "--account-name", account, "--container-name", container)
+    return Command((*words, "--blob-name", blob, "--auth-mode", "login"))
+
+
 def set_app_setting() -> Command:
     """Correct an app setting."""
     words = ("az", "functionapp", "config", "appsettings", "set", "--name", '"$APP"', "--resource-group", '"$GROUP"')

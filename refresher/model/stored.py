@@ -89,7 +89,11 @@ class StoredRefreshToken:
     issued_at: datetime
     expires_at: datetime
     described: bool
-    """Whether tags and attribute say so already."""
+    """Whether its tags say so already."""
+    own: bool
+    """Whether the product stored this version: where it could, it can store the next one."""
+    stored_at: datetime | None = None
+    """When this version was stored, by the vault's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

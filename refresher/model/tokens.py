@@ -45,6 +45,10 @@ class Secret:
         """The same secret without what copying by hand leaves around it: white space, and signs that nobody sees."""
         return Secret(strip_unseen(self._value))
 
+    def names_the_same_as(self, other: "Secret") -> bool:
+        """Whether both are the same name to a system that does not tell capitals from small letters."""
+        return self.stripped().reveal().casefold() == other.stripped().reveal().casefold()
+
     def __bool__(self) -> bool:
         return bool(self._value)
 

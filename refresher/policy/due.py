@@ -36,6 +36,7 @@ class Reason(StrEnum):
     ACCESS_TOKEN_EXPIRED = "access_token_expired"  # noqa: S105
     ACCESS_TOKEN_ENDING = "access_token_ending"  # noqa: S105
     ACCESS_TOKEN_AGING = "access_token_aging"  # noqa: S105
+    ACCESS_TOKEN_UNREADABLE = "access_token_unreadable"  # noqa: S105
     TARGET_MISSING = "publish_target_missing"
     TARGET_DIFFERS = "publish_target_differs"
     TARGET_AHEAD = "publish_target_ahead"
@@ -105,6 +106,39 @@ def decide_refresh(
         if applies():
             return Refresh(reason=reason, urgency=urgency)
     return _decide_publishing(access_token, targets) or NotDue(reason=Reason.FRESH, refresh_at=refresh_at)
+
+
+def decide_undated(
+    last_attempt_at: datetime | None, timing: Timing, now: datetime, *, known: bool
+) -> NotDue | Refresh:
+    """Decide where no token's dates can be read: once in each interval, by the record, and never without that.
+
+    `known`: whether the record can be read, and there is a place to write to.
+    """
+    since = now - last_attempt_at if last_attempt_at is not None else None
+    if known and (since is None or not timedelta() <= since < timing.interval - timing.tick / 2):
+        return Refresh(reason=Reason.ACCESS_TOKEN_UNREADABLE, urgency=Urgency.ADVISORY)
+    return NotDue(reason=Reason.ACCESS_TOKEN_UNREADABLE, refresh_at=(last_attempt_at or now) + timing.interval)
+
+
+def is_kept_out(
+    connection: str,
+    held_since: datetime | None,
+    access_token: StoredAccessToken | None,
+    last_attempt_at: datetime | None,
+    timing: Timing,
+    now: datetime,
+) -> bool:
+    """Whether a lease that is held now has been held in two ticks running, as far as anybody can tell.
+
+    Where its holder did not say since when: the token was due a tick ago, and nobody has tried anything since.
+    """
+    if held_since is not None:
+        return now - held_since >= timing.tick
+    if access_token is None or access_token.life is None:
+        return False
+    due_at = refresh_time(connection, *access_token.life, timing, grant=access_token.grant) - timing.tick / 2
+    return now - max(due_at, last_attempt_at or due_at) >= timing.tick
 
 
 def refresh_time(

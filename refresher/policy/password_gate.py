@@ -3,10 +3,12 @@
 A try counts as refused before it is sent, so that crash loops and several processes together cannot exceed the
 limit, and no longer where its answer says nothing of the password. ServiceNow's generic 401 also stands for faults
 that pass, so that the first two tries follow at once and each later one waits until such a fault will have passed.
-After four refusals of one version the gate is shut, until the secret has a new version or an operator forces a run:
-ServiceNow locks a user at five failed logins in a row.
+After four refusals the gate is shut, until password, user name or client secret has a new version (each of them may be
+what was refused), or an operator forces a run: ServiceNow locks a user at five failed logins in a row. It locks the
+user, whichever connection sends the password: those of one user share the tries.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -38,8 +40,17 @@ class PasswordRefusals:
     tried_at: datetime | None = None
 
     def of(self, version: str | None) -> "PasswordRefusals":
-        """What is held against that version: nothing, if another one was refused."""
-        return self if version is not None and version == self.version else PasswordRefusals(version=version)
+        """What is held against that version: nothing, if another one was refused.
+
+        Records of old name the password's own version only, which is the first part of what is judged together.
+        """
+        same = version is not None and self.version in {version, version.partition(".")[0]}
+        return replace(self, version=version) if same else PasswordRefusals(version=version)
+
+    def with_others(self, others: "Iterable[PasswordRefusals]", since: datetime | None) -> "PasswordRefusals":
+        """Together with what other connections met since then, who send a password for the same user."""
+        counted = [each for each in others if each.tried_at is not None and (since is None or each.tried_at >= since)]
+        return replace(self, count=self.count + sum(each.count for each in counted))
 
     @property
     def shut(self) -> bool:

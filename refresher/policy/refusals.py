@@ -6,17 +6,19 @@ marked as spent (so that its loss is recognized, and a vault that cannot be writ
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from refresher.model.causes import Cause
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
+from refresher.model.stored import StoredAccessToken, StoredRefreshToken
 from refresher.policy.due import Urgency
 from refresher.policy.grants import REFUSALS_THAT_CONDEMN
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.record import RefreshRecord
 
 _TRIES_AFTER_REFUSAL = 2
+_CLOCKS_DIFFER = timedelta(minutes=5)
 _RUNS_OF_A_PASSING_FAULT = 6
 """Half an hour of ticks."""
 
@@ -33,6 +35,20 @@ class Sent:
     def is_refresh(self) -> bool:
         """Whether the stored refresh token is what is sent."""
         return self.grant is Grant.REFRESH_TOKEN
+
+
+def may_rotate(
+    refresh_token: StoredRefreshToken | None, access_token: StoredAccessToken | None, record: RefreshRecord
+) -> bool:
+    """Whether ServiceNow replaces the refresh token at its use, or nobody knows yet.
+
+    It does not where an access token was obtained by it later than this version of it was stored.
+    """
+    if record.rotates or refresh_token is None or access_token is None or access_token.life is None:
+        return True
+    if access_token.grant is not Grant.REFRESH_TOKEN or refresh_token.stored_at is None:
+        return True
+    return access_token.life[0] - refresh_token.stored_at <= _CLOCKS_DIFFER
 
 
 def before_try(record: RefreshRecord, sent: Sent, now: datetime) -> RefreshRecord:
@@ -82,10 +98,10 @@ def after_refusal(
     record = record.with_spent_refresh_token(sent.refresh_token if lost else None)
     if not error.grant_refused:
         return record, None
-    if lost:
-        return record, Cause.ROTATED_TOKEN_LOST
-    condemned = error.cause is Cause.INVALID_GRANT or refusals >= REFUSALS_THAT_CONDEMN
-    return record, Cause.REFRESH_TOKEN_REFUSED if condemned else None
+    # A generic 401 also passes: what was lost, or is dead, is refused again at the next tick.
+    if error.cause is not Cause.INVALID_GRANT and refusals < REFUSALS_THAT_CONDEMN:
+        return record, None
+    return record, Cause.ROTATED_TOKEN_LOST if lost else Cause.REFRESH_TOKEN_REFUSED
 
 
 def after_success(record: RefreshRecord, sent: Sent) -> RefreshRecord:

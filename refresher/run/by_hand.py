@@ -85,7 +85,7 @@ def _authorize(parts: Parts, run: Run, authorization: Authorization) -> RunRepor
             # A person can start again, so the stored refresh token gives way only to one that is known to work.
             run.request.on_progress("trying the new token")
             checked = check_token(run.connection, session, response)
-            keeper.keep(response.refresh_token, grant)
+            keeper.succession.keep(response.refresh_token, grant)
             if authorization.keep:
                 keeper.keep_brought(grant, authorization.brought)
             return keeper.publish(Obtained(response=response, grant=grant, probe=checked))

@@ -37,10 +37,21 @@ class PublishFailedError(VaultError):
         self.targets = frozenset(failed)
 
 
-def outcome_of(error: RefresherError, side: ConsumerSide | None, timing: Timing, now: datetime) -> Outcome:
-    """How a run ends that met an error: kept where what consumers go on reading lasts until the next tick."""
+def outcome_of(
+    error: RefresherError,
+    side: ConsumerSide | None,
+    timing: Timing,
+    now: datetime,
+    published: tuple[datetime, datetime] | None = None,
+) -> Outcome:
+    """How a run ends that met an error: kept where what consumers go on reading lasts until the next tick.
+
+    `published` is the life of the token that the run published before.
+    """
     if isinstance(error, AuthorizationRequiredError):
         return Outcome.AUTHORIZATION_REQUIRED
+    if published is not None and not isinstance(error, PublishFailedError):
+        return Outcome.KEPT if now < published[1] else Outcome.FAILED
     lasting = all(evaluate_urgency(token, timing, now) is Urgency.ADVISORY for token in _still_read(error, side))
     return Outcome.KEPT if lasting else Outcome.FAILED
 

@@ -3,60 +3,39 @@
 The order of the writes themselves is `writing`'s; this module decides what they hold.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from refresher.keyvault.credentials import Credentials
-from refresher.keyvault.errors import BeingRecoveredError
 from refresher.keyvault.found import ConsumerSide
+from refresher.keyvault.reading import read_refusals_elsewhere
 from refresher.keyvault.tags import access_token_tags
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.writing import (
     Published,
     write_access_token,
     write_credentials,
-    write_refresh_token,
 )
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.errors import IdentityError, RefresherError, VaultError
-from refresher.model.grants import Grant
+from refresher.model.grants import USERNAME, Grant
 from refresher.model.report import Outcome, RunReport, Warning_, WarningCode
 from refresher.model.steps import Step
-from refresher.model.stored import StoredAccessToken, StoredRefreshToken
+from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import AccessToken, Secret, TokenResponse
-from refresher.policy.choice import keep_or_replace
 from refresher.policy.due import refresh_time
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
-from refresher.policy.refusals import Sent
+from refresher.policy.refusals import Sent, may_rotate
 from refresher.run.failures import PublishFailedError, outcome_of
 from refresher.run.memory import Memory
 from refresher.run.run import Run
+from refresher.run.succession import Succession
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.status.lives import remember
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unkept:
-    """Why a new refresh token could not be stored."""
-
-    error: VaultError
-    again: Callable[[], object] | None
-    """Stores it after all, once its name is recovered, and raises VaultError; None where that is no use."""
-
-    def once_more(self) -> VaultError | None:
-        """Try again what is worth it; the error that is left."""
-        if self.again is None:
-            return self.error
-        try:
-            self.again()
-        except VaultError as error:
-            return error
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,20 +48,25 @@ class Obtained:
 
 
 class Keeper:
-    """What one run knows since its second look, and writes; `credentials` hold the newest refresh token there is."""
+    """What one run knows since its second look, and writes."""
 
     def __init__(self, run: Run, vaults: Vaults, side: ConsumerSide, credentials: Credentials) -> None:
-        self.credentials = credentials
         self.memory = Memory(run, vaults, side)
+        self.succession = Succession(run, vaults, credentials, self.memory)
         self._run = run
         self._vaults = vaults
         self._side = side
-        self._unkept: Unkept | None = None
-        """Why the newest refresh token is not in the vault; None where it is."""
-        token = credentials.refresh_token
-        self._refresh_token_life = (token.issued_at, token.expires_at) if token is not None else None
         self._access_token_lifetime: timedelta | None = None
         """How long ServiceNow lets a token live; None where none was issued: what remains of one is no life."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """What a request sends: the newest refresh token, and the rest as it was read."""
+        return self.succession.credentials
+
+    def may_rotate(self) -> bool:
+        """Whether ServiceNow replaces the refresh token at its use, or nobody knows yet."""
+        return may_rotate(self.credentials.refresh_token, self._side.access_token, self.memory.record)
 
     def sent(self, grant: Grant) -> Sent:
         """What a request by that grant sends."""
@@ -90,44 +74,19 @@ class Keeper:
         version = token.version if token is not None else None
         return Sent(grant=grant, refresh_token=version, password=self.credentials.password_version)
 
-    def keep(self, received: Secret | None, grant: Grant) -> None:
-        """Store a refresh token that came with an answer, before anything else can fail; never drop one.
+    def spares_user(self) -> bool:
+        """Whether the password is not to be sent, since its user is about to be locked by all who send for that user.
 
-        Where that fails, the run goes on with it: the access token is published all the same, and then it is raised.
+        Raises VaultError where the user name cannot be read.
         """
-        run, before = self._run, self.credentials.refresh_token
-        kept = keep_or_replace(before, received, grant, now=run.clock.now())
-        if kept is None:
-            return
-        if grant is Grant.REFRESH_TOKEN and received is not None and before is not None and received != before.value:
-            self.memory.record = replace(self.memory.record, rotates=True)
-        value, issued_at = kept
-        life = (issued_at, issued_at + run.connection.refresh_token_lifetime)
-        self._refresh_token_life = life
-        unchanged = before is not None and before.value == value
-        stored = self.credentials.refresh_token_secret if unchanged else None
-        write = partial(write_refresh_token, self._vaults, run.connection, value, life, stored, run.writing_deadline)
-        unkept, version = None, ""
-        try:
-            version = write()
-        except VaultError as error:
-            if unchanged:
-                # Only its dates are missing; the next refresh writes them.
-                run.warn(
-                    WarningCode.REFRESH_TOKEN_NOT_DESCRIBED,
-                    f"the dates of the refresh token could not be written: {error.message}",
-                    error.hint,
-                )
-                return
-            again = None
-            if isinstance(error, BeingRecoveredError):
-                again = partial(self._vaults.main.once_recovered, write, run.writing_deadline)
-            unkept = Unkept(error=error, again=again)
-            if grant is Grant.REFRESH_TOKEN and before is not None:
-                self.memory.record = self.memory.record.with_spent_refresh_token(before.version)
-        token = StoredRefreshToken(value=value, version=version, issued_at=life[0], expires_at=life[1], described=True)
-        self.credentials = replace(self.credentials, refresh_token=token)
-        self._unkept = unkept
+        run, credentials, token = self._run, self.credentials, self._side.access_token
+        if not run.neighbours or run.request.force:
+            return False
+        user_name = credentials.required(USERNAME)
+        others = read_refusals_elsewhere(self._vaults, run.neighbours, user_name, run.clock.now(), run.deadline)
+        worked_at = token.issued_at if token is not None and token.grant is Grant.PASSWORD else None
+        since = max((each for each in (credentials.password_stored_at, worked_at) if each is not None), default=None)
+        return self.memory.record.password.of(credentials.password_version).with_others(others, since).shut
 
     def keep_brought(self, grant: Grant, brought: Mapping[str, Secret | str]) -> None:
         """Store the secrets that a person brought, where the vault does not hold them yet.
@@ -162,15 +121,15 @@ class Keeper:
         if same is None and not obtained.grant.row.from_half_of_life:
             self._access_token_lifetime = new.lifetime
         token = self._to_publish(new, same, now)
-        unkept = None
-        try:
-            failed = write_access_token(self._vaults, run.connection, token, side, run.writing_deadline)
-        finally:
-            # Its name may still have been on its way back when the others were written.
-            unkept = self._unkept.once_more() if self._unkept is not None else None
+        failed = write_access_token(
+            self._vaults, run.connection, token, side, run.writing_deadline, also_shut=run.request.force
+        )
         run.published = (now if same is not None else new.issued_at, token.expires_on)
+        unkept = self.succession.keep_again()
         if unkept is not None:
             raise unkept
+        if not side.is_dated:
+            self.memory.settle(Outcome.REFRESHED, always=True)
         if failed:
             raise PublishFailedError(failed)
         outcome = Outcome.REFRESHED
@@ -178,6 +137,9 @@ class Keeper:
             outcome = Outcome.UNCHANGED
             self._warn_once_of_unchanged(same)
         self.memory.settle(outcome)
+        for place in () if run.request.force else side.shut:
+            error = side.target_errors[place]
+            return self._report(Outcome.KEPT, f"{outcome}, but not in {place.name}: {error.message}", error=error)
         return self._report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
 
     def _is_everywhere(self, token: AccessToken) -> bool:
@@ -197,8 +159,9 @@ class Keeper:
         return run.report(Outcome.UNCHANGED, message, refresh_at=refresh_at)
 
     def failed(self, error: RefresherError) -> RunReport:
-        """Record a failure and report it."""
-        outcome = outcome_of(error, self._side, self._run.timing, self._run.clock.now())
+        """Store what must not be lost, record the failure and report it."""
+        error = self.succession.keep_again() or error
+        outcome = outcome_of(error, self._side, self._run.timing, self._run.clock.now(), self._run.published)
         failures = self.memory.note_failure(outcome, error)
         return self._report(outcome, error.message, error=error, consecutive_failures=failures)
 
@@ -214,7 +177,7 @@ class Keeper:
             outcome,
             message,
             error=error,
-            refresh_token_expires_at=self._refresh_token_life[1] if self._refresh_token_life else None,
+            refresh_token_expires_at=self.succession.life[1] if self.succession.life else None,
             consecutive_failures=consecutive_failures,
             foreseen=self._foresee(),
         )
@@ -230,7 +193,7 @@ class Keeper:
         return foresee(
             run.connection,
             self._access_token_lifetime,
-            self._refresh_token_life,
+            self.succession.life,
             run.timing,
             run.clock.now(),
             fallback_ready=ready,

@@ -1,6 +1,7 @@
 """The record of failures, as one run leaves it to the next: in memory while the run goes on, and in the vault."""
 
 from refresher.keyvault.found import ConsumerSide
+from refresher.keyvault.tags import record_expiry
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.writing import write_record
 from refresher.model.clock import Deadline
@@ -21,16 +22,28 @@ class Memory:
         self._found = side.record
         self._held = side.record
         self._version = side.record_secret.version if side.record_secret is not None else None
+        self._is_unreadable = side.record_error is not None
+        self._expires_on = record_expiry(side.record_secret, run.clock.now())
 
     def remember(self, record: RefreshRecord) -> None:
         """Write what must be known before a request is sent, if it is not known yet. Raises VaultError."""
-        if record != self.record:
+        if record == self.record:
+            return
+        try:
             self._save(record, self._run.deadline)
-            self.record = record
+        except VaultError as error:
+            if not self._is_unreadable or record.password != self.record.password:
+                raise
+            self._warn(error)
+        self.record = record
 
-    def settle(self, outcome: Outcome) -> None:
-        """Let the record say that a failure is over; where it told of none, nothing is written."""
-        if not self.record.is_settled(self._held):
+    def settle(self, outcome: Outcome, *, always: bool = False) -> None:
+        """Let the record say that a failure is over; where it told of none, it is written only to end later.
+
+        `always`: since nothing else will tell the next run when this one was.
+        """
+        renewal_due = self._version is not None and self._expires_on is not None
+        if always or renewal_due or not self.record.is_settled(self._held):
             self._try_to_save(self.record.after_success(self._run.clock.now(), outcome))
 
     def note_failure(self, outcome: Outcome, error: RefresherError) -> int:
@@ -49,10 +62,15 @@ class Memory:
         try:
             self._save(record, self._run.writing_deadline)
         except VaultError as error:
-            message = f"the record of attempts could not be written: {error.message}"
-            self._run.warn(WarningCode.RECORD_NOT_WRITTEN, message, error.hint)
+            self._warn(error)
+
+    def _warn(self, error: VaultError) -> None:
+        message = f"the record of attempts could not be written: {error.message}"
+        self._run.warn(WarningCode.RECORD_NOT_WRITTEN, message, error.hint)
 
     def _save(self, record: RefreshRecord, deadline: Deadline) -> None:
         connection = self._run.connection
-        self._version = write_record(self._vaults, connection, record, version=self._version, deadline=deadline)
-        self._held = record
+        self._version = write_record(
+            self._vaults, connection, record, version=self._version, expires_on=self._expires_on, deadline=deadline
+        )
+        self._held, self._expires_on = record, None

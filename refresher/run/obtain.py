@@ -92,9 +92,15 @@ def _obtain_by(
     run: Run, keeper: Keeper, session: "Session", grant: Grant, following: Grant | None, urgency: Urgency
 ) -> Obtained | Failed:
     run.grant = grant
-    sent, now, untried = keeper.sent(grant), run.clock.now(), keeper.memory.record
+    now, untried = run.clock.now(), keeper.memory.record
     try:
+        if grant is Grant.REFRESH_TOKEN:
+            _prove(keeper)
+        sent = keeper.sent(grant)
         build = _request_builder(run, keeper, grant)
+        if grant.row.careful and keeper.spares_user():
+            message = "the password was refused as often as is safe, here and by other connections of the same user"
+            return Failed(CredentialError(message, cause=Cause.PASSWORD_REFUSED), goes_on=True)
         run.attempts.answer_lost = sent.is_refresh and untried.may_be_spent(sent.refresh_token)
         keeper.memory.remember(before_try(untried, sent, now))
         run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
@@ -104,10 +110,11 @@ def _obtain_by(
             attempts=run.attempts,
             repeat_lost_answers=not grant.row.careful,
             on_wait=lambda wait: run.request.on_progress(_describe(wait)),
-            keep=lambda received: keeper.keep(received, grant),
+            keep=lambda received: keeper.succession.keep(received, grant),
+            patient=sent.is_refresh and keeper.may_rotate(),
         )
         keeper.memory.record = after_success(keeper.memory.record, sent)
-        keeper.keep(response.refresh_token, grant)
+        keeper.succession.keep(response.refresh_token, grant)
         run.request.on_progress("trying the new token")
         return Obtained(response=response, grant=grant, probe=check_token(run.connection, session, response))
     except CredentialError as error:
@@ -131,6 +138,18 @@ def _obtain_by(
         next_is_sound=following is Grant.REFRESH_TOKEN and refusals_before == 0,
     )
     return Failed(_authorization_required(refusal, cause) if cause is not None else refusal, goes_on)
+
+
+def _prove(keeper: Keeper) -> None:
+    """Show that a successor of the refresh token can be stored, before it is spent. Raises VaultError."""
+    try:
+        keeper.succession.prove()
+        return
+    except VaultError as error:
+        if error.cause is not Cause.VAULT_FORBIDDEN:
+            raise
+        refused = _credential_error(error)
+    raise refused
 
 
 def _request_builder(run: Run, keeper: Keeper, grant: Grant) -> Callable[[], TokenRequest]:

@@ -9,14 +9,16 @@ from datetime import timedelta
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.reading import read_consumer_side, read_everything
+from refresher.keyvault.tags import parse_access_token
 from refresher.keyvault.writing import Published, write_targets
 from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
 from refresher.model.report import Outcome, RunReport, RunRequest
+from refresher.model.stored import StoredSecret
 from refresher.model.tokens import TokenResponse
-from refresher.policy.due import Decision, NotDue, Refresh, Republish, Urgency, decide_refresh
+from refresher.policy.due import Decision, NotDue, Refresh, Republish, Urgency, decide_refresh, decide_undated
 from refresher.policy.grants import plan_grants
 from refresher.run.failures import PublishFailedError, reported
 from refresher.run.keep import Keeper
@@ -60,7 +62,7 @@ class Refresher:
             return _not_due(run, run.side, look)
         if isinstance(look, Refresh):
             parts.vaults.executor.submit(parts.servicenow.prepare)
-        with parts.hold_lease(run, look.urgency if isinstance(look, Refresh) else Urgency.ADVISORY):
+        with parts.hold_lease(run, look.urgency if isinstance(look, Refresh) else None):
             # Somebody else may have been faster.
             side, read_credentials = read_everything(parts.vaults, run.connection, parts.clock.now(), run.deadline)
             run.side = side
@@ -70,9 +72,18 @@ class Refresher:
                 case Republish() as decision:
                     return self._republish(run, side, decision)
                 case Refresh() as decision:
+                    if run.without_lease is not None and decision.urgency is Urgency.ADVISORY:
+                        raise run.without_lease
                     return self._refresh(run, side, read_credentials(), decision.urgency)
 
     def _decide(self, run: Run, side: ConsumerSide) -> Decision:
+        if not side.is_dated and not run.request.force:
+            known = side.record_error is None and len(side.shut) < len(side.targets)
+            undated = decide_undated(
+                side.record.last_attempt_at if known else None, run.timing, run.clock.now(), known=known
+            )
+            run.reason = undated.reason
+            return undated
         decision = decide_refresh(
             run.connection.name,
             side.access_token,
@@ -105,12 +116,13 @@ class Refresher:
         return reported(job, keeper.failed)
 
     def _republish(self, run: Run, side: ConsumerSide, decision: Republish) -> RunReport:
-        secret = side.secret
-        if secret is None or secret.expires_on is None:
-            message = "only a token with its metadata is published again"
-            raise ValueError(message)
-        token = Published(value=secret.value, tags=secret.tags, expires_on=secret.expires_on)
-        failed = write_targets(self._parts.vaults, decision.targets, token, side, run.deadline)
+        vaults, secret = self._parts.vaults, side.source
+        failed = write_targets(vaults, decision.targets, _published(secret), side, run.deadline)
+        if run.without_lease is not None:
+            # Another run may have published meanwhile, and this one have put the older token over it.
+            newest = vaults.main.read(run.connection.access_token_name, run.deadline)
+            if newest is not None and secret is not None and newest.version != secret.version:
+                failed = write_targets(vaults, decision.targets, _published(newest), side, run.deadline)
         if failed:
             raise PublishFailedError(failed)
         if side.record.last_cause == Cause.PUBLISH_FAILED:
@@ -119,9 +131,17 @@ class Refresher:
         return run.report(Outcome.PUBLISHED, f"published again to {names}")
 
 
+def _published(secret: StoredSecret | None) -> Published:
+    ends = parse_access_token(secret).expires_at if secret is not None else None
+    if secret is None or ends is None:
+        message = "only a token with its metadata is published again"
+        raise ValueError(message)
+    return Published(value=secret.value, tags=secret.tags, expires_on=ends)
+
+
 def _not_due(run: Run, side: ConsumerSide, decision: NotDue) -> RunReport:
     for target, error in side.target_errors.items():
-        message = f"publish target {target.name} cannot be read: {error.message}"
+        message = f"{target.name} cannot be read: {error.message}"
         failure = VaultError(message, cause=error.cause, hint=error.hint)
         return run.report(Outcome.KEPT, message, error=failure, refresh_at=decision.refresh_at)
     message = f"the token is fresh; due at {decision.refresh_at:%H:%M:%S} UTC"

@@ -45,14 +45,21 @@ class Parts:
             started=self.clock.monotonic(),
             deadline=Deadline(self.clock, takes),
             writing_deadline=Deadline(self.clock, takes + WRITING_TAKES),
+            neighbours=tuple(
+                each
+                for each in self.settings.connections
+                if each.name != connection.name
+                and each.instance_url == connection.instance_url
+                and any(grant.row.careful for grant in each.configured_grants)
+            ),
         )
 
     @contextmanager
-    def hold_lease(self, run: Run, urgency: Urgency) -> Iterator[None]:
+    def hold_lease(self, run: Run, urgency: Urgency | None) -> Iterator[None]:
         """Hold the lease meanwhile. Without a lease service, only an urgent refresh goes ahead.
 
-        With a token that does not rotate an overlap is harmless, and an outage is not. Raises LeaseHeldError and
-        LeaseUnavailableError.
+        With a token that does not rotate an overlap is harmless, and an outage is not. None: no refresh is meant, and
+        to write the same token again hurts nobody. Raises LeaseHeldError and LeaseUnavailableError.
         """
         with ExitStack() as held:
             try:
@@ -60,6 +67,7 @@ class Parts:
             except LeaseUnavailableError as error:
                 if urgency is Urgency.ADVISORY:
                     raise
-                message = "refreshing without the lease, since the token is about to end"
+                run.without_lease = error
+                message = "going on without the lease, since consumers are, or are about to be, without a token"
                 run.warn(WarningCode.LEASE_UNAVAILABLE, message, error.hint)
             yield

@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from refresher.keyvault.found import ConsumerSide
+from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
-from refresher.model.errors import LeaseHeldError, RefresherError, next_step
+from refresher.model.errors import LeaseHeldError, LeaseUnavailableError, RefresherError, next_step
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.timing import Timing
-from refresher.policy.due import Reason, refresh_time
+from refresher.policy.due import Reason, is_kept_out, refresh_time
 from refresher.run.failures import outcome_of
 from refresher.servicenow.answers import Attempts
 
@@ -34,9 +35,13 @@ class Run:
     started: float
     deadline: Deadline
     writing_deadline: Deadline
+    neighbours: tuple[Connection, ...] = ()
+    """The other connections to the same instance that send a password."""
 
     side: ConsumerSide | None = None
     """What was read last; None until the vault has answered."""
+    without_lease: LeaseUnavailableError | None = None
+    """Why it goes on without the lease."""
     reason: Reason | None = None
     grant: Grant | None = None
     """The last one that was tried."""
@@ -54,10 +59,21 @@ class Run:
     def failed(self, error: RefresherError) -> RunReport:
         """Report a failure that leaves nothing to be remembered: ServiceNow was not asked."""
         if isinstance(error, LeaseHeldError):
-            return self.report(Outcome.BUSY, error.message, error=error)
+            if not self._keeps_all_out(error):
+                return self.report(Outcome.BUSY, error.message, error=error)
+            message = f"{error.message}: it is held for longer than any refresh takes, and keeps all others out"
+            return self.failed(RefresherError(message, cause=Cause.LEASE_STUCK, hint=error.way_out))
         outcome = outcome_of(error, self.side, self.timing, self.clock.now())
         failures = self.side.record.consecutive_failures if self.side is not None else 0
         return self.report(outcome, error.message, error=error, consecutive_failures=failures)
+
+    def _keeps_all_out(self, held: LeaseHeldError) -> bool:
+        """Whether the lease is held for longer than a refresh takes: without end, or in two ticks running."""
+        if held.endless or self.side is None:
+            return held.endless
+        token, last_attempt_at = self.side.access_token, self.side.record.last_attempt_at
+        now = self.clock.now()
+        return is_kept_out(self.connection.name, held.since, token, last_attempt_at, self.timing, now)
 
     def report(
         self,
@@ -99,7 +115,7 @@ class Run:
             attempts=self.attempts.made,
             password_sent=self.attempts.password_sent,
             duration_ms=round((self.clock.monotonic() - self.started) * 1000),
-            working=None if self.side is None else expires_at is not None and now < expires_at,
+            working=None if self.side is None else not self.side.shut and expires_at is not None and now < expires_at,
             access_token_obtained_at=obtained_at,
             access_token_expires_at=expires_at,
             refresh_token_expires_at=refresh_token_expires_at,

@@ -7,7 +7,7 @@ logged or put into an error.
 
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import cast
@@ -82,18 +82,27 @@ class Wire:
         headers: dict[str, str] | None = None,
         content: bytes | None = None,
         params: dict[str, str] | None = None,
+        patient: bool = False,
         later: bool = False,
     ) -> Answer:
         """Send a request and read its answer, when it is its turn. Raises TokenEndpointError where none came.
 
-        One that can come `later` lets those go first on which a token depends.
+        A `patient` one is waited for until the deadline. One that can come `later` lets those go first on which a
+        token depends.
         """
         failure: TokenEndpointError
         self._received = _Received()
         with self._turn(later=later):
             proxy = proxy_for(url)
             try:
-                return self._send_untranslated(method, url, headers, content, params, proxy)
+                client = self._connect(proxy)
+                seconds = max(0.1, self._deadline.remaining())
+                seconds = seconds if patient else min(_REQUEST_TAKES, seconds)
+                timeout = httpx.Timeout(seconds, connect=min(_CONNECT_TIMEOUT, seconds))
+                request = client.build_request(
+                    method, url, headers=headers, content=content, params=params, timeout=timeout
+                )
+                return self._answer_of(client, request, seconds)
             except httpx.TimeoutException as error:
                 failure = _no_answer(Cause.INSTANCE_TIMEOUT, proxy, sent=not isinstance(error, httpx.ConnectTimeout))
             except httpx.ProxyError as error:
@@ -121,22 +130,8 @@ class Wire:
                 raise _no_answer(Cause.INSTANCE_TIMEOUT, sent=False)
             yield
 
-    def _send_untranslated(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str] | None,
-        content: bytes | None,
-        params: dict[str, str] | None,
-        proxy: Proxy | None,
-    ) -> Answer:
-        seconds = min(_REQUEST_TAKES, max(0.1, self._deadline.remaining()))
-        timeout = httpx.Timeout(seconds, connect=min(_CONNECT_TIMEOUT, seconds))
-        client = self._connect(proxy)
-        with (
-            limit(seconds),
-            client.stream(method, url, headers=headers, content=content, params=params, timeout=timeout) as response,
-        ):
+    def _answer_of(self, client: httpx.Client, request: httpx.Request, seconds: float) -> Answer:
+        with limit(seconds), closing(client.send(request, stream=True)) as response:
             self._received.status, body = response.status_code, self._received.body
             for chunk in cast("httpx.SyncByteStream", response.stream):  # as it was sent: `unfold` has a bound
                 body += chunk

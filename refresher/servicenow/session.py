@@ -73,10 +73,12 @@ class Session:
         on_wait: Callable[[Wait], None],
         keep: Callable[[Secret], None] = lambda _: None,
         repeat_lost_answers: bool = True,
+        patient: bool = False,
     ) -> TokenResponse:
         """Request a token; `build` makes each try's request (an assertion is good for one try only).
 
-        `keep` is handed the refresh token of an answer that is of no other use, before anything is tried again.
+        `keep` is handed the refresh token of an answer that is of no other use, before anything is tried again. A
+        `patient` request waits for its answer as long as the run lasts: there may be no second one.
         Raises TokenEndpointError. The generic 401 is tried again until it came more than `refusals_tolerated` times.
         """
         refusals = 0
@@ -98,7 +100,7 @@ class Session:
             attempts.made += 1
             sent = True
             try:
-                return self._request_token_once(request)
+                return self._request_token_once(request, patient=patient)
             except TokenEndpointError as error:
                 self._wire.disconnect()
                 sent = error.sent
@@ -120,13 +122,14 @@ class Session:
         )
         return loop(ask)
 
-    def _request_token_once(self, request: TokenRequest) -> TokenResponse:
+    def _request_token_once(self, request: TokenRequest, *, patient: bool = False) -> TokenResponse:
         self._asked = True
         answer = self._wire.send(
             "POST",
             request.url,
             headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
             content=request.body(),
+            patient=patient,
         )
         return parse_token_response(
             answer.status, answer.headers, answer.body, now=self._clock.now(), grant=request.grant

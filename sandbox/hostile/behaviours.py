@@ -140,6 +140,13 @@ def pause_for_an_hour(peer: Conversation) -> None:
         peer.say(answer(429, {"Retry-After": "3600", "Content-Type": "application/json"}, b"{}"))
 
 
+def tunnels(peer: Conversation) -> None:
+    """A proxy that does its work."""
+    host, _, port = peer.hear().split(b" ")[1].decode().rpartition(":")
+    peer.say(b"HTTP/1.1 200 OK\r\n\r\n")
+    peer.relay(host, int(port))
+
+
 def refuses_tunnels(status: int) -> Behaviour:
     """A proxy that does not let the client through (407: it wants to know who it is; 403: not there)."""
 

@@ -61,10 +61,27 @@ class Conversation:
                 if not self._socket.recv(4096):
                     return
 
+    def relay(self, host: str, port: int) -> None:
+        """Be a tunnel to another server, until either side hangs up."""
+        with socket.create_connection((host, port)) as other:
+            back = threading.Thread(target=_pump, args=(other, self._socket), daemon=True)
+            back.start()
+            _pump(self._socket, other)
+            back.join()
+
     def close(self) -> None:
         """Hang up."""
         with suppress(OSError):
             self._socket.close()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while part := source.recv(65536):
+            sink.sendall(part)
+    for each in (source, sink):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 Behaviour = Callable[[Conversation], None]

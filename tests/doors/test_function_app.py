@@ -1,13 +1,11 @@
 """The three functions, called as the host calls them (the worker itself is tried in tests/worker)."""
 
 import json
-import tempfile
-from pathlib import Path
 
 import pytest
 
 from refresher.app import App
-from refresher.lease import FileLease
+from refresher.lease import LOCK_DIRECTORY, FileLease
 from refresher.model.errors import SettingsError
 from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
@@ -137,7 +135,7 @@ def test_a_request_that_cannot_be_understood_is_one_clear_error_and_changes_noth
 
 def test_busy_is_a_conflict_that_says_when_to_come_back(sandbox: Sandbox, functions: Functions) -> None:
     sandbox.add_connection("servicenow")
-    lease = FileLease(Path(tempfile.gettempdir()), product_clock(sandbox.clock), sandbox.vault.url)
+    lease = FileLease(LOCK_DIRECTORY, product_clock(sandbox.clock), sandbox.vault.url)
     with lease.acquire("servicenow"):
         answer = functions.http("refresh_now", "POST", "/api/refresh", {"connection": "servicenow"})
     assert answer.status_code == 409

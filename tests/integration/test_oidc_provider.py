@@ -114,7 +114,7 @@ def test_a_foreign_server_is_refreshed_with_rotation(sandbox: Sandbox, authorize
     assert len(ends) == 1
     record = sandbox.vault.get("servicenow-refresh-record")
     assert record is not None
-    assert record.tags["rotates"] == "true"
+    assert record.tags["refresh-token"] == "rotates=true"
 
 
 def test_a_spent_refresh_token_is_recognized(sandbox: Sandbox, authorized: App) -> None:

@@ -173,7 +173,7 @@ class TestLife:
             assert sandbox.instance.is_living_refresh_token(stored.value)
             sandbox.clock.advance(timedelta(minutes=50))
         assert len(sandbox.vault.versions(REFRESH_TOKEN)) == 4
-        assert record_tags(sandbox)["rotates"] == "true"
+        assert record_tags(sandbox)["refresh-token"] == "rotates=true"
 
     def test_a_rotated_refresh_token_is_kept_even_if_the_new_access_token_is_refused(
         self, sandbox: Sandbox, make_app: MakeApp
@@ -286,7 +286,7 @@ class TestRefusals:
             sandbox.clock.advance(timedelta(minutes=30))
         sandbox.vault.put(PASSWORD, added.application.user.password)
         assert tick(app).outcome is Outcome.REFRESHED
-        assert "password-refusals" not in record_tags(sandbox)
+        assert "password" not in record_tags(sandbox)
 
     def test_an_operator_can_force_a_refused_password(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         sandbox.add_connection(refresh_token=False, username=True)

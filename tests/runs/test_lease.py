@@ -1,16 +1,19 @@
 """Leases: one refresher at a time, and none that outlives its holder."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,12 +75,47 @@ def unavailable(lease: FileLease | BlobLease) -> LeaseUnavailableError:
     return error
 
 
+@contextmanager
+def opening_refused(what: Callable[[int], int]) -> Iterator[None]:
+    """Refuse to open files in ways that another user's file refuses."""
+    really = os.open
+
+    def guarded(path: Path, flags: int, *more: int) -> int:
+        if what(flags):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return really(path, flags, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", guarded)
+        yield
+
+
+def second_name_of_a_victim(path: Path) -> None:
+    """A hard link to a file that must not be written."""
+    victim = path.with_name("victim")
+    victim.write_text("precious")
+    path.hardlink_to(victim)
+
+
+def no_room(*_: object) -> int:
+    """A disk that is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class TestFileLease:
     """A lock on a file, that the kernel drops with the process."""
 
     @pytest.fixture
     def lease(self, tmp_path: Path) -> FileLease:
         return FileLease(tmp_path, CLOCK, VAULT)
+
+    @pytest.fixture
+    def lock(self, lease: FileLease, tmp_path: Path) -> Path:
+        """Where the lock file of the connection will be."""
+        with lease.acquire("servicenow"):
+            (path,) = tmp_path.iterdir()
+        path.unlink()
+        return path
 
     @pytest.fixture
     def holder(self, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
@@ -168,6 +206,83 @@ class TestFileLease:
         error = unavailable(FileLease(tmp_path / "absent", CLOCK, VAULT))
         assert str(tmp_path / "absent") in error.message
         assert "LEASE_CONTAINER_URL" in error.hint
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            os.mkfifo,
+            Path.mkdir,
+            lambda path: os.mknod(path, stat.S_IFSOCK),
+            second_name_of_a_victim,
+            lambda path: path.symlink_to(path.with_name("nowhere")),
+        ],
+        ids=["FIFO", "directory", "socket", "hard link", "link to nothing"],
+    )
+    def test_what_is_no_plain_file_of_its_own_is_named_and_left_alone(
+        self, lease: FileLease, lock: Path, make: Callable[[Path], object]
+    ) -> None:
+        make(lock)
+        assert str(lock) in unavailable(lease).message
+        with pytest.raises(LeaseUnavailableError):
+            lease.is_held("servicenow")
+        victim = lock.with_name("victim")
+        assert not victim.exists() or victim.read_text() == "precious"
+
+    def test_a_file_that_can_only_be_read_is_locked_all_the_same(
+        self, lease: FileLease, holder: subprocess.Popen[str]
+    ) -> None:
+        """Another user's; who holds it is told as long as it can be read."""
+        with opening_refused(lambda flags: flags & os.O_RDWR):
+            assert held(lease).message.endswith(f"by process {holder.pid}")
+            holder.kill()
+            holder.wait()
+            with lease.acquire("servicenow"):
+                assert lease.is_held("servicenow")
+
+    def test_another_users_file_is_opened_without_making_it(self, lease: FileLease, lock: Path) -> None:
+        """Linux forbids even root to open it with O_CREAT in a sticky directory (`fs.protected_regular`)."""
+        lock.touch()
+        with opening_refused(lambda flags: flags & os.O_CREAT), lease.acquire("servicenow"):
+            assert lease.is_held("servicenow")
+
+    def test_it_is_everybodys_whatever_the_umask(self, lease: FileLease, lock: Path) -> None:
+        before = os.umask(0o077)
+        try:
+            with lease.acquire("servicenow"):
+                pass
+        finally:
+            os.umask(before)
+        assert lock.stat().st_mode & 0o777 == 0o666
+
+    def test_a_full_disk_stops_nothing(self, lease: FileLease, lock: Path) -> None:
+        """What is written into the file is for people only; a file that cannot be made is named."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "pwrite", no_room)
+            patch.setattr(os, "ftruncate", no_room)
+            with lease.acquire("servicenow"):
+                assert held(lease).message == "another refresh of servicenow is under way"
+        lock.unlink()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "open", no_room)
+            error = unavailable(lease)
+        assert "No space left on device" in error.message
+
+    def test_a_file_that_is_removed_meanwhile_is_not_the_lock(
+        self, lease: FileLease, lock: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between opening and locking it: another process would lock a new one of this name."""
+        lock.touch()
+        first, really = lock.stat(), fcntl.flock
+
+        def flock(file: int, how: int) -> None:
+            if os.path.samestat(os.fstat(file), first):
+                lock.unlink(missing_ok=True)
+            really(file, how)
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with lease.acquire("servicenow"):
+            assert lock.exists()
+            assert FileLease(lock.parent, CLOCK, VAULT).is_held("servicenow")
 
     def test_a_link_in_a_shared_directory_is_not_followed(self, lease: FileLease, tmp_path: Path) -> None:
         with lease.acquire("servicenow"):

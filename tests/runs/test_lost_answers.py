@@ -10,6 +10,8 @@ from refresher.model.causes import Cause
 from refresher.model.report import Outcome
 from sandbox import Fault, Personality, Sandbox
 from sandbox.faults import Action, Drop, DropAfter, Garbage, Refuse, Respond, Rewrite
+from sandbox.hostile.behaviours import tunnels
+from sandbox.hostile.peer import Peer
 from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import MakeApp, tick
 
@@ -125,7 +127,7 @@ def test_a_run_that_died_after_its_request_is_recognized_by_the_next(sandbox: Sa
     held, record = sandbox.vault.get(REFRESH_TOKEN), sandbox.vault.get(RECORD)
     assert held is not None
     assert record is not None
-    record.tags["spent-refresh-token-version"] = held.version
+    record.tags["refresh-token"] = f"rotates=true spent={held.version}"
     sandbox.instance.kill_refresh_token(held.value)
     report = tick(app)
     assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
@@ -178,4 +180,21 @@ def test_a_refresh_token_in_half_an_answer_is_kept(sandbox: Sandbox, make_app: M
     lose_the_answer(sandbox, Rewrite(refresh_token_first, cut_short=True))
     report = tick(app)
     assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 2)
+    assert living_refresh_token(sandbox)
+
+
+@pytest.mark.parametrize("name", [REFRESH_TOKEN, "servicenow-oauth-token"])
+def test_a_write_whose_answer_is_lost_behind_a_proxy_is_looked_up_not_repeated(
+    sandbox: Sandbox, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """There the SDK takes a broken tunnel for a request that never left."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with Peer(tunnels) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        app = rotating(sandbox, make_app)
+        versions = len(sandbox.vault.versions(name))
+        sandbox.faults.add(Fault(service="vault", method="PUT", path=f"/secrets/{name}", action=DropAfter()))
+        assert tick(app).outcome is Outcome.REFRESHED
+    assert len(sandbox.vault.versions(name)) == versions + 1
     assert living_refresh_token(sandbox)

@@ -1,17 +1,21 @@
 """A password that ServiceNow refuses, tick by tick: bounded, and not given up for a fault that refused everything."""
 
+import json
 from datetime import timedelta
 
 import pytest
 
+from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
-from refresher.model.report import Outcome
+from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.policy.password_gate import PAUSE, TRIES
 from sandbox import Fault, Sandbox
+from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Respond
 from sandbox.personality import GENERIC_REFUSAL
-from tests.conftest import MakeApp, tick
+from sandbox.trial.host import direct_app
+from tests.conftest import MakeApp, direct, tick
 
 pytestmark = pytest.mark.wire("any")
 
@@ -39,13 +43,13 @@ def test_a_fault_that_refuses_all_for_nearly_half_an_hour_costs_no_fallback(
     sandbox.faults.add(fault)
     sent = [passwords_sent(sandbox, make_app, settings) for _ in range(5)]
     assert sent == [1, 1, 0, 0, 0], "the third try waits"
-    assert record_tags(sandbox)["password-refusals"] == "2"
+    assert "refusals=2" in record_tags(sandbox)["password"]
     sandbox.faults.clear()
     assert tick(make_app(**settings)).grant is Grant.REFRESH_TOKEN
     sandbox.clock.advance(timedelta(days=3))
     sandbox.instance.kill_refresh_token(added.refresh_token or "")
     assert tick(make_app(**settings)).grant is Grant.PASSWORD
-    assert "password-refusals" not in record_tags(sandbox)
+    assert "password" not in record_tags(sandbox)
 
 
 def passwords_sent(sandbox: Sandbox, make_app: MakeApp, settings: dict[str, str]) -> int:
@@ -104,3 +108,84 @@ def test_a_pause_is_said_and_asks_for_nobody(sandbox: Sandbox, make_app: MakeApp
     assert record_tags(sandbox)["last-cause"] == "password_refused"
     sandbox.vault.put(PASSWORD, added.application.user.password)
     assert tick(app).outcome is Outcome.REFRESHED
+
+
+class TestWhatWasSentWithIt:
+    """A refusal may be about the password, the user name or the client secret: any of them opens the gate again."""
+
+    @pytest.mark.parametrize("name", ["client-secret", "username", "password"])
+    def test_a_new_version_of_any_of_them_is_tried(self, name: str) -> None:
+        sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
+        secret = f"servicenow-{name}"
+        right = sandbox.vault.get(secret)
+        assert right is not None
+        sandbox.vault.put(secret, "CANARY-wrong")
+        for _ in range(30):
+            tick(app)
+            sandbox.clock.advance(timedelta(minutes=10))
+        assert tick(app).cause is Cause.PASSWORD_REFUSED
+        sent = sandbox.log.count(path="/oauth_token.do")
+        assert sent <= 4
+        sandbox.vault.put(secret, right.value)
+        assert tick(app).outcome is Outcome.REFRESHED
+
+    def test_a_record_of_old_that_names_the_password_only_is_still_read(self) -> None:
+        sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
+        held = sandbox.vault.get("servicenow-password")
+        assert held is not None
+        tags = {"refused-password-version": held.version, "password-refusals": "4"}
+        sandbox.vault.put("servicenow-refresh-record", "The record is in the tags.", tags=tags)
+        assert tick(app).cause is Cause.PASSWORD_REFUSED
+        assert sandbox.log.count(path="/oauth_token.do") == 0
+
+
+class TestOneUserOfSeveralConnections:
+    """ServiceNow locks the user, whichever connection sends the password."""
+
+    def test_together_they_send_it_as_often_as_one(self) -> None:
+        sandbox, app = two_of_one_user()
+        for name in ("hr", "it"):
+            sandbox.vault.put(f"{name}-password", "CANARY-wrong")
+        for _ in range(40):
+            app.tick(RunRequest(trigger=Trigger.TIMER))
+            sandbox.clock.advance(timedelta(minutes=10))
+        assert sandbox.instance.password_attempts("shared") <= 4
+        assert {each.cause for each in app.tick(RunRequest(trigger=Trigger.TIMER))} == {Cause.PASSWORD_REFUSED}
+
+    def test_a_password_that_is_newer_than_the_refusals_is_tried(self) -> None:
+        sandbox, app = two_of_one_user()
+        right = sandbox.vault.get("hr-password")
+        assert right is not None
+        for name in ("hr", "it"):
+            sandbox.vault.put(f"{name}-password", "CANARY-wrong")
+        for _ in range(40):
+            app.tick(RunRequest(trigger=Trigger.TIMER))
+            sandbox.clock.advance(timedelta(minutes=10))
+        for name in ("hr", "it"):
+            sandbox.vault.put(f"{name}-password", right.value)
+        assert {each.outcome for each in app.tick(RunRequest(trigger=Trigger.TIMER))} == {Outcome.REFRESHED}
+
+    def test_nothing_is_read_of_the_others_while_no_password_is_sent(self) -> None:
+        sandbox, app = two_of_one_user()
+        app.tick(RunRequest(trigger=Trigger.TIMER))
+        sandbox.log.clear()
+        app.tick(RunRequest(trigger=Trigger.TIMER))
+        assert sandbox.log.count(path="/secrets/.*-password") == 0
+
+
+def two_of_one_user() -> tuple[DirectSandbox, App]:
+    """Two connections to one instance that send a password for the same user."""
+    sandbox = DirectSandbox()
+    for name in ("hr", "it"):
+        application = sandbox.instance.register("shared")
+        for suffix, value in {
+            "client-id": application.client_id,
+            "client-secret": application.client_secret,
+            "username": "shared" if name == "hr" else "shared ",
+            "password": application.user.password,
+        }.items():
+            sandbox.vault.put(f"{name}-{suffix}", value)
+    connections = {name: {"instance_url": sandbox.instance.url, "grant": "password"} for name in ("hr", "it")}
+    return sandbox, direct_app(
+        sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(connections), SERVICENOW_INSTANCE_URL=""
+    )

@@ -8,10 +8,11 @@ import pytest
 
 from refresher.app import App
 from refresher.model.causes import Cause
-from refresher.model.report import Outcome, RunReport
+from refresher.model.report import Outcome, RunReport, WarningCode
 from sandbox import Fault, Personality
-from sandbox.direct import DirectSandbox
-from sandbox.faults import Rewrite
+from sandbox.direct import DirectSandbox, Process
+from sandbox.faults import Action, Drop, Interrupt, Respond, Rewrite, Stall, Throttle
+from sandbox.trial.host import direct_app
 from tests.conftest import direct, tick
 
 pytestmark = pytest.mark.wire("any")
@@ -23,13 +24,20 @@ INTERVAL = timedelta(minutes=50)
 TICK = timedelta(minutes=5)
 
 
-def rotating(settings: dict[str, str] | None = None) -> tuple[DirectSandbox, App]:
-    """A connection without another grant that was seen to rotate, with a token that is due."""
-    sandbox, app = direct(settings, Personality(rotates=True))
+def rotating(settings: dict[str, str] | None = None, *, username: bool = False) -> tuple[DirectSandbox, App]:
+    """A connection that was seen to rotate, with a token that is due."""
+    sandbox, app = direct(settings, Personality(rotates=True), username=username)
     assert tick(app).outcome is Outcome.REFRESHED
     sandbox.clock.advance(INTERVAL)
     sandbox.log.clear()
     return sandbox, app
+
+
+def authorized_again(sandbox: DirectSandbox) -> str:
+    """A refresh token that a person got."""
+    client_id = sandbox.vault.get("servicenow-client-id")
+    assert client_id is not None
+    return sandbox.instance.authorize(sandbox.instance.application(client_id.value))
 
 
 def is_kept(sandbox: DirectSandbox) -> bool:
@@ -132,3 +140,154 @@ class TestALifeThatIsNotStated:
         assert is_published(sandbox)
         sandbox.clock.advance(INTERVAL)
         assert tick(app).outcome is Outcome.REFRESHED
+
+
+def fault(
+    sandbox: DirectSandbox, method: str, name: str, action: Action, times: int | None = 1, after: int = 0
+) -> None:
+    """Let requests for a secret meet a fault."""
+    sandbox.faults.add(
+        Fault(service="vault", method=method, path=f"/secrets/{name}(/|$)", action=action, times=times, after=after)
+    )
+
+
+class TestAVaultThatDoesNotTakeIt:
+    """The newest refresh token is irreplaceable: it is tried to be stored until the run's last moment."""
+
+    @pytest.mark.parametrize("times", [5, 8, 12])
+    @pytest.mark.parametrize("action", [Respond(503, {}, b""), Drop(), Throttle(2)])
+    def test_it_is_stored_within_the_run(self, action: Action, times: int) -> None:
+        sandbox, app = rotating()
+        fault(sandbox, "PUT", REFRESH_TOKEN, action, times)
+        report = tick(app)
+        assert report.outcome is Outcome.REFRESHED
+        assert is_kept(sandbox)
+        assert is_published(sandbox)
+
+    def test_the_access_token_does_not_wait_for_it(self) -> None:
+        """Published in between: should the process die while it tries, consumers have a token at least."""
+        sandbox, app = rotating()
+        fault(sandbox, "PUT", REFRESH_TOKEN, Respond(503, {}, b""), 6)
+        tick(app)
+        puts = [each.path for each in sandbox.log if (each.method, each.status) == ("PUT", 200)]
+        assert puts.index(f"/secrets/{TOKEN}") < puts.index(f"/secrets/{REFRESH_TOKEN}")
+
+    @pytest.mark.parametrize(
+        ("settings", "outcome"),
+        [({}, Outcome.AUTHORIZATION_REQUIRED), ({"SERVICENOW_FALLBACK_GRANT": "password"}, Outcome.KEPT)],
+    )
+    def test_what_is_never_stored_is_said_at_once(self, settings: dict[str, str], outcome: Outcome) -> None:
+        """With its own cause; what can begin a new life by itself does so at the next tick."""
+        sandbox, app = rotating(settings, username=True)
+        sandbox.vault.deny("set", REFRESH_TOKEN)
+        report = tick(app)
+        assert (report.outcome, report.cause) == (outcome, Cause.REFRESH_TOKEN_NOT_STORED)
+        assert "could not be stored" in report.message
+        assert "Assign the role" in (report.hint or "")
+        assert ("authorize servicenow" in (report.hint or "")) is (outcome is Outcome.AUTHORIZATION_REQUIRED)
+        assert is_published(sandbox)
+
+    def test_nor_is_it_lost_with_a_token_that_is_refused(self) -> None:
+        """The access token is not published; the refresh token is stored after all."""
+        sandbox, app = rotating()
+        fault(sandbox, "PUT", REFRESH_TOKEN, Respond(503, {}, b""), 6)
+        sandbox.faults.add(Fault(path="/api/now/table/sys_user", times=None, action=Respond(401, {}, b"")))
+        assert tick(app).cause is Cause.TOKEN_REJECTED
+        assert is_kept(sandbox)
+
+
+class TestBeforeItIsSpent:
+    """What somebody else stored is written once more: a vault that does not take it would not take its successor."""
+
+    def test_a_vault_that_cannot_be_written_costs_nothing(self) -> None:
+        sandbox, app = direct({}, Personality(rotates=True))
+        sandbox.vault.deny("set", REFRESH_TOKEN)
+        for _ in range(3):
+            report = tick(app)
+            assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.VAULT_FORBIDDEN)
+            assert sandbox.log.count(path=TOKEN_ENDPOINT) == 0
+            sandbox.clock.advance(TICK)
+        sandbox.vault.allow_all()
+        assert tick(app).outcome is Outcome.REFRESHED
+        assert is_kept(sandbox)
+
+    def test_it_is_written_once_and_its_successors_are_their_own_proof(self) -> None:
+        sandbox, app = direct({}, Personality())
+        for _ in range(3):
+            assert tick(app).outcome is Outcome.REFRESHED
+            sandbox.clock.advance(INTERVAL)
+        by_hand, own = sandbox.vault.versions(REFRESH_TOKEN)
+        assert own.value == by_hand.value
+        assert (own.content_type, own.expires_on is not None) == ("application/vnd.servicenow.refresh-token", True)
+
+    def test_a_fallback_grant_serves_meanwhile(self) -> None:
+        sandbox, app = direct({"SERVICENOW_FALLBACK_GRANT": "password"}, Personality(rotates=True), username=True)
+        sandbox.vault.deny("set", REFRESH_TOKEN)
+        tick(app)
+        assert is_published(sandbox)
+        assert is_kept(sandbox)
+
+
+class TestASlowAnswer:
+    """Where ServiceNow rotates, or nobody knows, it is waited for as long as the run lasts."""
+
+    @pytest.mark.parametrize("seconds", [14, 20, 35])
+    def test_it_is_not_given_up_while_there_is_time(self, seconds: int) -> None:
+        sandbox, app = rotating()
+        sandbox.instance.personality = Personality(rotates=True, takes=timedelta(seconds=seconds))
+        report = tick(app)
+        assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 1)
+        assert is_kept(sandbox)
+
+    def test_nor_at_the_first_refresh(self) -> None:
+        sandbox, app = direct({}, Personality(rotates=True, takes=timedelta(seconds=30)))
+        assert tick(app).outcome is Outcome.REFRESHED
+        assert is_kept(sandbox)
+
+    def test_where_it_was_seen_not_to_rotate_it_is_asked_again(self) -> None:
+        sandbox, app = direct({})
+        for _ in range(2):
+            assert tick(app).outcome is Outcome.REFRESHED
+            sandbox.clock.advance(INTERVAL)
+        sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=Stall()))
+        report = tick(app)
+        assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 2)
+
+
+class TestSomebodyStoresAnother:
+    """By hand, while a run is under way: it is not overwritten."""
+
+    def test_between_the_look_and_the_write_it_stays(self) -> None:
+        sandbox, app = rotating()
+        another = authorized_again(sandbox)
+        stored = Interrupt(lambda: sandbox.vault.put(REFRESH_TOKEN, another), before=False)
+        sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=stored))
+        report = tick(app)
+        assert report.outcome is Outcome.REFRESHED
+        assert WarningCode.REFRESH_TOKEN_REPLACED in {warning.code for warning in report.warnings}
+        held = sandbox.vault.get(REFRESH_TOKEN)
+        assert held is not None
+        assert held.value == another
+        sandbox.clock.advance(INTERVAL)
+        assert tick(app).outcome is Outcome.REFRESHED
+        assert is_kept(sandbox)
+
+    def test_so_does_what_another_run_stored_while_this_one_was_frozen(self) -> None:
+        sandbox, app = rotating()
+        thawed = direct_app(sandbox, Process(sandbox), 1)
+
+        def freeze() -> None:
+            sandbox.clock.advance(timedelta(minutes=10))
+            sandbox.vault.put(REFRESH_TOKEN, authorized_again(sandbox))
+            assert tick(thawed).outcome is Outcome.REFRESHED
+
+        sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=Interrupt(freeze, before=False)))
+        report = tick(app)
+        assert report.outcome is not Outcome.REFRESHED
+        assert is_kept(sandbox)
+        assert is_published(sandbox)
+        token, target = sandbox.vault.get(TOKEN), sandbox.vault.get("servicenow--action--global--oauth-token")
+        assert token is not None
+        assert target is not None
+        assert token.tags["run-id"] != report.run_id
+        assert target.value == token.value

@@ -123,7 +123,10 @@ class World:
             deleted_refresh_token=self._deleted_refresh_token,
         )
         self.sandbox.run = run
-        lived_before, known_to_rotate = self.refresh_token_lives(), self.record().get("rotates") == "true"
+        lived_before, known_to_rotate = (
+            self.refresh_token_lives(),
+            "rotates=true" in self.record().get("refresh-token", ""),
+        )
         try:
             run.reports += self._app.tick(request)
         except Killed:
@@ -161,7 +164,7 @@ class World:
                 vault.versions(name)[-1].enabled = True
         if self._value(CLIENT_SECRET) != self.application.client_secret:
             self.put(CLIENT_SECRET, self.application.client_secret)
-        refused = "refused-password-version" in self.record() and not self.refresh_token_lives()
+        refused = "password" in self.record() and not self.refresh_token_lives()
         if self._value(PASSWORD) != self.user.password or refused:
             self.put(PASSWORD, self.user.password)
 

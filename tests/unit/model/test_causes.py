@@ -23,8 +23,11 @@ KINDS = {
         "signing_key_expired",
         "signing_key_unfit",
         "signing_forbidden",
+        "lease_stuck",
         "lease_unavailable",
         "publish_failed",
+        "refresh_token_not_stored",
+        "run_overdue",
     },
     Kind.AWAY: {"instance_unreachable", "instance_timeout", "instance_error", "instance_hibernating"},
     Kind.THROTTLED: {"instance_throttled"},
@@ -91,6 +94,7 @@ def test_what_leaves_the_credentials_in_doubt_or_the_answer_or_ends_the_refresh_
     assert {cause for cause in Cause if cause.row.ends_refresh_token} == {
         Cause.REFRESH_TOKEN_REFUSED,
         Cause.ROTATED_TOKEN_LOST,
+        Cause.REFRESH_TOKEN_NOT_STORED,
     }
     assert {cause for cause in Cause if cause.row.unclear} == {
         Cause.INSTANCE_UNREACHABLE,

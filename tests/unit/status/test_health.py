@@ -47,6 +47,7 @@ def status(
 ) -> ConnectionStatus:
     side = ConsumerSide(
         secret=None,
+        source=None,
         access_token=token,
         targets=targets,
         target_secrets={},

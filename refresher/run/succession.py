@@ -1,0 +1,183 @@
+"""The refresh token, from one to the next: that a successor can be stored, that each is, that none is overwritten.
+
+Where ServiceNow rotates, the newest one is irreplaceable: nothing else works, and nobody gives it a second time. So
+before one that somebody else stored is sent for the first time, the same value is written once more, which shows that
+its successor can be. A successor is stored before anything else, again once the access token is published, and so on
+until the last moment of the run. Key Vault knows no condition on a PUT: so right before each write it is read whether
+somebody stored another one meanwhile, which stays. What is left is one hop.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from refresher.keyvault.credentials import Credentials
+from refresher.keyvault.tags import parse_refresh_token
+from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.writing import write_refresh_token
+from refresher.model import steps
+from refresher.model.causes import Cause
+from refresher.model.clock import Deadline
+from refresher.model.errors import RefresherError, VaultError
+from refresher.model.grants import Grant
+from refresher.model.report import WarningCode
+from refresher.model.steps import Step
+from refresher.model.stored import StoredRefreshToken, StoredSecret
+from refresher.model.tokens import Secret
+from refresher.policy.choice import keep_or_replace
+from refresher.run.failures import AuthorizationRequiredError
+from refresher.run.memory import Memory
+from refresher.run.run import Run
+
+_PAUSE = 2.0
+"""Seconds between two tries to store what must not be lost; each of them consists of several."""
+_LOOK_TAKES = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unstored:
+    """A refresh token that is not stored yet, and why; `spent`: the version whose use it was given for."""
+
+    value: Secret
+    life: tuple[datetime, datetime]
+    spent: str | None
+    error: VaultError
+
+
+class Succession:
+    """What one run knows of the refresh token; `credentials` hold the newest there is, stored or not."""
+
+    def __init__(self, run: Run, vaults: Vaults, credentials: Credentials, memory: Memory) -> None:
+        self.credentials = credentials
+        self._run = run
+        self._vaults = vaults
+        self._memory = memory
+        token, secret = credentials.refresh_token, credentials.refresh_token_secret
+        self.life = (token.issued_at, token.expires_at) if token is not None else None
+        self._stored_version = secret.version if secret is not None else None
+        self._own_values: set[Secret] = set()
+        self._unstored: _Unstored | None = None
+
+    def prove(self) -> None:
+        """Write a refresh token that somebody else stored once more, with its dates. Raises VaultError."""
+        token = self.credentials.refresh_token
+        if token is None or token.own:
+            return
+        life = (token.issued_at, token.expires_at)
+        version = write_refresh_token(self._vaults, self._run.connection, token.value, life, None, self._run.deadline)
+        self._take_over(token.value, life, version)
+
+    def keep(self, received: Secret | None, grant: Grant) -> None:
+        """Store a refresh token that came with an answer, or what is now known of the dates of the old one."""
+        before = self.credentials.refresh_token
+        kept = keep_or_replace(before, received, grant, now=self._run.clock.now())
+        if kept is None:
+            return
+        value, issued_at = kept
+        life = (issued_at, issued_at + self._run.connection.refresh_token_lifetime)
+        self.life = life
+        if before is not None and before.value == value:
+            self._describe(value, life)
+            return
+        by_refresh = grant is Grant.REFRESH_TOKEN and before is not None
+        if by_refresh:
+            self._memory.record = replace(self._memory.record, rotates=True)
+        spent = before.version if by_refresh and before is not None else None
+        if spent is None and self._unstored is not None:
+            spent = self._unstored.spent
+        version = self._store(value, life, spent)
+        if version is not None:
+            self._take_over(value, life, version)
+
+    def keep_again(self) -> RefresherError | None:
+        """Store what could not be stored yet, until the run's last moment; the error that is left then."""
+        while self._unstored is not None:
+            waiting = self._unstored
+            version = self._store(waiting.value, waiting.life, waiting.spent)
+            if version is not None:
+                self._take_over(waiting.value, waiting.life, version)
+            elif self._run.writing_deadline.remaining() <= _PAUSE:
+                return self._lost(waiting)
+            else:
+                self._run.clock.sleep(_PAUSE)
+        return None
+
+    def _store(self, value: Secret, life: tuple[datetime, datetime], spent: str | None) -> str | None:
+        """Its version; None where it could not be stored, or is not to be, since somebody stored another one."""
+        other = self._stored_by_another()
+        if other is not None:
+            self._leave_alone(other)
+            return None
+        self._own_values.add(value)
+        try:
+            version = write_refresh_token(self._vaults, self._run.connection, value, life, None, self._deadline())
+        except VaultError as error:
+            self._unstored = _Unstored(value=value, life=life, spent=spent, error=error)
+            self._memory.record = self._memory.record.with_spent_refresh_token(spent)
+            # What is sent next is this one, stored or not.
+            self._hold(value, life, "")
+            return None
+        self._unstored = None
+        return version
+
+    def _deadline(self) -> Deadline:
+        """That of the run's writes; once it is over, time for one: what is in hand is newer than what it looked at."""
+        over = self._run.writing_deadline.remaining() <= 0
+        return Deadline(self._run.clock, _LOOK_TAKES) if over else self._run.writing_deadline
+
+    def _stored_by_another(self) -> StoredSecret | None:
+        """The newest version, where neither this run nor anybody before it stored that."""
+        name = self._run.connection.refresh_token_name
+        try:
+            held = self._vaults.main.read(name, Deadline(self._run.clock, _LOOK_TAKES))
+        except VaultError:
+            return None  # A doubt is no reason to lose what is in hand.
+        if held is None or held.version == self._stored_version or held.value.stripped() in self._own_values:
+            return None
+        return held
+
+    def _leave_alone(self, other: StoredSecret) -> None:
+        self._unstored = None
+        lifetime, now = self._run.connection.refresh_token_lifetime, self._run.clock.now()
+        token = parse_refresh_token(other, lifetime=lifetime, now=now)
+        self._take_over(token.value, (token.issued_at, token.expires_at), token.version)
+        self._run.warn(
+            WarningCode.REFRESH_TOKEN_REPLACED,
+            "somebody stored another refresh token while this run was under way; it was left as it is",
+            Step("If that was not meant: ", steps.authorize(self._run.connection.name)),
+        )
+
+    def _describe(self, value: Secret, life: tuple[datetime, datetime]) -> None:
+        stored = self.credentials.refresh_token_secret
+        if stored is None or stored.version != self._stored_version:
+            return
+        try:
+            write_refresh_token(self._vaults, self._run.connection, value, life, stored, self._run.writing_deadline)
+        except VaultError as error:
+            # Only its dates are missing; the next refresh writes them.
+            self._run.warn(
+                WarningCode.REFRESH_TOKEN_NOT_DESCRIBED,
+                f"the dates of the refresh token could not be written: {error.message}",
+                error.hint,
+            )
+
+    def _take_over(self, value: Secret, life: tuple[datetime, datetime], version: str) -> None:
+        self._stored_version = version
+        self._own_values.add(value)
+        self.life = life
+        self._hold(value, life, version)
+
+    def _hold(self, value: Secret, life: tuple[datetime, datetime], version: str) -> None:
+        token = StoredRefreshToken(
+            value=value, version=version, issued_at=life[0], expires_at=life[1], described=True, own=True
+        )
+        self.credentials = replace(self.credentials, refresh_token=token)
+
+    def _lost(self, waiting: _Unstored) -> RefresherError:
+        connection = self._run.connection
+        message = f"the new refresh token could not be stored: {waiting.error.message}"
+        fallback = connection.fallback_grant
+        renewed = fallback is not None and fallback.row.renews and self.credentials.has(fallback)
+        if waiting.spent is None or renewed:
+            return VaultError(message, cause=Cause.REFRESH_TOKEN_NOT_STORED, hint=waiting.error.hint)
+        hint = Step(waiting.error.hint, " Then: ", steps.authorize(connection.name))
+        return AuthorizationRequiredError(message, cause=Cause.REFRESH_TOKEN_NOT_STORED, hint=hint)

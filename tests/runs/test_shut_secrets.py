@@ -1,0 +1,126 @@
+"""A secret that somebody disabled, or that this identity may not read: it stops nothing but itself."""
+
+from datetime import timedelta
+
+import pytest
+
+from refresher.app import App
+from refresher.model.causes import Cause
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
+from sandbox import Personality
+from sandbox.direct import DirectSandbox
+from tests.conftest import direct, tick
+
+TOKEN = "servicenow-oauth-token"
+TARGET = "servicenow--action--global--oauth-token"
+RECORD = "servicenow-refresh-record"
+TICK = timedelta(minutes=5)
+INTERVAL = timedelta(minutes=50)
+
+
+def disable(sandbox: DirectSandbox, name: str) -> None:
+    """Disable the newest version."""
+    sandbox.vault.versions(name)[-1].enabled = False
+
+
+def hide(sandbox: DirectSandbox, name: str) -> None:
+    """Let the identity not read it."""
+    sandbox.vault.deny("get", name)
+
+
+def lives(sandbox: DirectSandbox, name: str) -> bool:
+    """Whether the newest version holds a token that ServiceNow accepts."""
+    held = sandbox.vault.get(name)
+    return held is not None and sandbox.instance.is_living_access_token(held.value)
+
+
+def for_hours(sandbox: DirectSandbox, app: App, hours: int) -> list[RunReport]:
+    """What a tick every five minutes reports."""
+    reports = []
+    for _ in range(hours * 12):
+        reports.append(tick(app))
+        sandbox.clock.advance(TICK)
+    return reports
+
+
+@pytest.mark.parametrize("shut", [disable, hide])
+@pytest.mark.parametrize("rotates", [False, True])
+def test_a_record_stops_nothing(shut: object, rotates: bool) -> None:
+    sandbox, app = direct({}, Personality(rotates=rotates))
+    sandbox.vault.put(RECORD, "The record is in the tags.")
+    assert callable(shut)
+    shut(sandbox, RECORD)
+    reports = for_hours(sandbox, app, 5)
+    assert {each.outcome for each in reports} == {Outcome.REFRESHED, Outcome.NOT_DUE}
+    assert [each.outcome for each in reports].count(Outcome.REFRESHED) <= 7
+    assert lives(sandbox, TOKEN)
+
+
+def test_a_record_that_cannot_be_written_either_stops_nothing() -> None:
+    sandbox, app = direct({}, Personality(rotates=True))
+    sandbox.vault.put(RECORD, "The record is in the tags.")
+    for operation in ("get", "set", "update"):
+        sandbox.vault.deny(operation, RECORD)
+    for_hours(sandbox, app, 5)
+    assert lives(sandbox, TOKEN)
+
+
+@pytest.mark.parametrize(("name", "other"), [(TOKEN, TARGET), (TARGET, TOKEN)])
+def test_a_token_that_was_disabled_is_left_alone_and_all_others_go_on(name: str, other: str) -> None:
+    sandbox, app = direct({})
+    tick(app)
+    disable(sandbox, name)
+    before = sandbox.vault.versions(name)
+    reports = for_hours(sandbox, app, 5)
+    assert sandbox.vault.versions(name) == before
+    assert lives(sandbox, other)
+    assert sandbox.log.count(path="/oauth_token.do") <= 8
+    assert all(each.working is False for each in reports)
+    assert all(each.outcome is Outcome.KEPT for each in reports)
+    assert "is disabled" in reports[0].message
+    assert "set-attributes" in (reports[0].hint or "")
+
+
+def test_force_writes_a_new_version() -> None:
+    sandbox, app = direct({})
+    tick(app)
+    disable(sandbox, TOKEN)
+    sandbox.clock.advance(INTERVAL)
+    (report,) = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
+    assert report.outcome is Outcome.REFRESHED
+    assert lives(sandbox, TOKEN)
+    assert tick(app).working is True
+
+
+def test_where_no_date_can_be_read_there_is_one_refresh_in_each_interval() -> None:
+    """Written all the same: it is only not read."""
+    sandbox, app = direct({"PUBLISH_TO": ""})
+    tick(app)
+    hide(sandbox, TOKEN)
+    for_hours(sandbox, app, 10)
+    assert 11 <= sandbox.log.count(path="/oauth_token.do") <= 14
+    assert lives(sandbox, TOKEN)
+
+
+def test_without_a_record_as_well_only_force_refreshes() -> None:
+    sandbox, app = direct({"PUBLISH_TO": ""})
+    tick(app)
+    for name in (TOKEN, RECORD):
+        hide(sandbox, name)
+    sandbox.log.clear()
+    reports = for_hours(sandbox, app, 2)
+    assert sandbox.log.count(path="/oauth_token.do") == 0
+    assert {each.cause for each in reports} == {Cause.VAULT_FORBIDDEN}
+    (report,) = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
+    assert report.outcome is Outcome.REFRESHED
+
+
+def test_nothing_is_asked_for_where_every_place_is_disabled() -> None:
+    sandbox, app = direct({})
+    tick(app)
+    for name in (TOKEN, TARGET):
+        disable(sandbox, name)
+    sandbox.log.clear()
+    reports = for_hours(sandbox, app, 2)
+    assert sandbox.log.count(path="/oauth_token.do") == 0
+    assert {each.cause for each in reports} == {Cause.SECRET_DISABLED}
