@@ -182,14 +182,18 @@ class BlobLease:
     def _held(self, blob: "BlobClient", connection: str, properties: "BlobProperties") -> LeaseHeldError:
         """What is known of its holder; of one that has only just come, another's word may still stand there."""
         endless = properties.lease.duration == "infinite"
-        since = _since(properties.metadata)
-        if since is not None and not endless and self._clock.now() - since > self._duration:
+        about = properties.metadata
+        if not endless and self._is_of_another(about):
             self._clock.sleep(_TELLS_WITHIN)
             looked_at = self._read_properties(blob)
-            if looked_at is None or looked_at.lease.state not in _HELD:
-                return _held(connection, {}, self._way_out(connection))
-            properties = looked_at
-        return _held(connection, properties.metadata, self._way_out(connection), endless=endless)
+            about = looked_at.metadata if looked_at is not None else {}
+            about = {} if self._is_of_another(about) else about
+        return _held(connection, about, self._way_out(connection), endless=endless)
+
+    def _is_of_another(self, about: Mapping[str, str]) -> bool:
+        """Whether what is told there is older than a lease of fixed length can be: somebody else holds it now."""
+        since = _since(about)
+        return since is not None and self._clock.now() - since > self._duration
 
     def _way_out(self, connection: str) -> Step:
         account, container = (

@@ -148,8 +148,9 @@ class Succession:
 
     def _describe(self, value: Secret, life: tuple[datetime, datetime]) -> None:
         stored = self.credentials.refresh_token_secret
-        if stored is None or stored.version != self._stored_version:
+        if stored is None or self._stored_version is None:
             return
+        stored = replace(stored, version=self._stored_version, value=value)
         try:
             write_refresh_token(self._vaults, self._run.connection, value, life, stored, self._run.writing_deadline)
         except VaultError as error:

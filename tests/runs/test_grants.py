@@ -172,7 +172,7 @@ class TestLife:
             assert stored is not None
             assert sandbox.instance.is_living_refresh_token(stored.value)
             sandbox.clock.advance(timedelta(minutes=50))
-        assert len(sandbox.vault.versions(REFRESH_TOKEN)) == 4
+        assert len(sandbox.vault.versions(REFRESH_TOKEN)) == 5, "one by hand, the proof, and three successors"
         assert record_tags(sandbox)["refresh-token"] == "rotates=true"
 
     def test_a_rotated_refresh_token_is_kept_even_if_the_new_access_token_is_refused(

@@ -1,21 +1,26 @@
 """One refresher per connection: overlapping runs, a holder that was killed, a lease service that is down."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from refresher.lease import LOCK_DIRECTORY, FileLease
 from refresher.model.causes import Cause
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
 from refresher.web import refresh_reply
 from sandbox import Fault, Sandbox, SandboxClock
 from sandbox.faults import Drop, Interrupt, Respond
+from sandbox.trial.host import product_clock
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
 
 pytestmark = pytest.mark.wire("any")
 
 TOKEN_ENDPOINT = "/oauth_token.do"
+TOKEN = "servicenow-oauth-token"
+TARGET = "servicenow--action--global--oauth-token"
 INTERVAL = timedelta(minutes=50)
 
 
@@ -182,3 +187,80 @@ def test_the_commands_say_since_when_another_run_is_under_way() -> None:
         assert "since" in refresh_out
         assert "busy" in tick_out
         assert sandbox.log.count(path=TOKEN_ENDPOINT) == 1
+
+
+class TestALeaseThatIsHeldWithoutEnd:
+    """Held in two ticks running, or for ever: a failure, with who holds it and the way out."""
+
+    def test_for_ever_is_said_at_once(self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]) -> None:
+        sandbox.add_connection()
+        app = make_app(**blob)
+        tick(app)
+        sandbox.clock.advance(INTERVAL)
+        sandbox.leases.hold("servicenow", None)
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.LEASE_STUCK)
+        assert "az storage blob lease break" in (report.hint or "")
+        sandbox.clock.advance(timedelta(minutes=10))
+        assert tick(app).outcome is Outcome.FAILED
+
+    def test_by_something_that_renews_it_in_two_ticks_running(
+        self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]
+    ) -> None:
+        sandbox.add_connection()
+        app = make_app(**blob)
+        tick(app)
+        sandbox.clock.advance(INTERVAL)
+        outcomes = []
+        for _ in range(2):
+            sandbox.leases.hold("servicenow", timedelta(minutes=1))
+            outcomes.append(tick(app).outcome)
+            sandbox.clock.advance(timedelta(minutes=5))
+        assert outcomes == [Outcome.BUSY, Outcome.FAILED]
+
+    def test_by_a_process_that_was_stopped(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """It keeps the file's lock, and the file tells who it is and since when."""
+        sandbox.add_connection()
+        app = make_app()
+        tick(app)
+        sandbox.clock.advance(INTERVAL)
+        outcomes = []
+        with FileLease(LOCK_DIRECTORY, product_clock(sandbox.clock), sandbox.vault.url).acquire("servicenow"):
+            for _ in range(2):
+                outcomes.append(tick(app).outcome)
+                sandbox.clock.advance(timedelta(minutes=5))
+            report = tick(app)
+        assert outcomes == [Outcome.BUSY, Outcome.FAILED]
+        assert f"by process {os.getpid()}" in report.message
+        assert "kill" in (report.hint or "")
+
+
+def test_a_copy_that_is_gone_needs_no_lease(sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]) -> None:
+    """To write the same token once more hurts nobody."""
+    sandbox.add_connection()
+    app = make_app(**blob)
+    tick(app)
+    sandbox.vault.delete(TARGET)
+    sandbox.faults.add(Fault(service="leases", times=None, action=Respond(503, {}, b"")))
+    assert tick(app).outcome is Outcome.PUBLISHED
+    copy, token = sandbox.vault.get(TARGET), sandbox.vault.get(TOKEN)
+    assert copy is not None
+    assert token is not None
+    assert copy.value == token.value
+
+
+def test_and_what_another_run_published_meanwhile_is_put_right(
+    sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]
+) -> None:
+    sandbox.add_connection()
+    app, other = make_app(**blob), make_app()
+    tick(app)
+    sandbox.vault.delete(TARGET)
+    sandbox.faults.add(Fault(service="leases", times=None, action=Respond(503, {}, b"")))
+    overtaken = Interrupt(lambda: tick(other, force=True))
+    sandbox.faults.add(Fault(service="vault", method="PUT", path=f"/secrets/{TARGET}", action=overtaken))
+    tick(app)
+    copy, token = sandbox.vault.get(TARGET), sandbox.vault.get(TOKEN)
+    assert copy is not None
+    assert token is not None
+    assert copy.value == token.value

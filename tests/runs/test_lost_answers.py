@@ -73,13 +73,14 @@ def test_with_rotation_the_fallback_grant_starts_a_new_life_in_the_same_run(
 
 @pytest.mark.parametrize("action", [DropAfter(), Respond(504, {}, b"<html>", effect=True), Garbage(b"<html>")])
 def test_with_rotation_and_no_other_grant_it_is_named(sandbox: Sandbox, make_app: MakeApp, action: Action) -> None:
-    """The one case that nothing can mend: a person is asked for, with the cause; the old access token stays.
+    """The one case that nothing can mend: a person is asked for when it is sure; the old access token stays.
 
     So it is where a gateway answered in place of the instance, which did what was asked.
     """
     app = rotating(sandbox, make_app)
     before = sandbox.vault.get("servicenow-oauth-token")
     lose_the_answer(sandbox, action)
+    assert tick(app).cause is Cause.ACCESS_DENIED
     report = tick(app)
     assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
     assert report.hint is not None
@@ -129,6 +130,7 @@ def test_a_run_that_died_after_its_request_is_recognized_by_the_next(sandbox: Sa
     assert record is not None
     record.tags["refresh-token"] = f"rotates=true spent={held.version}"
     sandbox.instance.kill_refresh_token(held.value)
+    assert tick(app).cause is Cause.ACCESS_DENIED
     report = tick(app)
     assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
 
@@ -139,6 +141,8 @@ def test_a_loss_is_named_however_the_run_went_on_and_at_every_later_tick(sandbox
     lose_the_answer(sandbox)
     lose_the_answer(sandbox, Respond(503, {}, b""), times=3)
     assert tick(app).cause is Cause.INSTANCE_ERROR
+    sandbox.clock.advance(timedelta(minutes=5))
+    assert tick(app).cause is Cause.ACCESS_DENIED
     for _ in range(3):
         sandbox.clock.advance(timedelta(minutes=5))
         report = tick(app)
@@ -146,12 +150,14 @@ def test_a_loss_is_named_however_the_run_went_on_and_at_every_later_tick(sandbox
 
 
 def test_a_refresh_token_that_the_vault_did_not_take_is_named_as_lost(sandbox: Sandbox, make_app: MakeApp) -> None:
-    """The access token was published all the same; without another grant, a person is asked for at the next tick."""
+    """The access token was published all the same; without another grant, a person is asked for at once."""
     app = rotating(sandbox, make_app)
     sandbox.vault.deny("set", REFRESH_TOKEN)
-    assert tick(app).cause is Cause.VAULT_FORBIDDEN
+    report = tick(app)
+    assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.REFRESH_TOKEN_NOT_STORED)
     sandbox.vault.allow_all()
     sandbox.clock.advance(INTERVAL)
+    assert tick(app).cause is Cause.ACCESS_DENIED
     report = tick(app)
     assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
 
@@ -198,3 +204,13 @@ def test_a_write_whose_answer_is_lost_behind_a_proxy_is_looked_up_not_repeated(
         assert tick(app).outcome is Outcome.REFRESHED
     assert len(sandbox.vault.versions(name)) == versions + 1
     assert living_refresh_token(sandbox)
+
+
+def test_a_503_and_generic_refusals_call_nobody_for_a_token_that_lives(sandbox: Sandbox, make_app: MakeApp) -> None:
+    app = rotating(sandbox, make_app)
+    lose_the_answer(sandbox, Respond(503, {}, b""))
+    lose_the_answer(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL), times=3)
+    report = tick(app)
+    assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.ACCESS_DENIED)
+    sandbox.clock.advance(timedelta(minutes=5))
+    assert tick(app).outcome is Outcome.REFRESHED

@@ -79,7 +79,7 @@ def test_a_life_that_the_settings_underrate_is_found_out(sandbox: Sandbox, make_
     stored = sandbox.vault.get("servicenow-refresh-token")
     assert stored is not None
     assert stored.expires_on == sandbox.clock.now() + timedelta(days=1)
-    assert len(sandbox.vault.versions("servicenow-refresh-token")) == 1
+    assert len(sandbox.vault.versions("servicenow-refresh-token")) == 2, "the one by hand, and the proof"
 
 
 def test_lives_of_the_access_token_that_are_odd_are_said(sandbox: Sandbox, make_app: MakeApp) -> None:

@@ -101,7 +101,8 @@ class TestAfterRefusal:
     @pytest.mark.parametrize(
         ("record", "answer_lost", "cause", "spent", "asks"),
         [
-            (ROTATES, True, Cause.ACCESS_DENIED, "r1", Cause.ROTATED_TOKEN_LOST),
+            (ROTATES, True, Cause.ACCESS_DENIED, "r1", None),
+            (ROTATES.with_refresh_token_refusals("r1", 1), True, Cause.ACCESS_DENIED, "r1", Cause.ROTATED_TOKEN_LOST),
             (ROTATES, True, Cause.INVALID_GRANT, "r1", Cause.ROTATED_TOKEN_LOST),
             (ROTATES, True, Cause.INSTANCE_TIMEOUT, "r1", None),
             (ROTATES, False, Cause.ACCESS_DENIED, None, None),
@@ -112,6 +113,7 @@ class TestAfterRefusal:
     def test_a_rotated_token_whose_answer_was_lost(
         self, record: RefreshRecord, answer_lost: bool, cause: Cause, spent: str | None, asks: Cause | None
     ) -> None:
+        """One generic 401 says nothing: a person is asked for when it is repeated in the next run."""
         after, person = refuse(record, Grant.REFRESH_TOKEN, cause, answer_lost=answer_lost)
         assert (after.spent_refresh_token_version, person) == (spent, asks)
 
