@@ -55,6 +55,11 @@ class Vaults:
                 self._opened[url] = Vault(url, self._make_client(url), self._clock)
             return self._opened[url]
 
+    def remarks(self) -> dict[str, str]:
+        """What policies of the vaults were seen to refuse, by the vault's address."""
+        with self._lock:
+            return {url: vault.dates.remark for url, vault in self._opened.items() if vault.dates.remark is not None}
+
     def read(self, places: Collection[PublishTarget], deadline: Deadline) -> dict[PublishTarget, Found]:
         """What each place holds, or why that cannot be said; a place in another vault is hurried."""
         others = {place for place in places if place.vault_url != self.own_url}

@@ -35,6 +35,7 @@ class WarningCode(StrEnum):
     PROBE_INCONCLUSIVE = "probe_inconclusive"
     LEASE_UNAVAILABLE = "lease_unavailable"
     RECORD_NOT_WRITTEN = "record_not_written"
+    EXPIRY_REFUSED = "expiry_refused"
     REFRESH_TOKEN_REPLACED = "refresh_token_replaced"  # noqa: S105
     REFRESH_TOKEN_NOT_DESCRIBED = "refresh_token_not_described"  # noqa: S105
     PASSWORD_NOT_STORED = "password_not_stored"  # noqa: S105

@@ -173,6 +173,12 @@ class Keeper:
         error: RefresherError | None = None,
         consecutive_failures: int = 0,
     ) -> RunReport:
+        for url, remark in self._vaults.remarks().items():
+            self._run.warn(
+                WarningCode.EXPIRY_REFUSED,
+                f"a policy of {url} {remark}; the tags of a secret tell its true end",
+                "Nothing has to be done: the value was stored. Azure Policy lists what is assigned to the vault.",
+            )
         return self._run.report(
             outcome,
             message,
