@@ -14,6 +14,7 @@ from refresher.model.errors import VaultError
 _T = TypeVar("_T")
 _USUAL_LIMITS = tuple(timedelta(days=days) for days in (365, 90, 30, 7, 1))
 _CLOCKS_DIFFER = timedelta(hours=1)
+_SECOND = timedelta(seconds=1)
 
 
 class RefusedError(VaultError):
@@ -38,7 +39,7 @@ class Dates:
         self,
         write: Callable[[datetime | None], _T],
         wanted: datetime | None,
-        now: Callable[[], datetime],
+        now: datetime,
         *,
         or_none: bool = True,
     ) -> _T:
@@ -47,7 +48,7 @@ class Dates:
         Raises VaultError: the first refusal, where none is accepted.
         """
         refusal: RefusedError | None = None
-        for date in self._in_order(wanted, now()):
+        for date in self._in_order(wanted, now):
             if date is None and wanted is not None and not or_none:
                 continue
             try:
@@ -56,7 +57,7 @@ class Dates:
                 refusal = refusal or error
                 continue
             if refusal is not None:
-                self._note(wanted, date, now())
+                self._note(wanted, date, now)
             return written
         if refusal is None:  # pragma: no cover - there is always a date to try
             raise AssertionError
@@ -77,6 +78,6 @@ class Dates:
         elif accepted > wanted:
             self.remark = f"refuses an expiry as near as {wanted:%Y-%m-%d}"
         else:
-            self._longest = accepted - now
+            self._longest = accepted - now + _SECOND  # dates are rounded down to one
             days = round(self._longest / timedelta(days=1))
             self.remark = f"limits how far away an expiry may be: {days} days were accepted"

@@ -123,7 +123,7 @@ class Vault:
         return self.dates.first_accepted(
             lambda date: self._retrying(lambda: put(date), deadline, insist=irreplaceable),
             expires_on,
-            self._clock.now,
+            self._clock.now(),
         )
 
     def once_recovered(self, write: Callable[[], _T], deadline: Deadline) -> _T:
@@ -156,7 +156,7 @@ class Vault:
                 name, version, deadline, content_type=content_type, tags=dict(tags), expires_on=date
             ),
             expires_on,
-            self._clock.now,
+            self._clock.now(),
             or_none=or_undated,
         )
 

@@ -31,6 +31,7 @@ from refresher.run.run import Run
 _PAUSE = 2.0
 """Seconds between two tries to store what must not be lost; each of them consists of several."""
 _LOOK_TAKES = timedelta(seconds=3)
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Succession:
         token, secret = credentials.refresh_token, credentials.refresh_token_secret
         self.life = (token.issued_at, token.expires_at) if token is not None else None
         self._stored_version = secret.version if secret is not None else None
+        self._looked_at = run.clock.now() - _CLOCKS_DIFFER
         self._own_values: set[Secret] = set()
         self._unstored: _Unstored | None = None
 
@@ -133,6 +135,8 @@ class Succession:
             return None  # A doubt is no reason to lose what is in hand.
         if held is None or held.version == self._stored_version or held.value.stripped() in self._own_values:
             return None
+        if self._stored_version is None and held.created_on is not None and held.created_on < self._looked_at:
+            return None  # Its name was deleted, and came back with what it held before.
         return held
 
     def _leave_alone(self, other: StoredSecret) -> None:

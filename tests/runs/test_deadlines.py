@@ -92,6 +92,8 @@ def test_a_rotated_refresh_token_is_stored_though_somebody_elses_request_was_tol
 def test_writes_end_with_ten_seconds_more_than_the_run() -> None:
     """The lease of a minute outlasts them."""
     sandbox, app = direct()
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
     began = sandbox.clock.now()
     answer_after(sandbox, 44.0)
     sandbox.faults.add(Fault(service="vault", method="PUT", times=None, action=Respond(503, {"Retry-After": "3"})))

@@ -104,7 +104,7 @@ def test_a_new_refresh_token_that_comes_too_late_is_said_and_the_access_token_is
     sandbox.vault.pace.recovering = timedelta(seconds=70)
     sandbox.vault.delete(REFRESH_TOKEN)
     report = tick(app)
-    assert report.cause is Cause.VAULT_UNAVAILABLE
+    assert report.cause is Cause.REFRESH_TOKEN_NOT_STORED
     assert REFRESH_TOKEN in report.message
     assert report.working
     assert sandbox.instance.is_living_access_token(value(sandbox, TOKEN) or "")

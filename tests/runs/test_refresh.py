@@ -52,25 +52,26 @@ def test_the_access_token_carries_its_metadata(sandbox: Sandbox, app: App) -> No
         assert secret.tags["trigger"] == "timer"
 
 
-def test_an_untagged_refresh_token_gets_its_dates_without_a_new_version(sandbox: Sandbox, app: App) -> None:
+def test_a_refresh_token_without_dates_is_written_once_more_with_them(sandbox: Sandbox, app: App) -> None:
+    """Which shows, before it is spent, that its successor can be stored."""
     sandbox.add_connection("servicenow")
     created = sandbox.vault.get(REFRESH_TOKEN)
     assert created is not None
     tick(app)
     described = sandbox.vault.get(REFRESH_TOKEN)
     assert described is not None
-    assert described.version == created.version
+    assert len(sandbox.vault.versions(REFRESH_TOKEN)) == 2
     assert described.value == created.value
     assert described.tags["issued-at"] == format_instant(created.created_on)
     assert described.expires_on == created.created_on + timedelta(days=100)
 
 
-def test_an_unchanged_refresh_token_is_not_written_again(sandbox: Sandbox, app: App) -> None:
+def test_an_unchanged_refresh_token_is_written_before_its_first_use_only(sandbox: Sandbox, app: App) -> None:
     sandbox.add_connection("servicenow")
     for _ in range(3):
         tick(app)
         sandbox.clock.advance(timedelta(minutes=50))
-    assert len(sandbox.vault.versions(REFRESH_TOKEN)) == 1
+    assert len(sandbox.vault.versions(REFRESH_TOKEN)) == 2
     assert len(sandbox.vault.versions(TOKEN)) == 3
 
 

@@ -259,7 +259,7 @@ class TestPermissions:
 class TestStrangeSecrets:
     """Disabled, expired, soft-deleted, purged."""
 
-    @pytest.mark.parametrize("name", [TOKEN, "servicenow-client-secret", REFRESH_TOKEN])
+    @pytest.mark.parametrize("name", ["servicenow-client-secret", REFRESH_TOKEN])
     def test_a_disabled_newest_version_is_named_and_left_alone(self, sandbox: Sandbox, aging: App, name: str) -> None:
         """Somebody disabled it on purpose; an older version is not used in its place."""
         held(sandbox, name).enabled = False
