@@ -38,7 +38,7 @@ SCENARIOS = {
     "authorize, storing the password": Scenario(job="authorize --store"),
     "authorize, refresh token dead": Scenario(job="authorize", tokens="dead"),
 }
-LOST = {"after POST oauth_token.do", "before PUT refresh-token"}
+LOST = {"after POST oauth_token.do", "before GET refresh-token, time 2", "before PUT refresh-token"}
 """Where a rotating refresh token is gone: ServiceNow has replaced it, and nobody has stored what it sent."""
 
 WRITES = [f"PUT vault:main /secrets/servicenow-{kind}" for kind in ("refresh-token", "oauth-token")]
@@ -96,7 +96,12 @@ def come_back(theatre: Theatre) -> RunReport:
     theatre.sandbox.clock.advance(TICK)
     if scenario.job != "tick" and scenario.tokens == "dead":
         return theatre.authorize()
-    return theatre.tick()
+    report = theatre.tick()
+    if report.cause is Cause.ACCESS_DENIED:
+        # One generic refusal may pass: a person is called when it repeats.
+        theatre.sandbox.clock.advance(TICK)
+        report = theatre.tick()
+    return report
 
 
 def check_vault(theatre: Theatre) -> None:
