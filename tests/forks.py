@@ -5,8 +5,8 @@ does not do is load the SDK again, which takes longer than most commands. That t
 interpreter is tried where that is the point (`tests/promises/test_imports.py`, `test_package.py`).
 
 `python -m tests.forks FOLDER` serves until its standard input ends, and leaves in FOLDER a `python` that asks it: with
-`-m MODULE` it hands its arguments, environment and streams over, and ends as the fork ended; anything else it runs as
-ever.
+`-m MODULE` or a script it hands its arguments, environment and streams over, and ends as the fork ended; anything else
+it runs as ever.
 """
 
 import atexit
@@ -29,7 +29,7 @@ _LARGEST = 1 << 20
 
 _CLIENT = """#!{python} -ISs
 import json, os, signal, socket, sys
-if sys.argv[1:2] != ["-m"]:
+if sys.argv[1:2] != ["-m"] and not sys.argv[1].endswith(".py"):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 asking = socket.socket(socket.AF_UNIX)
 asking.connect({address!r})
@@ -49,7 +49,7 @@ os._exit(code)
 
 @functools.cache
 def python() -> str:
-    """The path of a `python` whose `-m MODULE` is a fork of a process that has loaded the packages."""
+    """The path of a `python` whose modules and scripts are forks of a process that has loaded the packages."""
     folder = tempfile.TemporaryDirectory(prefix="forks-")
     command = [sys.executable, "-m", "tests.forks", folder.name]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -122,8 +122,13 @@ def _run(arguments: Sequence[str], environment: dict[str, str], folder: str, str
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 0
     try:
-        module, sys.argv = arguments[1], list(arguments[1:])
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if arguments[0] == "-m":
+            sys.argv = list(arguments[1:])
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = list(arguments)
+            sys.path.insert(0, str(Path(arguments[0]).parent))
+            runpy.run_path(arguments[0], run_name="__main__")
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         if isinstance(ended.code, str):

@@ -20,9 +20,11 @@ def type_in(
 ) -> subprocess.CompletedProcess[str]:
     """Run command lines, each only if the one before it succeeded."""
     path = f'export PATH={shlex.quote(str(Path(python()).parent))}:"$PATH"'
+    script = shlex.quote(str(ROOT / "sandbox" / "az.py"))
+    az = f'az() {{ python {script} "$@"; }}\nazd() {{ python {script} azd "$@"; }}'
     with _redirect_port_of_our_own() if "authorize" in commands else nullcontext():
         return subprocess.run(
-            ["/bin/sh", "-ec", f". {place.shell}\n{path}\n{commands}"],
+            ["/bin/sh", "-ec", f". {place.shell}\n{path}\n{az}\n{commands}"],
             cwd=folder,
             env={"PATH": os.environ["PATH"]},
             input=stdin or "",
