@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from refresher.model.grants import Grant  # noqa: E402 - found by the line above
+from refresher.model.grants import CLIENT_SECRET, JWT_KEY, Grant  # noqa: E402 - found by the line above
 
 PROVIDERS = ("Insights", "KeyVault", "ManagedIdentity", "OperationalInsights", "Storage", "Web")
 NETWORK_PROVIDERS = ("App", "Network")
@@ -73,13 +73,25 @@ def obstacles(environ: Mapping[str, str]) -> Iterator[str]:
 
 def needed(environ: Mapping[str, str]) -> list[str]:
     """Names of the secrets that the grants of the connections send."""
-    single = {"grant": environ.get("SERVICENOW_GRANT"), "fallback_grant": environ.get("SERVICENOW_FALLBACK_GRANT")}
-    connections: Mapping[str, Mapping[str, str | None]] = json.loads(environ.get("SERVICENOW_CONNECTIONS") or "{}")
+    single = {
+        "grant": environ.get("SERVICENOW_GRANT"),
+        "fallback_grant": environ.get("SERVICENOW_FALLBACK_GRANT"),
+        "jwt": json.loads(environ.get("SERVICENOW_JWT") or "{}"),
+    }
+    connections: Mapping[str, Mapping[str, Any]] = json.loads(environ.get("SERVICENOW_CONNECTIONS") or "{}")
     names: list[str] = []
     for name, keys in (connections or {"servicenow": single}).items():
         grants = [keys.get("grant") or Grant.REFRESH_TOKEN, keys.get("fallback_grant")]
-        names += [f"{name}-{suffix}" for grant in grants if grant for suffix in Grant(grant).row.secrets]
+        for grant in (Grant(grant) for grant in grants if grant):
+            without = _not_sent(keys.get("jwt") or {}) if grant.row.signed else set()
+            names += [f"{name}-{suffix}" for suffix in grant.row.secrets if suffix not in without]
     return list(dict.fromkeys(names))
+
+
+def _not_sent(jwt: Mapping[str, Any]) -> set[str]:
+    """Secrets that a connection has no use for whose key signs in the vault, or whose client is public."""
+    key = {JWT_KEY} if jwt.get("key_identifier") else set()
+    return key | ({CLIENT_SECRET} if jwt.get("public_client") in {True, "true"} else set())
 
 
 def report_secrets(environ: Mapping[str, str]) -> None:

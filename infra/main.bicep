@@ -47,7 +47,7 @@ param entraScope string = ''
 param entraClientId string = ''
 @description('Tenant id of that application.')
 param entraTenantId string = ''
-@description('Claims of the JWT bearer grant: an object. The key itself is a secret of the vault.')
+@description('Claims of the JWT bearer grant: an object. The key is a secret of the vault, or by key_identifier a key that signs there.')
 param jwt object = {}
 @description('The tick: six fields, UTC.')
 param refreshSchedule string = '0 */5 * * * *'
@@ -130,16 +130,41 @@ var strangeInEnvironmentName = filter(
 var severalConnections = items(connections)
 // The single connection has a name as well.
 var connectionNames = empty(severalConnections) ? ['servicenow'] : map(severalConnections, each => each.key)
-// The app's own identity needs no OAuth application, and none of its secrets.
-var withApplication = empty(severalConnections)
-  ? (grant == 'entra_id' && empty(fallbackGrant) ? [] : connectionNames)
-  : map(
-      filter(
-        severalConnections,
-        each => !((each.value.?grant ?? '') == 'entra_id' && empty(each.value.?fallback_grant ?? ''))
+var described = empty(severalConnections)
+  ? [{ name: 'servicenow', grants: [grant, fallbackGrant], jwt: jwt }]
+  : map(severalConnections, each => {
+      name: each.key
+      grants: [each.value.?grant ?? 'refresh_token', each.value.?fallback_grant ?? '']
+      jwt: json(string(each.value.?jwt ?? {}))
+    })
+// Neither the app's own identity nor the key of a public client needs a client secret, nor what goes with one.
+var withApplication = map(
+  filter(
+    described,
+    each =>
+      !empty(filter(
+        each.grants,
+        one =>
+          !empty(one) && one != 'entra_id' && (one != 'jwt_bearer' || toLower(string(each.jwt.?public_client ?? false)) != 'true')
+      ))
+  ),
+  each => each.name
+)
+var byKeyAlone = filter(described, each => contains(each.grants, 'jwt_bearer') && !contains(withApplication, each.name))
+// Keys of the refresher's own vault get a role here; of another vault, from whoever keeps it.
+var signingKeys = union(
+  map(
+    filter(
+      map(
+        filter(described, each => contains(each.grants, 'jwt_bearer')),
+        each => toLower(string(each.jwt.?key_identifier ?? ''))
       ),
-      each => each.key
-    )
+      identifier => startsWith(identifier, 'https://${toLower(vaultName)}.')
+    ),
+    identifier => split(identifier, '/')[4]
+  ),
+  []
+)
 // A connection publishes to what its publish_to lists, a list or a text with commas, else to a secret of its own name.
 var publishTo = flatten(map(
   severalConnections,
@@ -225,10 +250,12 @@ var assignableScopes = union([subscription().id], ['/subscriptions/${chatSubscri
 var builtIn = {
   read: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4633458b-17de-408a-b874-0445c86b69e6')
   keep: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7')
+  sign: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '12338af0-0e69-4776-bea7-57ae8d297424')
   call: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'de139f84-1756-47ae-9be6-808fbbe84772')
 }
 var readRoleId = builtInRoles ? builtIn.read : secretReader.id
 var keepRoleId = builtInRoles ? builtIn.keep : secretWriter.id
+var signRoleId = empty(signingKeys) ? '' : (builtInRoles ? builtIn.sign : keySigner.id)
 var callRoleId = builtInRoles ? builtIn.call : functionCaller.id
 var hasOwnVault = empty(keyVaultName)
 var vaultName = hasOwnVault ? '${abbreviations.keyVault}${token}' : keyVaultName
@@ -276,6 +303,27 @@ resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if 
           'Microsoft.KeyVault/vaults/secrets/recover/action'
           'Microsoft.KeyVault/vaults/secrets/setSecret/action'
           'Microsoft.KeyVault/vaults/secrets/update/action'
+        ]
+        notDataActions: []
+      }
+    ]
+  }
+}
+
+resource keySigner 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (!builtInRoles && !empty(signingKeys)) {
+  name: guid(subscription().id, environmentName, 'key-signer')
+  properties: {
+    roleName: 'ServiceNow token refresher: sign with a key (${environmentName}, ${token})'
+    description: 'Reads the public half of the key that it is assigned on, and signs with it.'
+    type: 'CustomRole'
+    assignableScopes: [subscription().id]
+    permissions: [
+      {
+        actions: []
+        notActions: []
+        dataActions: [
+          'Microsoft.KeyVault/vaults/keys/read'
+          'Microsoft.KeyVault/vaults/keys/sign/action'
         ]
         notDataActions: []
       }
@@ -362,13 +410,19 @@ module access 'app/access.bicep' = {
     principalId: identity.outputs.principalId
     readRoleId: readRoleId
     writeRoleId: keepRoleId
-    readableSecrets: flatten(map(withApplication, name => map(readSuffixes, suffix => '${name}-${suffix}')))
+    readableSecrets: concat(
+      flatten(map(withApplication, name => map(readSuffixes, suffix => '${name}-${suffix}'))),
+      map(byKeyAlone, each => '${each.name}-client-id'),
+      map(filter(byKeyAlone, each => empty(each.jwt.?key_identifier ?? '')), each => '${each.name}-jwt-key')
+    )
     writableSecrets: concat(
       map(withApplication, name => '${name}-refresh-token'),
       flatten(map(connectionNames, name => map(writtenSuffixes, suffix => '${name}-${suffix}'))),
       ownTargets
     )
     wholeVault: roleScope == 'vault'
+    signRoleId: signRoleId
+    signingKeys: signingKeys
   }
   dependsOn: [vault]
 }

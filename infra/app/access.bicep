@@ -1,4 +1,4 @@
-// Roles on the secrets of one vault, in batches: a template holds 800 resources at most, a nested one counts for itself.
+// Roles on the secrets and keys of one vault, in batches: a template holds 800 resources at most, a nested one counts for itself.
 
 param vaultName string
 param principalId string
@@ -10,6 +10,9 @@ param readableSecrets array
 param writableSecrets array
 @description('One role on the vault instead: it reads and writes every secret there.')
 param wholeVault bool
+param signRoleId string = ''
+@description('Names of the keys that sign.')
+param signingKeys array = []
 
 var batchSize = 700
 var grants = concat(
@@ -40,5 +43,24 @@ resource writer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (whole
     roleDefinitionId: writeRoleId
   }
 }
+
+resource key 'Microsoft.KeyVault/vaults/keys@2026-02-01' existing = [
+  for name in signingKeys: {
+    parent: vault
+    name: name
+  }
+]
+
+resource signer 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (name, index) in signingKeys: {
+    name: guid(vault.id, 'keys', name, principalId, signRoleId)
+    scope: key[index]
+    properties: {
+      principalId: principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: signRoleId
+    }
+  }
+]
 
 output vaultUri string = vault.properties.vaultUri

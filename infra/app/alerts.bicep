@@ -36,7 +36,7 @@ var rules = [
   {
     name: 'RefreshTokenEnding3Days'
     severity: 2
-    summary: 'A refresh token ends within three days, and no fallback grant will start a new life.'
+    summary: 'A refresh token ends within three days, and no fallback grant will start a new life; or the key does that signs.'
     query: loadTextContent('../queries/RefreshTokenEnding3Days.kql')
     every: 'PT1H'
     window: 'P1D'
@@ -44,7 +44,7 @@ var rules = [
   {
     name: 'RefreshTokenEnding14Days'
     severity: 3
-    summary: 'A refresh token ends within fourteen days, and no fallback grant will start a new life.'
+    summary: 'A refresh token ends within fourteen days, and no fallback grant will start a new life; or the key does that signs.'
     query: loadTextContent('../queries/RefreshTokenEnding14Days.kql')
     every: 'PT1H'
     window: 'P1D'

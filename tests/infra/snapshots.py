@@ -19,6 +19,7 @@ BUILT_IN = {
     "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
     "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
+    "12338af0-0e69-4776-bea7-57ae8d297424": "Key Vault Crypto User",
     "21090545-7ca7-4776-b22c-e362652fd0ac": "Key Vault Reader",
     "de139f84-1756-47ae-9be6-808fbbe84772": "Website Contributor",
 }

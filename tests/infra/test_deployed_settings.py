@@ -11,6 +11,9 @@ WRITER = {"ServiceNow token refresher: keep a secret", "Key Vault Secrets Office
 """The project's own role, and the built-in one in its place."""
 
 
+SIGNER = "ServiceNow token refresher: sign with a key"
+
+
 def understood(snapshot: Snapshot) -> Settings:
     return load_settings({spec.name: snapshot.settings[spec.name] for spec in SETTINGS})
 
@@ -50,6 +53,34 @@ def test_the_identity_may_do_what_the_code_does_and_no_more(name: str) -> None:
     targets = {(target.vault_url, target.name) for each in settings.connections for target in each.publish_to}
     assert granted(SNAPSHOTS[name], WRITER) == kept | targets
     assert granted(SNAPSHOTS[name], READER) == {(own, n) for c in settings.connections for n in c.own_names} - kept
+
+
+def test_of_its_keys_the_identity_may_sign_with_those_of_its_own_vault_and_read_them() -> None:
+    """A key in another vault gets its role from whoever keeps that vault."""
+    (role,) = (
+        each["properties"]["permissions"]
+        for each in SNAPSHOTS["keys"].of_kind("Authorization/roleDefinitions")
+        if each["properties"]["roleName"].startswith(SIGNER)
+    )
+    assert role == [
+        {
+            "actions": [],
+            "notActions": [],
+            "dataActions": ["Microsoft.KeyVault/vaults/keys/read", "Microsoft.KeyVault/vaults/keys/sign/action"],
+            "notDataActions": [],
+        }
+    ]
+    found = {(each.vault, each.on.split("/keys/")[1]) for each in SNAPSHOTS["keys"].roles if each.name == SIGNER}
+    settings = understood(SNAPSHOTS["keys"])
+    keys = [each.signing_key for each in settings.connections if each.signing_key is not None]
+    own = {("contoso-tokens", key.name) for key in keys if key.vault_url == settings.vault_url}
+    assert found == own == {("contoso-tokens", "signer"), ("contoso-tokens", "signer-rsa")}
+    assert len(keys) == len(own) + 1
+
+
+def test_without_a_key_that_signs_there_is_no_role_for_one() -> None:
+    named = [each["properties"]["roleName"] for each in PLAIN.of_kind("Authorization/roleDefinitions")]
+    assert [name for name in named if name.startswith(SIGNER)] == []
 
 
 def test_with_roles_on_the_vault_there_is_one_instead_of_nine() -> None:

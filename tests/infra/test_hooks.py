@@ -83,6 +83,11 @@ def test_the_secrets_that_are_needed_are_those_that_the_grants_send() -> None:
         *("a-client-id", "a-client-secret", "a-jwt-key"),
         *("b-client-id", "b-client-secret", "b-username", "b-password"),
     ]
+    claims = {"key_identifier": "https://kv-x.vault.azure.net/keys/signer"}
+    signing = {"a": {"grant": "jwt_bearer", "jwt": claims}}
+    assert needed({"SERVICENOW_CONNECTIONS": json.dumps(signing)}) == ["a-client-id", "a-client-secret"]
+    single = {"SERVICENOW_GRANT": "jwt_bearer", "SERVICENOW_JWT": json.dumps({**claims, "public_client": True})}
+    assert needed(single) == ["servicenow-client-id"]
 
 
 def test_afterwards_the_missing_secrets_come_with_the_commands_that_set_them(tmp_path: Path) -> None:

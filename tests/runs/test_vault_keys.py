@@ -15,7 +15,9 @@ from sandbox import Sandbox
 from sandbox.faults import Action, Drop, Fault, Garbage, Interrupt, Respond, Rewrite, Throttle, Truncate
 from sandbox.instance import Application
 from sandbox.keys import KeyVersion
-from tests.conftest import MakeApp, tick
+from tests.conftest import CapturedLog, MakeApp, tick
+from tests.infra.kql import selects
+from tests.shell import ROOT
 
 DAY = timedelta(days=1)
 CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
@@ -168,6 +170,16 @@ class TestItsEnd:
         assert [each.code for each in status.warnings] == expected
         assert status.signing_key is not None
 
+    @pytest.mark.parametrize(("days", "alert"), [(14, "RefreshTokenEnding14Days"), (3, "RefreshTokenEnding3Days")])
+    def test_an_alert_asks_for_a_person(
+        self, place: Place, everything_logged: CapturedLog, days: int, alert: str
+    ) -> None:
+        place.key(curve="P-256", expires_on=place.sandbox.clock.now() + days * DAY)
+        tick(place.app(alg="ES256"))
+        messages = [line.split(" ", 2)[2] for line in everything_logged.lines if line.startswith("refresher ")]
+        queries = {path.stem: path.read_text("utf-8") for path in (ROOT / "infra" / "queries").glob("Refresh*Ending*")}
+        assert {name for name, query in queries.items() if any(selects(query, each) for each in messages)} == {alert}
+
     def test_of_several_versions_the_last_end_counts(self, place: Place) -> None:
         old = place.key(curve="P-256", expires_on=place.sandbox.clock.now() + DAY)
         new = place.key(curve="P-256", expires_on=place.sandbox.clock.now() + 300 * DAY)
@@ -242,6 +254,17 @@ BROKEN: dict[str, Action] = {
     "a signature too long": Rewrite(lambda body: body.replace(b'"value": "', b'"value": "AAAA')),
 }
 """One of another vault would have the next request, and its bearer token, sent there."""
+
+
+def test_what_may_not_be_signed_with_is_told_of_as_what_may_not_be_read(
+    place: Place, everything_logged: CapturedLog
+) -> None:
+    place.key(curve="P-256")
+    place.sandbox.vault.deny("sign")
+    tick(place.app(alg="ES256"))
+    query = (ROOT / "infra" / "queries" / "VaultForbidden.kql").read_text("utf-8")
+    messages = [line.split(" ", 2)[2] for line in everything_logged.lines if line.startswith("refresher ")]
+    assert any(selects(query, each) for each in messages)
 
 
 class TestWhatCanBeWrong:
