@@ -5,30 +5,14 @@ one `Deadline`. A wait that would outlast the deadline is not begun: the error g
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import tenacity
 
 from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import RefresherError
 
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 8.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """A pause before another try, for whoever shows progress. Seconds."""
-
-    seconds: float
-    next_attempt: int
-    error: RefresherError
-
-
-def backoff(attempt: int, retry_after: float | None, random: float) -> float:
-    """Seconds to wait after the `attempt`-th failure (from 1): full jitter, never less than `Retry-After`."""
-    jittered = random * min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (attempt - 1))
-    return max(jittered, retry_after or 0.0)
+_LONGEST = tenacity.wait_exponential(multiplier=0.5, max=8.0)
+"""Seconds: the wait is a random share of it (full jitter), and never less than `Retry-After`."""
 
 
 def retrying(
@@ -38,7 +22,7 @@ def retrying(
     attempts: int,
     takes: float = 0.0,
     should_retry: Callable[[RefresherError], bool] = lambda error: error.transient,
-    on_wait: Callable[[Wait], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> tenacity.Retrying:
     """A retry loop for requests that fail with a `RefresherError`; the last error is raised as it is.
 
@@ -46,13 +30,13 @@ def retrying(
     """
 
     def wait(state: tenacity.RetryCallState) -> float:
-        return backoff(state.attempt_number, _error(state).retry_after, clock.random())
+        return max(clock.random() * _LONGEST(state), _error(state).retry_after or 0.0)
 
     def stop(state: tenacity.RetryCallState) -> bool:
         return state.attempt_number >= attempts or state.upcoming_sleep + takes >= deadline.remaining()
 
     def announce(state: tenacity.RetryCallState) -> None:
-        on_wait(Wait(seconds=state.upcoming_sleep, next_attempt=state.attempt_number + 1, error=_error(state)))
+        on_progress(f"{_error(state).message}; try {state.attempt_number + 1} in {state.upcoming_sleep:.1f} s")
 
     return tenacity.Retrying(
         sleep=clock.sleep,

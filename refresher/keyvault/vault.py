@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+import tenacity
 from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
@@ -128,13 +129,14 @@ class Vault:
 
     def once_recovered(self, write: Callable[[], _T], deadline: Deadline) -> _T:
         """Write, and for as long as the name is being recovered, wait and write again. Raises VaultError."""
-        while True:
-            try:
-                return write()
-            except BeingRecoveredError:
-                if deadline.remaining() <= _LOOKS_AGAIN_AFTER:
-                    raise
-            self._clock.sleep(_LOOKS_AGAIN_AFTER)
+        loop = tenacity.Retrying(
+            sleep=self._clock.sleep,
+            wait=tenacity.wait_fixed(_LOOKS_AGAIN_AFTER),
+            stop=lambda _: deadline.remaining() <= _LOOKS_AGAIN_AFTER,
+            retry=tenacity.retry_if_exception_type(BeingRecoveredError),
+            reraise=True,
+        )
+        return loop(write)
 
     def describe(
         self,

@@ -79,7 +79,6 @@ def _authorize(parts: Parts, run: Run, authorization: Authorization) -> RunRepor
                 lambda: request,
                 refusals_tolerated=0,
                 attempts=run.attempts,
-                on_wait=lambda _: None,
                 repeat_lost_answers=False,
             )
             # A person can start again, so the stored refresh token gives way only to one that is known to work.

@@ -24,7 +24,6 @@ from refresher.model.tokens import Secret, TokenResponse
 from refresher.policy.due import Urgency
 from refresher.policy.grants import GrantPlan, may_fall_back
 from refresher.policy.refusals import after_refusal, after_success, before_try, refusals_tolerated
-from refresher.retry import Wait
 from refresher.run.failures import AuthorizationRequiredError, CredentialError, PasswordPausedError
 from refresher.run.keep import Keeper, Obtained
 from refresher.run.run import Run
@@ -109,7 +108,7 @@ def _obtain_by(
             refusals_tolerated=refusals_tolerated(untried, sent, urgency),
             attempts=run.attempts,
             repeat_lost_answers=not grant.row.careful,
-            on_wait=lambda wait: run.request.on_progress(_describe(wait)),
+            on_progress=run.request.on_progress,
             keep=lambda received: keeper.succession.keep(received, grant),
             patient=sent.is_refresh and keeper.may_rotate(),
         )
@@ -234,10 +233,6 @@ def _blocked(name: str, cause: Cause, until: datetime | None) -> RefresherError:
 
 def _authorization_required(error: TokenEndpointError, cause: Cause) -> AuthorizationRequiredError:
     return AuthorizationRequiredError(error.message, cause=cause, transaction_id=error.transaction_id)
-
-
-def _describe(wait: Wait) -> str:
-    return f"{wait.error.message}; try {wait.next_attempt} in {wait.seconds:.1f} s"
 
 
 def _warn_of_failed_grants(run: Run, failures: list[tuple[Grant, RefresherError]], served: Grant) -> None:

@@ -17,7 +17,7 @@ from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.tokens import Secret, TokenResponse
-from refresher.retry import Wait, retrying
+from refresher.retry import retrying
 from refresher.servicenow.answers import Attempts, Greeting, Probe, Verdict
 from refresher.servicenow.http import ANSWER_TAKES, Wire
 from refresher.servicenow.oauth import TokenRequest, parse_token_response
@@ -70,7 +70,7 @@ class Session:
         *,
         refusals_tolerated: int,
         attempts: Attempts,
-        on_wait: Callable[[Wait], None],
+        on_progress: Callable[[str], None] = lambda _: None,
         keep: Callable[[Secret], None] = lambda _: None,
         repeat_lost_answers: bool = True,
         patient: bool = False,
@@ -118,7 +118,7 @@ class Session:
             attempts=_TOKEN_ATTEMPTS,
             takes=ANSWER_TAKES,
             should_retry=should_retry,
-            on_wait=on_wait,
+            on_progress=on_progress,
         )
         return loop(ask)
 
