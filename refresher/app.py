@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 _READING_TAKES = timedelta(seconds=180)
 """For the status of all connections; the platform's front end ends a call after 230 s."""
+_EXAMINING_TAKES = timedelta(minutes=5)
+"""For all that `doctor` asks, the status included."""
 _LISTING_TAKES = timedelta(minutes=2)
 """A year of refreshes is some 400 pages of versions."""
 
@@ -212,7 +214,7 @@ class App:
 
     def doctor(self, names: Iterable[str] | None = None) -> "tuple[Check, ...]":
         """Try every precondition. Raises SettingsError and UnknownConnectionError."""
-        from refresher.doctor.doctor import Doctor  # noqa: PLC0415 - a tick does not need it
+        from refresher.doctor.doctor import EXAMINED_AT_ONCE, JOBS_THAT_ASK, Doctor  # noqa: PLC0415 - as above
 
         settings = self.settings
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
@@ -224,6 +226,7 @@ class App:
             servicenow=self._servicenow,
             lease=self._make_lease(settings),
             look=self.status,
+            share=self._shares(JOBS_THAT_ASK * len(connections), EXAMINED_AT_ONCE, _EXAMINING_TAKES),
         ).examine(connections)
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
@@ -232,16 +235,12 @@ class App:
         return tick.run(tuple(connections), request)
 
     def _reading_time(self, connections: Sequence[Connection]) -> Callable[[], timedelta]:
-        """What each of so many may take that are only read; nothing where the time is over."""
+        return self._shares(len(connections), CONNECTIONS_AT_ONCE, _READING_TAKES)
+
+    def _shares(self, many: int, at_once: int, allowed: timedelta) -> Callable[[], timedelta]:
+        """What each of so many may take that write nothing; nothing where the time for all of them is over."""
         longest, nothing = self.settings.run_deadline, timedelta()
-        budget = Budget(
-            self.clock,
-            _READING_TAKES,
-            runs=len(connections),
-            at_once=CONNECTIONS_AT_ONCE,
-            longest=longest,
-            writing=nothing,
-        )
+        budget = Budget(self.clock, allowed, runs=many, at_once=at_once, longest=longest, writing=nothing)
         return lambda: budget.share() or nothing
 
     def _emitted(self, report: RunReport) -> RunReport:

@@ -49,6 +49,7 @@ class Doctor:
         servicenow: ServiceNow,
         lease: Lease,
         look: Callable[[Iterable[str]], Sequence[ConnectionStatus]],
+        share: Callable[[], timedelta],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -57,6 +58,7 @@ class Doctor:
         self._servicenow = servicenow
         self._lease = lease
         self._look = look
+        self._share = share
 
     def examine(self, connections: Sequence[Connection]) -> tuple[Check, ...]:
         """As whom and from where it looks, then of each connection: does the token work, and what a refresh needs."""
@@ -66,20 +68,36 @@ class Doctor:
         detail = f"a token for Key Vault was issued to {identity}; {_place()}"
         checks = [passed(None, "identity", detail), self._settings_check()]
         statuses = self._look(connection.name for connection in connections)
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="examination") as pool:
+        with ThreadPoolExecutor(EXAMINED_AT_ONCE, thread_name_prefix="examination") as pool:
             for found in pool.map(self._examine_one, connections, statuses):
                 checks += found
         return tuple(replace(check, remedy=_for(identity, check.remedy)) for check in checks)
 
     def _examine_one(self, connection: Connection, status: ConnectionStatus) -> list[Check]:
-        jobs: dict[str, Callable[[Connection], Iterable[Check]]] = {
-            "token": lambda _: (token_check(status),),
-            "secrets": self._secret_checks,
-            "lives": lambda _: (*life_checks(connection, status), simple_chat_check(status)),
-            "instance": self._instance_checks,
-            "lease": self._lease_checks,
-        }
-        return [check for what, job in jobs.items() for check in _isolated(connection, what, job)]
+        return [
+            token_check(status),
+            *self._isolated(connection, "secrets", self._secret_checks),
+            *life_checks(connection, status),
+            simple_chat_check(status),
+            *self._isolated(connection, "instance", self._instance_checks),
+            *self._isolated(connection, "lease", self._lease_checks),
+        ]
+
+    def _isolated(self, connection: Connection, what: str, job: "Job") -> Iterator[Check]:
+        """What a job finds out; what stops it, or keeps it from beginning, is a finding too, and stops no other."""
+        takes = self._share()
+        if not takes:
+            remedy = Step("Examine one connection at a time: ", steps.doctor(connection.name))
+            yield failed(connection.name, what, "its turn did not come in the time of an examination", remedy)
+            return
+        try:
+            yield from job(connection, Deadline(self._clock, takes))
+        except RefresherError as error:
+            yield failed(connection.name, what, error.message, error.hint)
+        except Exception as error:  # noqa: BLE001 - isolation: a surprise about one connection must not stop the others
+            yield failed(
+                connection.name, what, unforeseen(error).message, diagnose(Cause.UNEXPECTED, connection.name).next_step
+            )
 
     def _settings_check(self) -> Check:
         names = ", ".join(connection.name for connection in self._settings.connections)
@@ -92,10 +110,10 @@ class Doctor:
             return failed(None, "identity", "no token for Key Vault could be had", no_identity().hint)
         return Identity.of(token)
 
-    def _secret_checks(self, connection: Connection) -> Iterable[Check]:
-        return Examination(connection, self._settings, self._clock, self._vaults).checks()
+    def _secret_checks(self, connection: Connection, deadline: Deadline) -> Iterable[Check]:
+        return Examination(connection, self._settings, self._clock, self._vaults, deadline).checks()
 
-    def _lease_checks(self, connection: Connection) -> Iterable[Check]:
+    def _lease_checks(self, connection: Connection, _: Deadline) -> Iterable[Check]:
         if self._settings.lease_container_url is None:
             detail = "a file lock: it keeps apart the runs of this machine only"
             remedy = "Set LEASE_CONTAINER_URL where more than one machine refreshes, as in Azure."
@@ -104,8 +122,7 @@ class Doctor:
         held = self._lease.is_held(connection.name)
         yield passed(connection.name, "lease", "held by a run that is under way" if held else "free")
 
-    def _instance_checks(self, connection: Connection) -> Iterator[Check]:
-        deadline = Deadline(self._clock, self._settings.run_deadline)
+    def _instance_checks(self, connection: Connection, deadline: Deadline) -> Iterator[Check]:
         try:
             with self._servicenow.session(connection, deadline) as session:
                 greeting = session.greet()
@@ -131,26 +148,17 @@ class Doctor:
             yield passed(connection.name, "clock", f"within {round(skew.total_seconds())} s of the instance's")
 
 
-_AT_ONCE = 8
-"""Connections that are examined side by side."""
+EXAMINED_AT_ONCE = 8
+"""Connections, side by side."""
+JOBS_THAT_ASK = 3
+"""Of each connection, one after the other."""
+Job = Callable[[Connection, Deadline], Iterable[Check]]
 
 
 def _place() -> str:
     """From where it looks: what is let in there need not be let in where the app runs."""
     site = os.environ.get("WEBSITE_SITE_NAME")
     return f"asked from the app {site}" if site else "asked from this machine, which is not the app"
-
-
-def _isolated(connection: Connection, what: str, job: Callable[[Connection], Iterable[Check]]) -> Iterator[Check]:
-    """What a job finds out; what stops it is a finding too, and stops no other."""
-    try:
-        yield from job(connection)
-    except RefresherError as error:
-        yield failed(connection.name, what, error.message, error.hint)
-    except Exception as error:  # noqa: BLE001 - isolation: a surprise about one connection must not stop the others
-        yield failed(
-            connection.name, what, unforeseen(error).message, diagnose(Cause.UNEXPECTED, connection.name).next_step
-        )
 
 
 def _remedy(cause: Cause, name: str) -> Step:

@@ -26,12 +26,14 @@ _SOON = timedelta(days=14)
 class Examination:
     """The secrets of one connection."""
 
-    def __init__(self, connection: Connection, settings: Settings, clock: Clock, vaults: Vaults) -> None:
+    def __init__(
+        self, connection: Connection, settings: Settings, clock: Clock, vaults: Vaults, deadline: Deadline
+    ) -> None:
         self._connection = connection
         self._settings = settings
         self._clock = clock
         self._vaults = vaults
-        self._deadline = Deadline(clock, settings.run_deadline)
+        self._deadline = deadline
         self._readable: dict[str, StoredSecret] = {}
         self._unreadable: set[str] = set()
 

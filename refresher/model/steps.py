@@ -86,9 +86,9 @@ def probe(connection: str) -> Command:
     return _refresher("probe", connection)
 
 
-def doctor() -> Command:
-    """Try every precondition."""
-    return _refresher("doctor")
+def doctor(connection: str | None = None) -> Command:
+    """Try every precondition; of one connection, or of all."""
+    return _refresher("doctor", *([connection] if connection is not None else []))
 
 
 def set_secret(vault: str, name: str) -> Command:

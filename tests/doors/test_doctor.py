@@ -1,14 +1,18 @@
 """Each precondition, broken on its own, is found, with what to do; and nothing is changed by looking."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from refresher.app import App
+from refresher.doctor.doctor import EXAMINED_AT_ONCE
 from refresher.model.check import Check, Verdict
 from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
-from sandbox.faults import Drop, Respond
+from sandbox.direct import DirectSandbox, Process
+from sandbox.faults import Drop, Respond, Stall
+from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, tick
 
 pytestmark = pytest.mark.wire("any")
@@ -213,3 +217,19 @@ def test_a_client_secret_that_ends_soon_is_warned_of(sandbox: Sandbox, make_app:
     stored = sandbox.vault.versions("servicenow-client-secret")[-1]
     stored.expires_on = sandbox.clock.now() + timedelta(days=3)
     assert verdicts(make_app())["servicenow-client-secret"].verdict is Verdict.WARN
+
+
+def test_it_ends_in_five_minutes_and_tells_of_what_it_could_not_examine() -> None:
+    """However many peers stall. Without sockets, the waits of all threads add up."""
+    sandbox = DirectSandbox()
+    many = {f"c{number}": {"instance_url": sandbox.instance.url} for number in range(60)}
+    app = direct_app(sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(many))
+    sandbox.faults.add(Fault(service="instance", times=None, action=Stall()))
+    began = sandbox.clock.now()
+    checks = app.doctor()
+    assert sandbox.clock.now() - began <= timedelta(minutes=5) + EXAMINED_AT_ONCE * app.settings.run_deadline
+    left_out = [check for check in checks if "its turn did not come" in check.detail]
+    assert {check.verdict for check in left_out} == {Verdict.FAIL}
+    last = left_out[-1]
+    assert last.remedy == f"Examine one connection at a time: python -m refresher doctor {last.connection}"
+    assert {check.connection for check in checks} == {None, *many}
