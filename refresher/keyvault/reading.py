@@ -1,7 +1,7 @@
 """Reads of a run, side by side: what consumers see first, the credentials only when a token is to be requested."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from refresher.keyvault.credentials import Credentials, Found, checked
@@ -32,7 +32,12 @@ def read_everything(
     key = _reading_key(vaults, connection, deadline)
     found = vaults.read((*_consumer_names(vaults, connection), *_credential_names(vaults, connection)), deadline)
     credentials = _credentials(vaults, connection, found, now, key())
-    return _consumer_side(vaults, connection, found), lambda: _demanded(connection, credentials)
+    side = _consumer_side(vaults, connection, found)
+    if side.record_error is not None:
+        held = _by_touch(vaults, connection, deadline)
+        if held is not None:
+            side = replace(side, record_secret=held, record=parse_record(held), record_error=None)
+    return side, lambda: _demanded(connection, credentials)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +102,18 @@ def read_refusals_elsewhere(
             credentials.secrets.get(connection.secret_name(USERNAME)),
             found[vaults.own(connection.record_name)],
         )
-        if (
-            isinstance(held, StoredSecret)
-            and held.value.names_the_same_as(user_name)
-            and isinstance(record, StoredSecret)
-        ):
+        if isinstance(held, StoredSecret) and held.value.names_the_same_as(user_name):
+            record = _by_touch(vaults, connection, deadline) if isinstance(record, VaultError) else record
             refusals.append(parse_record(record).password.of(credentials.password_version))
     return tuple(refusals)
+
+
+def _by_touch(vaults: Vaults, connection: Connection, deadline: Deadline) -> StoredSecret | None:
+    """A record that cannot be read, by a change of nothing; None where it cannot be written either."""
+    try:
+        return vaults.main.touch(connection.record_name, None, deadline)
+    except VaultError:
+        return None
 
 
 def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:

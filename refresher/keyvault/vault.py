@@ -162,9 +162,13 @@ class Vault:
             or_none=or_undated,
         )
 
-    def touch(self, name: str, version: str, deadline: Deadline) -> None:
-        """Ask for a change of nothing: it fails where changing the secret is not permitted. Raises VaultError."""
-        self._patch(name, version, deadline)
+    def touch(self, name: str, version: str | None, deadline: Deadline) -> StoredSecret:
+        """Ask for a change of nothing, of the newest version where none is named: all but the value, as it stands.
+
+        It fails where changing the secret is not permitted; it may be where reading is not, and where it is disabled.
+        Raises VaultError.
+        """
+        return _described(name, self._patch(name, version, deadline), value="")
 
     def versions(self, name: str, deadline: Deadline) -> tuple[StoredSecret, ...]:
         """All versions of a secret, in no order that means anything, without their values. Raises VaultError.
@@ -203,18 +207,24 @@ class Vault:
                 return None
             raise
 
-    def _patch(self, name: str, version: str, deadline: Deadline, **changes: Any) -> None:  # noqa: ANN401 - the SDK's
-        def patch() -> None:
+    def _patch(
+        self,
+        name: str,
+        version: str | None,
+        deadline: Deadline,
+        **changes: Any,  # noqa: ANN401 - the SDK's
+    ) -> SecretProperties:
+        def patch() -> SecretProperties:
             if deadline.remaining() <= 0:
                 raise overdue(name, self.url)
-            self._call(
+            return self._call(
                 "set",
                 name,
                 deadline,
                 lambda **limits: self._client.update_secret_properties(name, version, **changes, **limits),
             )
 
-        self._retrying(patch, deadline)
+        return self._retrying(patch, deadline)
 
     def _find_lost_write(self, name: str, value: Secret, tags: Mapping[str, str], deadline: Deadline) -> str | None:
         """The version of a write whose answer was lost, where it arrived all the same."""

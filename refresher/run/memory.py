@@ -22,17 +22,21 @@ class Memory:
         self._found = side.record
         self._held = side.record
         self._version = side.record_secret.version if side.record_secret is not None else None
-        self._is_unreadable = side.record_error is not None
+        self._unreadable = side.record_error
         self._expires_on = record_expiry(side.record_secret, run.clock.now())
 
     def remember(self, record: RefreshRecord) -> None:
-        """Write what must be known before a request is sent, if it is not known yet. Raises VaultError."""
+        """Write what must be known before a request is sent, if it is not known yet. Raises VaultError.
+
+        A record that cannot be read stops nothing but the password, of which nobody knows how often it was refused.
+        """
         if record == self.record:
             return
+        uncounted = record.password != self.record.password and not self._run.request.force
         try:
             self._save(record, self._run.deadline)
         except VaultError as error:
-            if not self._is_unreadable or record.password != self.record.password:
+            if self._unreadable is None or uncounted:
                 raise
             self._warn(error)
         self.record = record
@@ -69,6 +73,8 @@ class Memory:
         self._run.warn(WarningCode.RECORD_NOT_WRITTEN, message, error.hint)
 
     def _save(self, record: RefreshRecord, deadline: Deadline) -> None:
+        if self._unreadable is not None:
+            raise self._unreadable  # What it holds is worth more than what this run knows.
         connection = self._run.connection
         self._version = write_record(
             self._vaults, connection, record, version=self._version, expires_on=self._expires_on, deadline=deadline

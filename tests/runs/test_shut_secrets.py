@@ -1,5 +1,6 @@
 """A secret that somebody disabled, or that this identity may not read: it stops nothing but itself."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -7,8 +8,11 @@ import pytest
 from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
-from sandbox import Personality
+from refresher.policy.password_gate import TRIES
+from sandbox import Fault, Personality
 from sandbox.direct import DirectSandbox
+from sandbox.faults import Respond
+from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import direct, tick
 
 TOKEN = "servicenow-oauth-token"
@@ -16,6 +20,7 @@ TARGET = "servicenow--action--global--oauth-token"
 RECORD = "servicenow-refresh-record"
 TICK = timedelta(minutes=5)
 INTERVAL = timedelta(minutes=50)
+GENERIC = Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)
 
 
 def disable(sandbox: DirectSandbox, name: str) -> None:
@@ -45,10 +50,9 @@ def for_hours(sandbox: DirectSandbox, app: App, hours: int) -> list[RunReport]:
 
 @pytest.mark.parametrize("shut", [disable, hide])
 @pytest.mark.parametrize("rotates", [False, True])
-def test_a_record_stops_nothing(shut: object, rotates: bool) -> None:
+def test_a_record_stops_nothing(shut: Callable[[DirectSandbox, str], None], *, rotates: bool) -> None:
     sandbox, app = direct({}, Personality(rotates=rotates))
     sandbox.vault.put(RECORD, "The record is in the tags.")
-    assert callable(shut)
     shut(sandbox, RECORD)
     reports = for_hours(sandbox, app, 5)
     assert {each.outcome for each in reports} == {Outcome.REFRESHED, Outcome.NOT_DUE}
@@ -63,6 +67,26 @@ def test_a_record_that_cannot_be_written_either_stops_nothing() -> None:
         sandbox.vault.deny(operation, RECORD)
     for_hours(sandbox, app, 5)
     assert lives(sandbox, TOKEN)
+
+
+@pytest.mark.parametrize("shut", [disable, hide])
+@pytest.mark.parametrize("denied", [(), ("update",), ("update", "set")])
+def test_a_record_that_cannot_be_read_allows_no_more_passwords(
+    shut: Callable[[DirectSandbox, str], None], denied: tuple[str, ...]
+) -> None:
+    """How often one was refused is learnt from the answer to a change of nothing, or not sent again unless forced."""
+    sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
+    sandbox.vault.put(RECORD, "The record is in the tags.")
+    for operation in denied:
+        sandbox.vault.deny(operation, RECORD)
+    shut(sandbox, RECORD)
+    sandbox.faults.add(Fault(path="/oauth_token.do", times=None, action=GENERIC))
+    for_hours(sandbox, app, 12)
+    assert sandbox.log.count(path="/oauth_token.do") == (0 if denied else TRIES)
+    sandbox.faults.clear()
+    (report,) = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
+    assert report.outcome is Outcome.REFRESHED
+    assert lives(sandbox, TARGET)
 
 
 @pytest.mark.parametrize(("name", "other"), [(TOKEN, TARGET), (TARGET, TOKEN)])
