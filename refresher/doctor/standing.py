@@ -58,6 +58,7 @@ def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Ch
     for warning in status.warnings:
         about = REFRESH_TOKEN_LIFE if warning.code in ENDING else ACCESS_TOKEN_LIFE
         about = KEY_LIFE if warning.code in KEY_ENDING else about
+        about = SIMPLE_CHAT if warning.code is WarningCode.TARGET_SHARED else about
         yield warned(status.connection, about, warning.message, warning.hint)
     codes = {warning.code for warning in status.warnings}
     key = status.signing_key

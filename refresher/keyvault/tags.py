@@ -48,23 +48,35 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         trigger=secret.tags.get("trigger"),
         run_id=secret.tags.get("run-id"),
         recent=secret.tags.get("recent") if consistent else None,
+        publisher=_publisher_in(secret.tags),
         revoked=REVOKED_AT in secret.tags,
     )
+
+
+def publisher(connection: str, vault_url: str) -> str:
+    """What a connection's copies are known by."""
+    return f"{connection} of {vault_url}"
+
+
+def _publisher_in(tags: Mapping[str, str]) -> str | None:
+    return publisher(tags.get("connection", ""), tags["vault"]) if "vault" in tags else None
 
 
 def access_token_tags(
     token: AccessToken,
     *,
     connection: str,
+    vault_url: str,
     run_id: str,
     trigger: Trigger,
     reason: str | None = None,
     confirmed_at: datetime | None = None,
     recent: str | None = None,
 ) -> dict[str, str]:
-    """Tags of an access-token secret."""
+    """Tags of an access-token secret; `vault_url` is the vault of the connection, wherever the copy goes."""
     tags = {
         "connection": connection,
+        "vault": vault_url[:_LONGEST_TAG],
         "issued-at": format_instant(token.issued_at),
         "expires-at": format_instant(token.expires_at),
         "grant": token.grant.value,

@@ -35,6 +35,7 @@ class WarningCode(StrEnum):
     PROBE_INCONCLUSIVE = "probe_inconclusive"
     LEASE_UNAVAILABLE = "lease_unavailable"
     RECORD_NOT_WRITTEN = "record_not_written"
+    TARGET_SHARED = "publish_target_shared"
     EXPIRY_REFUSED = "expiry_refused"
     REFRESH_TOKEN_REPLACED = "refresh_token_replaced"  # noqa: S105
     REFRESH_TOKEN_NOT_DESCRIBED = "refresh_token_not_described"  # noqa: S105

@@ -65,6 +65,8 @@ class StoredAccessToken:
     run_id: str | None = None
     recent: str | None = None
     """What its tag tells of the tokens before it (`coverage.recall`)."""
+    publisher: str | None = None
+    """Which connection of which vault published it; None where its tags do not say."""
     revoked: bool = False
     """Whether an operator ended its life: how long it was then says nothing of the instance."""
 

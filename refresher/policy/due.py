@@ -95,17 +95,19 @@ def decide_refresh(
         return Refresh(reason=Reason.METADATA_MISSING, urgency=urgency)
     started_at, expires_at = access_token.life
     refresh_at = refresh_time(connection, started_at, expires_at, timing, grant=access_token.grant, now=now)
+    shared = shared_targets(access_token.publisher, targets, timing, now)
+    ours = tuple(target for target in targets if target not in shared)
     checks: tuple[tuple[Callable[[], bool], Reason], ...] = (
         (lambda: started_at > now, Reason.CLOCK_SKEW),
         (lambda: expires_at <= now, Reason.ACCESS_TOKEN_EXPIRED),
         (lambda: expires_at - now <= 2 * timing.tick, Reason.ACCESS_TOKEN_ENDING),
         (lambda: now >= refresh_at - timing.tick / 2, Reason.ACCESS_TOKEN_AGING),
-        (lambda: any(_is_ahead(target, access_token, now) for target in targets), Reason.TARGET_AHEAD),
+        (lambda: any(_is_ahead(target, access_token, now) for target in ours), Reason.TARGET_AHEAD),
     )
     for applies, reason in checks:
         if applies():
             return Refresh(reason=reason, urgency=urgency)
-    return _decide_publishing(access_token, targets) or NotDue(reason=Reason.FRESH, refresh_at=refresh_at)
+    return _decide_publishing(access_token, ours) or NotDue(reason=Reason.FRESH, refresh_at=refresh_at)
 
 
 def decide_undated(
@@ -170,6 +172,23 @@ def evaluate_urgency(access_token: StoredAccessToken | None, timing: Timing, now
     if access_token is not None and access_token.lives_at(now + timing.tick + _MARGIN):
         return Urgency.ADVISORY
     return Urgency.MANDATORY
+
+
+def shared_targets(
+    publisher: str | None, targets: tuple[TargetState, ...], timing: Timing, now: datetime
+) -> tuple[TargetState, ...]:
+    """Targets that hold a living token which another than `publisher` published: each would answer the other for ever.
+
+    They get ours at the next refresh, or once that one ends.
+    """
+    return tuple(
+        state
+        for state in targets
+        if state.holds is not None
+        and publisher is not None
+        and state.holds.publisher not in {None, publisher}
+        and state.holds.lives_at(now + timing.tick)
+    )
 
 
 def _is_ahead(state: TargetState, access_token: StoredAccessToken, now: datetime) -> bool:

@@ -14,7 +14,7 @@ from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step
-from refresher.model.stored import KeyLife
+from refresher.model.stored import KeyLife, TargetState
 from refresher.model.timing import Timing
 
 _EARLY = timedelta(days=14)
@@ -49,17 +49,19 @@ def foresee(
     *,
     fallback_ready: bool = True,
     key: KeyLife | VaultError | None = None,
+    shared: tuple[TargetState, ...] = (),
 ) -> tuple[Warning_, ...]:
     """All that can be foreseen. `refresh_token_life` is the start and the end of the refresh token's life.
 
     `fallback_ready` says whether the configured fallback grant could start a new one (`policy.is_ready`). A key that
-    cannot be used is an error of the run's, or of the fallback.
+    cannot be used is an error of the run's, or of the fallback. `shared` are targets that others publish to as well.
     """
     found = [_refresh_token_warning(connection, refresh_token_life, now, fallback_ready=fallback_ready)]
     if isinstance(key, KeyLife):
         found.append(_key_warning(key, now))
     if access_token_lifetime is not None:
         found += _access_token_warnings(access_token_lifetime, timing)
+    found += map(_shared_warning, shared)
     return tuple(warning for warning in found if warning is not None)
 
 
@@ -119,6 +121,15 @@ def _access_token_warnings(lifetime: timedelta, timing: Timing) -> Iterator[Warn
             message=f"access tokens live {_seconds(lifetime)}, more than 8 hours: a stolen one serves as long",
             hint=Step(f"Set a shorter life ({registry}) unless the consumer needs it."),
         )
+
+
+def _shared_warning(state: TargetState) -> Warning_:
+    other = state.holds.publisher if state.holds is not None else None
+    return Warning_(
+        code=WarningCode.TARGET_SHARED,
+        message=f"{state.target.name} holds a token that another installation published: connection {other}",
+        hint=Step("Its readers get whichever token came last. Let one of the two publish elsewhere (PUBLISH_TO)."),
+    )
 
 
 def _seconds(span: timedelta) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.reading import read_refusals_elsewhere
-from refresher.keyvault.tags import access_token_tags
+from refresher.keyvault.tags import access_token_tags, publisher
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.writing import (
     Published,
@@ -25,7 +25,7 @@ from refresher.model.report import Outcome, RunReport, Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import AccessToken, Secret, TokenResponse
-from refresher.policy.due import refresh_time
+from refresher.policy.due import refresh_time, shared_targets
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
@@ -196,6 +196,7 @@ class Keeper:
             password_version=self.credentials.password_version,
             record=self.memory.record,
         )
+        ours = publisher(run.connection.name, self._vaults.own_url)
         return foresee(
             run.connection,
             self._access_token_lifetime,
@@ -203,6 +204,7 @@ class Keeper:
             run.timing,
             run.clock.now(),
             fallback_ready=ready,
+            shared=shared_targets(ours, self._side.targets, run.timing, run.clock.now()),
             key=self.credentials.key_life,
         )
 
@@ -234,6 +236,7 @@ class Keeper:
         tags = access_token_tags(
             token,
             connection=run.connection.name,
+            vault_url=self._vaults.own_url,
             run_id=run.run_id,
             trigger=run.request.trigger,
             reason=run.request.reason,

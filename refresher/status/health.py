@@ -14,7 +14,7 @@ from refresher.model.report import Outcome, Warning_
 from refresher.model.steps import Step
 from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToken
 from refresher.model.timing import Timing
-from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time
+from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time, shared_targets
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import renewal_time
 from refresher.servicenow.answers import Verdict
@@ -136,6 +136,7 @@ def evaluate(
             now,
             fallback_ready=fallback_ready,
             key=key,
+            shared=shared_targets(token.publisher if token else None, side.targets, timing, now),
         ),
     )
 

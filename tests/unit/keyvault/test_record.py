@@ -36,7 +36,9 @@ def secret(**fields: Any) -> StoredSecret:  # noqa: ANN401
 
 def tagged(**changes: Any) -> StoredSecret:  # noqa: ANN401
     """An access token with its metadata, with changes to its tags; None takes a tag away."""
-    tags = access_token_tags(access_token(), connection="c", run_id="r" * 32, trigger=Trigger.TIMER)
+    tags = access_token_tags(
+        access_token(), connection="c", vault_url="https://v", run_id="r" * 32, trigger=Trigger.TIMER
+    )
     expires_on = changes.pop("expires_on", NOON + HOUR)
     edited = {**tags, **{name.replace("_", "-"): value for name, value in changes.items()}}
     return secret(tags={name: value for name, value in edited.items() if value is not None}, expires_on=expires_on)
@@ -49,6 +51,7 @@ class TestAccessToken:
         tags = access_token_tags(
             access_token(),
             connection="c",
+            vault_url="https://v",
             run_id="r1",
             trigger=Trigger.HTTP,
             reason="x" * 300,
@@ -57,6 +60,7 @@ class TestAccessToken:
         )
         assert tags == {
             "connection": "c",
+            "vault": "https://v",
             "issued-at": "2026-03-01T12:00:00+00:00",
             "expires-at": "2026-03-01T13:00:00+00:00",
             "grant": "refresh_token",
@@ -73,10 +77,11 @@ class TestAccessToken:
             trigger="http",
             run_id="r1",
             recent="50/60",
+            publisher="c of https://v",
         )
 
     def test_what_is_not_known_has_no_tag(self) -> None:
-        assert set(tagged().tags) == {"connection", "issued-at", "expires-at", "grant", "run-id", "trigger"}
+        assert set(tagged().tags) == {"connection", "vault", "issued-at", "expires-at", "grant", "run-id", "trigger"}
 
     @pytest.mark.parametrize(
         "edit",

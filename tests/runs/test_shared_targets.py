@@ -1,0 +1,74 @@
+"""Two installations that publish to one target: each says so, and neither answers the other's token with one more."""
+
+from datetime import timedelta
+
+import pytest
+
+from refresher.app import App
+from refresher.model.report import Outcome, WarningCode
+from sandbox.direct import DirectSandbox, Process
+from sandbox.running import add_connection
+from sandbox.trial.host import direct_app
+from tests.conftest import tick
+
+TOKEN = "servicenow-oauth-token"
+TICK = timedelta(minutes=5)
+SHARED = "https://chat.vault.azure.net/secrets/servicenow--action--global--oauth-token"
+
+
+@pytest.fixture
+def sandbox() -> DirectSandbox:
+    return DirectSandbox(vaults=("one", "two", "chat"))
+
+
+@pytest.fixture
+def apps(sandbox: DirectSandbox) -> list[App]:
+    """Two installations, each with a vault and an application of its own."""
+    made = []
+    for name in ("one", "two"):
+        vault = sandbox.vaults[name]
+        add_connection(sandbox.instance, vault)
+        made.append(direct_app(sandbox, Process(sandbox), 0, KEY_VAULT_URL=vault.url, PUBLISH_TO=SHARED))
+    return made
+
+
+def copy_lives(sandbox: DirectSandbox) -> bool:
+    held = sandbox.vaults["chat"].get(SHARED.rpartition("/")[2])
+    return held is not None and sandbox.instance.is_living_access_token(held.value)
+
+
+def test_neither_answers_the_others_token_with_one_more(sandbox: DirectSandbox, apps: list[App]) -> None:
+    """A day, a tick every five minutes: as many refreshes as if each were alone."""
+    for _ in range(24 * 12):
+        for app in apps:
+            assert tick(app).outcome in {Outcome.REFRESHED, Outcome.NOT_DUE}
+            assert copy_lives(sandbox)
+        sandbox.clock.advance(TICK)
+    assert sandbox.log.count(path="/oauth_token.do") <= 2 * 24 * 60 / 50 + 2
+
+
+def test_each_says_who_the_other_one_is(sandbox: DirectSandbox, apps: list[App]) -> None:
+    one, two = apps
+    tick(one)
+    sandbox.clock.advance(TICK)
+    (warning,) = [each for each in tick(two).warnings if each.code is WarningCode.TARGET_SHARED]
+    assert sandbox.vaults["one"].url in warning.message
+    assert "PUBLISH_TO" in warning.hint
+    (status,) = one.status()
+    assert [each.code for each in status.warnings if each.code is WarningCode.TARGET_SHARED]
+    assert status.working
+
+
+def test_what_the_other_one_leaves_behind_is_replaced_before_it_ends(sandbox: DirectSandbox, apps: list[App]) -> None:
+    """It was switched off: an installation that moved."""
+    one, two = apps
+    tick(one)
+    sandbox.clock.advance(TICK)
+    tick(two)
+    for _ in range(24):
+        sandbox.clock.advance(TICK)
+        tick(one)
+        assert copy_lives(sandbox)
+    (status,) = one.status()
+    assert not [each for each in status.warnings if each.code is WarningCode.TARGET_SHARED]
+    assert all(target.current for target in status.targets)
