@@ -55,6 +55,8 @@ param refreshSchedule string = '0 */5 * * * *'
 param refreshIntervalMinutes int = 50
 @description('Path asked with a new token before it is published; empty: none.')
 param probePath string = '/api/now/table/sys_user?sysparm_query=user_name=javascript:gs.getUserName()&sysparm_fields=user_name&sysparm_limit=1'
+@description('Minutes between two trials of the stored token at its instance; empty: each tick; 0: never.')
+param verifyIntervalMinutes string = ''
 @description('Permits instance hosts outside of ServiceNow\'s own domains.')
 param allowCustomHost bool = false
 @description('Name of a storage queue that spreads the connections over instances; empty: one run does all.')
@@ -500,6 +502,7 @@ module api 'app/api.bicep' = {
     refreshSchedule: refreshSchedule
     refreshIntervalMinutes: refreshIntervalMinutes
     probePath: probePath
+    verifyIntervalMinutes: verifyIntervalMinutes
     leaseContainerUrl: storage.outputs.leaseContainerUrl
     allowCustomHost: allowCustomHost
     refreshQueue: refreshQueue

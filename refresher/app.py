@@ -36,6 +36,7 @@ from refresher.run.order import Refresher
 from refresher.run.parts import Parts
 from refresher.run.side_by_side import CONNECTIONS_AT_ONCE, in_order
 from refresher.run.tick import Tick, time_for
+from refresher.run.verify import Verification
 from refresher.servicenow.answers import Probe
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings, load_settings
@@ -143,14 +144,11 @@ class App:
         return client_id(self._make_parts(), self.connection(name))
 
     def due(self) -> tuple[str, ...]:
-        """Names of the connections that a tick would do something for; one round of reads each."""
-        refresher, connections = Refresher(self._make_parts()), self.settings.connections
-        reading_time = self._reading_time(connections)
+        """Names of the connections that a tick would do something for: one round of reads and one trial each."""
+        from refresher.run.dispatch import due  # noqa: PLC0415 - only a tick with a queue needs it
 
-        def name_if_due(connection: Connection) -> str | None:
-            return connection.name if refresher.is_due(connection, reading_time()) else None
-
-        return tuple(name for name in in_order(name_if_due, connections) if name is not None)
+        parts = self._make_parts()
+        return due(parts, self._reading_time(parts.settings.connections))
 
     def forced_over_http_at(self, names: Iterable[str] | None) -> tuple[datetime, ...]:
         """When the stored tokens were issued that a call over HTTP asked for. Raises UnknownConnectionError.
@@ -230,8 +228,9 @@ class App:
         ).examine(connections)
 
     def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
-        allowed = time_for(request, self.settings)
-        tick = Tick(Refresher(self._make_parts()), self.settings, self.clock, allowed)
+        parts, settings = self._make_parts(), self.settings
+        verification = Verification(parts.servicenow, self.clock, settings.timing, request.trigger)
+        tick = Tick(Refresher(parts), verification, settings, self.clock, time_for(request, settings))
         return tick.run(tuple(connections), request)
 
     def _reading_time(self, connections: Sequence[Connection]) -> Callable[[], timedelta]:

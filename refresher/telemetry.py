@@ -6,7 +6,7 @@ the alert rules (docs/telemetry.md); nothing is taken from a foreign exception o
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from refresher.model.connection import CONNECTION_NAME
@@ -80,6 +80,21 @@ def emit_failure(error: RefresherError) -> None:
     LOGGER.error("%s %s", error.message, error.hint)
 
 
+def emit_tick(connections: int, *, due: int, tried: int, refused: Collection[str]) -> None:
+    """Log a tick that runs nothing itself, since a queue does: what it found due, and what it tried."""
+    names = f": {', '.join(refused)}" if refused else ""
+    event = {
+        "event": "tick",
+        "version": VERSION,
+        "connections": connections,
+        "due": due,
+        "tried": tried,
+        "refused": len(refused),
+        "message": f"{due} of {connections} connections are due; {tried} tokens tried, {len(refused)} refused{names}",
+    }
+    LOGGER.log(logging.WARNING if refused else logging.INFO, "%s", _line(event))
+
+
 def emit_poisoned(body: bytes) -> None:
     """Log that a queue message failed at every delivery. What it held is shown only if it can be a connection."""
     name = body.decode("ascii", errors="replace")
@@ -98,6 +113,7 @@ def outcome_event(report: RunReport, now: datetime) -> dict[str, object]:
         "reason": report.reason,
         "message": report.message,
         "hint": report.hint,
+        "tried": report.tried,
         "user_name": report.user_name,
         "operator_reason": report.operator_reason,
     }

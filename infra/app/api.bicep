@@ -30,6 +30,7 @@ param publishTo string
 param refreshSchedule string
 param refreshIntervalMinutes int
 param probePath string
+param verifyIntervalMinutes string
 param leaseContainerUrl string
 param allowCustomHost bool
 param refreshQueue string
@@ -166,6 +167,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     REFRESH_SCHEDULE: refreshSchedule
     REFRESH_INTERVAL_MINUTES: string(refreshIntervalMinutes)
     PROBE_PATH: probePath
+    VERIFY_INTERVAL_MINUTES: verifyIntervalMinutes
     LEASE_CONTAINER_URL: leaseContainerUrl
     SERVICENOW_ALLOW_CUSTOM_HOST: string(allowCustomHost)
     REFRESH_QUEUE: refreshQueue

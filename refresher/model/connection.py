@@ -1,5 +1,6 @@
 """A connection: one OAuth application on one instance, the names of its secrets, and where its tokens go."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class Connection:
     publish_to: tuple[PublishTarget, ...]
     probe_path: str | None
     refresh_token_lifetime: timedelta
+    verify_interval: timedelta | None = None
+    """How often the stored token is tried at the instance: None at each tick, nothing never."""
     jwt: JwtClaims | None = None
     entra_scope: str | None = None
     """Scope of grant entra_id."""
@@ -151,6 +154,11 @@ class Connection:
             self.access_token_name,
             self.record_name,
         )
+
+    @property
+    def probe_mark(self) -> str:
+        """What stands for the probe in a tag: whether it ever accepted a token is known of this one alone."""
+        return hashlib.sha256(f"{self.instance_url}{self.probe_path}".encode()).hexdigest()[:16]
 
     @property
     def token_endpoint(self) -> str:

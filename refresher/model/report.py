@@ -33,6 +33,8 @@ class WarningCode(StrEnum):
     UNCHANGED = "unchanged"
     GRANT_FAILED = "grant_failed"
     PROBE_INCONCLUSIVE = "probe_inconclusive"
+    VERIFICATION_REFUSED = "verification_refused"
+    USER_CHANGED = "user_changed"
     LEASE_UNAVAILABLE = "lease_unavailable"
     RECORD_NOT_WRITTEN = "record_not_written"
     TARGET_SHARED = "publish_target_shared"
@@ -109,6 +111,8 @@ class RunReport:
     consecutive_failures: int = 0
     transaction_id: str | None = None
     user_name: str | None = None
+    tried: str | None = None
+    """What ServiceNow said of the stored token in this tick (a `Verdict`); None where it was not asked."""
     retry_after: float | None = None
     password_sent: bool = False
     """Whether a password was sent, and may have been seen."""

@@ -67,6 +67,10 @@ class StoredAccessToken:
     """What its tag tells of the tokens before it (`coverage.recall`)."""
     publisher: str | None = None
     """Which connection of which vault published it; None where its tags do not say."""
+    accepted_by: str | None = None
+    """Which probe last accepted a token of the connection (`Connection.probe_mark`)."""
+    user_name: str | None = None
+    """Whom the token acts as, where the probe told."""
     revoked: bool = False
     """Whether an operator ended its life: how long it was then says nothing of the instance."""
 

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     CLOCK_SKEW = "clock_skew"
     ACCESS_TOKEN_EXPIRED = "access_token_expired"  # noqa: S105
     ACCESS_TOKEN_ENDING = "access_token_ending"  # noqa: S105
+    ACCESS_TOKEN_REFUSED = "access_token_refused"  # noqa: S105
     ACCESS_TOKEN_AGING = "access_token_aging"  # noqa: S105
     ACCESS_TOKEN_UNREADABLE = "access_token_unreadable"  # noqa: S105
     TARGET_MISSING = "publish_target_missing"

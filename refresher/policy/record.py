@@ -22,6 +22,8 @@ class RefreshRecord:
     """The version that a request may have used up: ServiceNow rotates, and no successor of it was stored."""
     rotates: bool = False
     """Whether ServiceNow was ever seen to replace this connection's refresh token at its use."""
+    access_token_refused_at: datetime | None = None
+    """When a refresh was last begun for no other reason than that ServiceNow refused the stored access token."""
 
     def is_settled(self, stored: "RefreshRecord") -> bool:
         """Whether a success leaves `stored`, which the vault holds, as true as it is: nothing to put right or add."""
@@ -41,6 +43,7 @@ class RefreshRecord:
             self.refresh_token_refusals,
             self.spent_refresh_token_version,
             self.rotates,
+            self.access_token_refused_at,
         )
 
     def after_success(self, now: datetime, outcome: str) -> "RefreshRecord":
@@ -68,6 +71,10 @@ class RefreshRecord:
     def with_spent_refresh_token(self, version: str | None) -> "RefreshRecord":
         """The record with a refresh token that may be used up; None where none is."""
         return replace(self, spent_refresh_token_version=version)
+
+    def with_access_token_refused(self, at: datetime | None) -> "RefreshRecord":
+        """The record before a refresh whose only reason is that the stored access token was refused."""
+        return replace(self, access_token_refused_at=at)
 
     def refresh_token_refusals_of(self, version: str | None) -> int:
         """In how many runs in a row that version of the refresh token was refused."""

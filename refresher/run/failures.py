@@ -10,6 +10,7 @@ from refresher.model.errors import RefresherError, VaultError, unforeseen
 from refresher.model.report import Outcome, RunReport
 from refresher.model.stored import StoredAccessToken
 from refresher.model.timing import Timing
+from refresher.model.tokens import Secret
 from refresher.policy.due import Urgency, evaluate_urgency
 
 
@@ -43,16 +44,21 @@ def outcome_of(
     timing: Timing,
     now: datetime,
     published: tuple[datetime, datetime] | None = None,
+    refused: Secret | None = None,
 ) -> Outcome:
     """How a run ends that met an error: kept where what consumers go on reading lasts until the next tick.
 
-    `published` is the life of the token that the run published before.
+    `published` is the life of the token that the run published before, `refused` a token that ServiceNow
+    does not take, whatever its dates say.
     """
     if isinstance(error, AuthorizationRequiredError):
         return Outcome.AUTHORIZATION_REQUIRED
     if published is not None and not isinstance(error, PublishFailedError):
         return Outcome.KEPT if now < published[1] else Outcome.FAILED
-    lasting = all(evaluate_urgency(token, timing, now) is Urgency.ADVISORY for token in _still_read(error, side))
+    lasting = all(
+        evaluate_urgency(token, timing, now) is Urgency.ADVISORY and (token is None or token.value != refused)
+        for token in _still_read(error, side)
+    )
     return Outcome.KEPT if lasting else Outcome.FAILED
 
 

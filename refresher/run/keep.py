@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.reading import read_refusals_elsewhere
-from refresher.keyvault.tags import access_token_tags, publisher
+from refresher.keyvault.tags import access_token_tags, probe_tags, publisher
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.writing import (
     Published,
@@ -30,6 +30,7 @@ from refresher.policy.forecast import foresee
 from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.refusals import Sent, may_rotate
+from refresher.policy.verify import user_changed
 from refresher.run.failures import PublishFailedError, outcome_of
 from refresher.run.memory import Memory
 from refresher.run.run import Run
@@ -112,7 +113,7 @@ class Keeper:
         run, side, new = self._run, self._side, obtained.response.access_token
         run.request.on_progress("publishing")
         run.transaction_id = obtained.response.transaction_id
-        self._note_probe(obtained.probe)
+        self._note_probe(obtained.probe, side.access_token)
         now = run.clock.now()
         # What was just issued, and not refused by the probe, is published: whatever the stored one's dates say.
         same = side.access_token if side.access_token is not None and side.access_token.value == new.value else None
@@ -120,7 +121,7 @@ class Keeper:
             return self._same_again(new, now)
         if same is None and not obtained.grant.row.from_half_of_life:
             self._access_token_lifetime = new.lifetime
-        token = self._to_publish(new, same, now)
+        token = self._to_publish(obtained, same, now)
         failed = write_access_token(
             self._vaults, run.connection, token, side, run.writing_deadline, also_shut=run.request.force
         )
@@ -161,7 +162,8 @@ class Keeper:
     def failed(self, error: RefresherError) -> RunReport:
         """Store what must not be lost, record the failure and report it."""
         error = self.succession.keep_again() or error
-        outcome = outcome_of(error, self._side, self._run.timing, self._run.clock.now(), self._run.published)
+        run = self._run
+        outcome = outcome_of(error, self._side, run.timing, run.clock.now(), run.published, run.refused)
         failures = self.memory.note_failure(outcome, error)
         return self._report(outcome, error.message, error=error, consecutive_failures=failures)
 
@@ -208,10 +210,11 @@ class Keeper:
             key=self.credentials.key_life,
         )
 
-    def _note_probe(self, probe: Probe | None) -> None:
+    def _note_probe(self, probe: Probe | None, stored: StoredAccessToken | None) -> None:
         if probe is None:
             return
         self._run.user_name = probe.user_name
+        self._run.warnings += user_changed(stored, probe.user_name)
         if probe.verdict is Verdict.UNKNOWN:
             self._run.warn(
                 WarningCode.PROBE_INCONCLUSIVE,
@@ -223,9 +226,13 @@ class Keeper:
                 ),
             )
 
-    def _to_publish(self, new: AccessToken, same: StoredAccessToken | None, now: datetime) -> Published:
+    def _to_publish(self, obtained: Obtained, same: StoredAccessToken | None, now: datetime) -> Published:
         """The new token with its tags; if ServiceNow returned the stored one, with that one's beginning."""
-        run, stored, token, recent = self._run, self._side.access_token, new, None
+        run, stored, new, probe = self._run, self._side.access_token, obtained.response.access_token, obtained.probe
+        token, recent = new, None
+        accepted_by, user_name = (stored.accepted_by, stored.user_name) if stored is not None else (None, None)
+        if probe is not None and probe.verdict is Verdict.ACCEPTED:
+            accepted_by, user_name = run.connection.probe_mark, probe.user_name
         if same is not None:
             known = same.issued_at is not None and same.issued_at <= now
             issued_at = same.issued_at if known and same.issued_at else new.issued_at
@@ -243,6 +250,7 @@ class Keeper:
             confirmed_at=now if same is not None else None,
             recent=recent,
         )
+        tags |= probe_tags(accepted_by, user_name)
         return Published(value=token.value, tags=tags, expires_on=token.expires_at)
 
     def _warn_once_of_unchanged(self, same: StoredAccessToken) -> None:

@@ -4,6 +4,7 @@ Every step may be the last one before a crash, and the next tick must heal from 
 memory, the refresh token is stored before anything else, and a write that fails leaves what was there.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from refresher.keyvault.credentials import Credentials
@@ -14,12 +15,22 @@ from refresher.keyvault.writing import Published, write_targets
 from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection
-from refresher.model.errors import VaultError
+from refresher.model.errors import RefresherError, TokenRejectedError, VaultError
 from refresher.model.report import Outcome, RunReport, RunRequest
 from refresher.model.stored import StoredSecret
-from refresher.model.tokens import TokenResponse
-from refresher.policy.due import Decision, NotDue, Refresh, Republish, Urgency, decide_refresh, decide_undated
+from refresher.model.tokens import Secret, TokenResponse
+from refresher.policy.due import (
+    Decision,
+    NotDue,
+    Reason,
+    Refresh,
+    Republish,
+    Urgency,
+    decide_refresh,
+    decide_undated,
+)
 from refresher.policy.grants import plan_grants
+from refresher.policy.verify import insist, is_unheard, restrain
 from refresher.run.failures import PublishFailedError, reported
 from refresher.run.keep import Keeper
 from refresher.run.memory import Memory
@@ -34,19 +45,32 @@ class Refresher:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def run(self, connection: Connection, request: RunRequest, allowed: timedelta | None = None) -> RunReport:
+    def run(
+        self,
+        connection: Connection,
+        request: RunRequest,
+        allowed: timedelta | None = None,
+        *,
+        refused: Secret | None = None,
+        on_look: Callable[[Connection, ConsumerSide], None] = lambda *_: None,
+    ) -> RunReport:
         """Run one connection once, in the time allowed (None: as long as a single run may take).
 
-        Never raises: what went wrong is in the report, with its cause and next step.
+        `refused` is a stored token that ServiceNow refused twice; `on_look` is told what was read, and the last time
+        what is left. Never raises: what went wrong is in the report, with its cause and next step.
         """
         run = self._parts.begin(connection, request, allowed)
+        run.refused, run.on_look = refused, on_look
         return reported(lambda: self._run(run), run.failed)
 
-    def is_due(self, connection: Connection, allowed: timedelta) -> bool:
+    def is_due(
+        self, connection: Connection, allowed: timedelta, on_look: Callable[[Connection, ConsumerSide], None]
+    ) -> bool:
         """Whether a run would do anything now; what cannot be read in that time is due: a run reports it."""
         parts = self._parts
         try:
             side = read_consumer_side(parts.vaults, connection, Deadline(parts.clock, allowed))
+            on_look(connection, side)
             now = parts.clock.now()
             decision = decide_refresh(connection.name, side.access_token, side.targets, parts.settings.timing, now)
         except Exception:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
@@ -57,6 +81,7 @@ class Refresher:
         parts = self._parts
         run.request.on_progress("reading the vault")
         run.side = read_consumer_side(parts.vaults, run.connection, run.deadline)
+        run.on_look(run.connection, run.side)
         look = self._decide(run, run.side)
         if isinstance(look, NotDue):
             return _not_due(run, run.side, look)
@@ -66,6 +91,7 @@ class Refresher:
             # Somebody else may have been faster.
             side, read_credentials = read_everything(parts.vaults, run.connection, parts.clock.now(), run.deadline)
             run.side = side
+            run.on_look(run.connection, side)
             match self._decide(run, side):
                 case NotDue() as decision:
                     return _not_due(run, side, decision)
@@ -74,7 +100,7 @@ class Refresher:
                 case Refresh() as decision:
                     if run.without_lease is not None and decision.urgency is Urgency.ADVISORY:
                         raise run.without_lease
-                    return self._refresh(run, side, read_credentials(), decision.urgency)
+                    return self._refresh(run, side, read_credentials(), decision)
 
     def _decide(self, run: Run, side: ConsumerSide) -> Decision:
         if not side.is_dated and not run.request.force:
@@ -92,10 +118,11 @@ class Refresher:
             run.clock.now(),
             force=run.request.force,
         )
+        decision = insist(decision, side.access_token, run.refused, side.record, run.timing, run.clock.now())
         run.reason = decision.reason
         return decision
 
-    def _refresh(self, run: Run, side: ConsumerSide, credentials: Credentials, urgency: Urgency) -> RunReport:
+    def _refresh(self, run: Run, side: ConsumerSide, credentials: Credentials, decision: Refresh) -> RunReport:
         keeper = Keeper(run, self._parts.vaults, side, credentials)
         plan = plan_grants(
             run.connection,
@@ -105,15 +132,29 @@ class Refresher:
             run.clock.now(),
             force=run.request.force,
         )
+        by_refusal_alone = decision.reason is Reason.ACCESS_TOKEN_REFUSED
+        if by_refusal_alone:
+            plan = restrain(plan, run.connection)
 
         def ask_identity() -> TokenResponse:
             return self._parts.identity.request_token(run.connection, run.deadline)
 
         def job() -> RunReport:
+            if by_refusal_alone:
+                if not plan.grants:
+                    message = "ServiceNow refuses the stored token, and nothing may be tried for that reason alone"
+                    raise TokenRejectedError(message, cause=Cause.ACCESS_TOKEN_REFUSED)
+                keeper.memory.remember(side.record.with_access_token_refused(run.clock.now()))
             with self._parts.servicenow.session(run.connection, run.deadline) as session:
-                return keeper.publish(obtain(run, keeper, session, plan, urgency, ask_identity))
+                return keeper.publish(obtain(run, keeper, session, plan, decision.urgency, ask_identity))
 
-        return reported(job, keeper.failed)
+        def failed(error: RefresherError) -> RunReport:
+            if by_refusal_alone and is_unheard(error.cause):
+                before = side.record.access_token_refused_at
+                keeper.memory.record = keeper.memory.record.with_access_token_refused(before)
+            return keeper.failed(error)
+
+        return reported(job, failed)
 
     def _republish(self, run: Run, side: ConsumerSide, decision: Republish) -> RunReport:
         vaults, secret = self._parts.vaults, side.source

@@ -1,5 +1,6 @@
 """One run while it goes on: what is known so far, its deadlines, and the report that is made however it ends."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -12,6 +13,7 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.timing import Timing
+from refresher.model.tokens import Secret
 from refresher.policy.due import Reason, is_kept_out, refresh_time
 from refresher.run.failures import outcome_of
 from refresher.servicenow.answers import Attempts
@@ -42,6 +44,10 @@ class Run:
     """What was read last; None until the vault has answered."""
     without_lease: LeaseUnavailableError | None = None
     """Why it goes on without the lease."""
+    refused: Secret | None = None
+    """A stored token that ServiceNow refused twice in this tick."""
+    on_look: Callable[[Connection, ConsumerSide], None] = lambda *_: None
+    """Told what was read."""
     reason: Reason | None = None
     grant: Grant | None = None
     """The last one that was tried."""
@@ -63,7 +69,7 @@ class Run:
                 return self.report(Outcome.BUSY, error.message, error=error)
             message = f"{error.message}: it is held for longer than any refresh takes, and keeps all others out"
             return self.failed(RefresherError(message, cause=Cause.LEASE_STUCK, hint=error.way_out))
-        outcome = outcome_of(error, self.side, self.timing, self.clock.now())
+        outcome = outcome_of(error, self.side, self.timing, self.clock.now(), refused=self.refused)
         failures = self.side.record.consecutive_failures if self.side is not None else 0
         return self.report(outcome, error.message, error=error, consecutive_failures=failures)
 
@@ -95,6 +101,9 @@ class Run:
             expires_at, life = now, None
         elif self.published is not None:
             expires_at, life = self.published[1], self.published
+        works = not (self.side is not None and self.side.shut) and expires_at is not None and now < expires_at
+        if self.published is None and stored is not None and stored.value == self.refused:
+            works = False
         grant = self.grant or (stored.grant if stored is not None else None)
         obtained_at = life[0] if life is not None else None
         if life is not None and grant is not None and grant.row.from_half_of_life and self.published is None:
@@ -115,7 +124,7 @@ class Run:
             attempts=self.attempts.made,
             password_sent=self.attempts.password_sent,
             duration_ms=round((self.clock.monotonic() - self.started) * 1000),
-            working=None if self.side is None else not self.side.shut and expires_at is not None and now < expires_at,
+            working=None if self.side is None else works,
             access_token_obtained_at=obtained_at,
             access_token_expires_at=expires_at,
             refresh_token_expires_at=refresh_token_expires_at,

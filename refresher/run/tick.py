@@ -9,10 +9,12 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.steps import Step
+from refresher.model.tokens import Secret
 from refresher.run.budget import LEAST, Budget, in_turn
 from refresher.run.order import Refresher
 from refresher.run.patience import MINUTE, seconds_to_next_try
 from refresher.run.side_by_side import CONNECTIONS_AT_ONCE, as_they_end
+from refresher.run.verify import Verification
 from refresher.settings.load import Settings
 from refresher.telemetry import emit
 
@@ -30,8 +32,11 @@ def time_for(request: RunRequest, settings: Settings) -> timedelta:
 class Tick:
     """One tick, or whatever else runs connections together: over in the time allowed, whatever happens in a run."""
 
-    def __init__(self, refresher: Refresher, settings: Settings, clock: Clock, allowed: timedelta) -> None:
+    def __init__(
+        self, refresher: Refresher, verification: Verification, settings: Settings, clock: Clock, allowed: timedelta
+    ) -> None:
         self._refresher = refresher
+        self._verification = verification
         self._settings = settings
         self._clock = clock
         self._left = Deadline(clock, allowed)
@@ -41,10 +46,14 @@ class Tick:
         """Run these connections. Each is reported, whatever happens to the others, and each of its runs is logged."""
         reports: dict[str, RunReport] = {}
         due: dict[str, float] = {}
+
+        def run(these: Sequence[Connection], refused: Mapping[str, Secret]) -> Iterator[RunReport]:
+            return self._run_once(these, request, refused)
+
         runs = in_turn(connections, self._clock.now(), self._settings.tick)
         while runs:
             # Logged as they end, and here: the worker attributes to an invocation what its own thread logs.
-            for report in self._run_once(runs, request):
+            for report in self._verification.verified(run(runs, {}), run):
                 if report.outcome is Outcome.PUT_OFF and report.connection in reports:
                     continue
                 emit(report, self._clock.now())
@@ -71,7 +80,9 @@ class Tick:
         now = max(soonest, self._clock.monotonic())
         return tuple(each for each in connections if due[each.name] <= now)
 
-    def _run_once(self, connections: Sequence[Connection], request: RunRequest) -> Iterator[RunReport]:
+    def _run_once(
+        self, connections: Sequence[Connection], request: RunRequest, refused: Mapping[str, Secret]
+    ) -> Iterator[RunReport]:
         left = self._left.remaining()
         budget = Budget(
             self._clock,
@@ -85,7 +96,9 @@ class Tick:
             share = budget.share()
             if share is None:
                 return self._put_off(connection, request, "its turn did not come in the time of this tick")
-            return self._refresher.run(connection, request, share)
+            return self._refresher.run(
+                connection, request, share, refused=refused.get(connection.name), on_look=self._verification.look
+            )
 
         missing = {each.name: each for each in connections}
         for report in as_they_end(run, connections, left + _ENDING_TAKES):

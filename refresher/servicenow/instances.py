@@ -45,6 +45,8 @@ class ServiceNow:
         from refresher.servicenow.session import Session  # noqa: PLC0415 - as above
 
         turns = self.turns(connection)
+        if deadline.remaining() < _TRIAL_TAKES:
+            return Probe(verdict=Verdict.UNKNOWN, remark="its turn did not come in time")
         try:
             tls = self.prepare()
             with Session(

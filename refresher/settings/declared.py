@@ -12,6 +12,7 @@ from refresher.settings.forms import (
     grant_parser,
     integer_parser,
     listed,
+    minutes_parser,
     parse_algorithm,
     parse_boolean,
     parse_claim,
@@ -93,9 +94,14 @@ CONNECTION_KEYS = (
     SettingSpec(
         name="probe_path",
         default=SYS_USER_PROBE,
-        meaning="path asked with a new token before it is published; empty = do not probe",
+        meaning="path asked with a new token before it is published, and with the stored one; empty = do not probe",
         parse=parse_probe_path,
         empty_is_none=True,
+    ),
+    SettingSpec(
+        name="verify_interval_minutes",
+        meaning="minutes between two trials of the stored token at its instance; not set: each tick; 0 = never",
+        parse=minutes_parser(0, 1440),
     ),
     SettingSpec(
         name="entra_scope",
@@ -175,6 +181,7 @@ SETTING_OF_KEY = {
     "jwt": "SERVICENOW_JWT",
     "publish_to": "PUBLISH_TO",
     "probe_path": "PROBE_PATH",
+    "verify_interval_minutes": "VERIFY_INTERVAL_MINUTES",
 }
 """The settings of the single connection: what `SERVICENOW_CONNECTIONS` says of one by these keys."""
 _TOLD_OTHERWISE = {
@@ -227,6 +234,7 @@ SETTINGS = (
         parse=integer_parser(1, 1440),
     ),
     _single("probe_path"),
+    _single("verify_interval_minutes"),
     SettingSpec(
         name="LEASE_CONTAINER_URL",
         meaning="blob container for the lease that keeps refreshers apart; not set: a file lock, for one machine only",

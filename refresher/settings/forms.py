@@ -215,6 +215,12 @@ def integer_parser(lowest: int, highest: int) -> Callable[[object], int]:
     return parse
 
 
+def minutes_parser(lowest: int, highest: int) -> Callable[[object], timedelta]:
+    """Make a parser of a span in whole minutes, written like a whole number."""
+    parse = integer_parser(lowest, highest)
+    return lambda raw: timedelta(minutes=parse(raw))
+
+
 def seconds_parser(lowest: int, longest: timedelta) -> Callable[[object], timedelta]:
     """Make a parser of a span in whole seconds, written like a whole number."""
     parse = integer_parser(lowest, int(longest.total_seconds()))

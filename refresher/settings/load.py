@@ -217,11 +217,13 @@ def _clashes(found: Sequence[_Described], vault_url: str) -> Iterator[str]:
 
 
 def _build(each: _Described, vault_url: str) -> Connection:
-    claims = each.values["jwt"]
+    values = dict(each.values)
+    claims, every = values["jwt"], values.pop("verify_interval_minutes")
     targets = (replace(target, vault_url=target.vault_url or vault_url) for target in each.values["publish_to"])
     return Connection(
         name=each.name,
-        **{**each.values, "publish_to": tuple(targets), "jwt": _claims(claims) if claims else None},
+        verify_interval=every,
+        **{**values, "publish_to": tuple(targets), "jwt": _claims(claims) if claims else None},
     )
 
 

@@ -6,21 +6,15 @@ often cost an instance little. Nothing else is remembered, and no token is kept 
 
 import threading
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from refresher.model.clock import Clock, Deadline
-from refresher.model.connection import Connection
 from refresher.model.tokens import Secret
 from refresher.servicenow.instances import ServiceNow
+from refresher.servicenow.trying import TRYING_TAKES, Wanted, try_side_by_side
 from refresher.status.tried import Trial, Tried
 
-TRYING_TAKES = timedelta(seconds=5)
 REMEMBERED = timedelta(seconds=30)
-_AT_ONCE = 64
-
-
-Wanted = tuple[Connection, Secret]
 
 
 class Trials:
@@ -56,12 +50,5 @@ class Trials:
     def _try(self, wanted: list[Wanted]) -> tuple[Tried, ...]:
         if not wanted:
             return ()
-        deadline = Deadline(self._clock, TRYING_TAKES)
-        if len(wanted) == 1:
-            return (self._try_one(*wanted[0], deadline),)
-        with ThreadPoolExecutor(min(_AT_ONCE, len(wanted)), thread_name_prefix="trial") as pool:
-            return tuple(pool.map(lambda each: self._try_one(each[0], each[1], deadline), wanted))
-
-    def _try_one(self, connection: Connection, token: Secret, deadline: Deadline) -> Tried:
-        probe = self._servicenow.try_token(connection, token, deadline)
-        return Tried(probe=probe, at=self._clock.now())
+        probes = try_side_by_side(self._servicenow, wanted, Deadline(self._clock, TRYING_TAKES))
+        return tuple(Tried(probe=probe, at=self._clock.now()) for probe in probes)

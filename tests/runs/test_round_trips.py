@@ -21,7 +21,8 @@ RECORD = f"{NAME}-refresh-record"
 CONSUMER_SIDE = {f"GET {name}" for name in (TOKEN, COPY, RECORD)}
 CREDENTIALS = {f"GET {NAME}-{name}" for name in ("client-id", "client-secret", "refresh-token")}
 PUBLISHING = {f"PUT {TOKEN}", f"PUT {COPY}"}
-ASKING = Counter({"POST /oauth_token.do": 1, "GET /api/now/table/sys_user": 1})
+TRYING = Counter({"GET /api/now/table/sys_user": 1})
+ASKING = Counter({"POST /oauth_token.do": 1}) + TRYING
 
 
 def cost(sandbox: Sandbox) -> Counter[str]:
@@ -49,12 +50,25 @@ def all_together(sandbox: Sandbox, many: int, method: str) -> threading.Barrier:
     return barrier
 
 
-def test_a_tick_with_nothing_due_is_one_round_of_reads_and_nothing_else(sandbox: Sandbox, warm: App) -> None:
+def test_a_tick_with_nothing_due_is_one_round_of_reads_and_a_trial_of_the_token(sandbox: Sandbox, warm: App) -> None:
     sandbox.clock.advance(5 * MINUTES)
     barrier = all_together(sandbox, 3, "GET")
     assert tick(warm).outcome is Outcome.NOT_DUE
-    assert cost(sandbox) == Counter(CONSUMER_SIDE)
+    assert cost(sandbox) == Counter(CONSUMER_SIDE) + TRYING
     assert not barrier.broken
+
+
+@pytest.mark.parametrize(("minutes", "settings"), [(3, {}), (5, {"VERIFY_INTERVAL_MINUTES": "0"})])
+def test_a_token_that_was_just_accepted_or_is_never_to_be_tried_costs_the_reads_alone(
+    sandbox: Sandbox, make_app: MakeApp, minutes: int, settings: dict[str, str]
+) -> None:
+    sandbox.add_connection()
+    app = make_app(**settings)
+    tick(app)
+    sandbox.log.clear()
+    sandbox.clock.advance(minutes * MINUTES)
+    assert tick(app).outcome is Outcome.NOT_DUE
+    assert cost(sandbox) == Counter(CONSUMER_SIDE)
 
 
 def test_a_warm_refresh_is_two_rounds_of_reads_one_token_request_one_probe_and_one_round_of_writes(

@@ -17,6 +17,7 @@ from sandbox import SandboxClock
 from sandbox.direct import DirectSandbox, Killed, Process
 from sandbox.simulation import scenarios, simulate
 from sandbox.simulation.picture import draw_picture
+from sandbox.simulation.revocations import simulate as simulate_revocations
 from sandbox.simulation.trace import HAZARDS, Hazard, draw_trace, length, union, without
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")
@@ -227,3 +228,13 @@ def test_a_refresh_within_a_tokens_life_in_each_of_the_known_ways(scenario: str,
     assert result.healthy_at_the_end
     worst = 0.1 if scenario == "same-token" else 0.0
     assert result.longest_gap <= worst
+
+
+def test_a_revoked_token_is_replaced_within_a_tick_and_untried_only_when_it_ends() -> None:
+    """The fleeting second is for the trials themselves; without them, the token's age is all that replaces it."""
+    tried = simulate_revocations(0.4, 3, mean_hours=0.5)
+    untried = simulate_revocations(0.4, 3, mean_hours=0.5, VERIFY_INTERVAL_MINUTES="0")
+    assert len(tried.minutes) >= 4
+    assert max(tried.minutes) < 5.3
+    assert max(untried.minutes) > 10
+    assert tried.requests > 2 * untried.requests

@@ -156,6 +156,7 @@ def test_all_problems_are_reported_at_once() -> None:
         REFRESH_SCHEDULE="*/5 * * * *",
         REFRESH_INTERVAL_MINUTES="50 minutes",
         PROBE_PATH="api/now",
+        VERIFY_INTERVAL_MINUTES="1441",
         LEASE_CONTAINER_URL="https://account.blob.core.windows.net",
         SERVICENOW_ALLOW_CUSTOM_HOST="yes",
         REFRESH_QUEUE="A",
