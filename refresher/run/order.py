@@ -16,7 +16,7 @@ from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, TokenRejectedError, VaultError
-from refresher.model.report import Outcome, RunReport, RunRequest
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.policy.due import (
@@ -30,6 +30,7 @@ from refresher.policy.due import (
     decide_undated,
 )
 from refresher.policy.grants import plan_grants
+from refresher.policy.herd import seconds_to_others
 from refresher.policy.verify import insist, is_unheard, restrain
 from refresher.run.failures import PublishFailedError, reported
 from refresher.run.keep import Keeper
@@ -37,6 +38,10 @@ from refresher.run.memory import Memory
 from refresher.run.obtain import obtain
 from refresher.run.parts import Parts
 from refresher.run.run import Run
+
+_UNATTENDED = frozenset({Trigger.TIMER, Trigger.QUEUE})
+_REFRESH_TAKES = 20.0
+"""Seconds that are left to a run that waits for others, with a slow instance."""
 
 
 class Refresher:
@@ -87,6 +92,7 @@ class Refresher:
             return _not_due(run, run.side, look)
         if isinstance(look, Refresh):
             parts.vaults.executor.submit(parts.servicenow.prepare)
+            self._leave_room(run, look.urgency)
         with parts.hold_lease(run, look.urgency if isinstance(look, Refresh) else None):
             # Somebody else may have been faster.
             side, read_credentials = read_everything(parts.vaults, run.connection, parts.clock.now(), run.deadline)
@@ -101,6 +107,15 @@ class Refresher:
                     if run.without_lease is not None and decision.urgency is Urgency.ADVISORY:
                         raise run.without_lease
                     return self._refresh(run, side, read_credentials(), decision)
+
+    def _leave_room(self, run: Run, urgency: Urgency) -> None:
+        """Let others of the same instance go first, where nobody waits for this run and it has the time."""
+        if run.request.trigger not in _UNATTENDED or run.refused is not None:
+            return
+        url = run.connection.instance_url
+        many = sum(each.instance_url == url for each in self._parts.settings.connections)
+        seconds = seconds_to_others(run.connection.name, many, urgency)
+        run.clock.sleep(min(seconds, max(0.0, run.deadline.remaining() - _REFRESH_TAKES)))
 
     def _decide(self, run: Run, side: ConsumerSide) -> Decision:
         if not side.is_dated and not run.request.force:

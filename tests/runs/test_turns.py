@@ -1,8 +1,10 @@
 """Requests to one instance take turns, however many connections it has; those to others do not wait for it."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -11,12 +13,16 @@ import pytest
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline, system_clock
 from refresher.model.errors import TokenEndpointError
+from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.model.tokens import Secret
+from refresher.policy.due import Urgency
+from refresher.policy.herd import seconds_to_others
 from refresher.servicenow.answers import Verdict
 from refresher.servicenow.instances import ServiceNow
 from refresher.servicenow.turns import AT_ONCE, Turns
 from sandbox import SandboxClock
-from sandbox.trial.host import product_clock
+from sandbox.direct import DirectSandbox, Process
+from sandbox.trial.host import direct_app, product_clock
 from tests.factories import connection
 
 TOKEN = Secret("CANARY-token")
@@ -107,6 +113,34 @@ def test_a_token_goes_before_a_probe_that_can_come_later() -> None:
             assert not came
         pool.shutdown()
     assert came == ["token 1", "probe 1", "probe 2"]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "minutes", "spreads"),
+    [
+        (Trigger.TIMER, 50, True),
+        (Trigger.QUEUE, 50, True),
+        (Trigger.HTTP, 50, False),
+        (Trigger.CLI, 50, False),
+        (Trigger.TIMER, 58, False),
+    ],
+)
+def test_a_herd_that_is_due_together_spreads_by_its_names(trigger: Trigger, minutes: int, spreads: bool) -> None:
+    """Save where a person waits, or a token is about to end."""
+    sandbox = DirectSandbox()
+    names = [f"team-{number}" for number in range(40)]
+    for name in names:
+        sandbox.add_connection(name)
+    many = {name: {"instance_url": sandbox.instance.url} for name in names}
+    app = direct_app(sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(many))
+    slept: list[float] = []
+    app.clock = replace(app.clock, sleep=slept.append)
+    app.tick(RunRequest(trigger=Trigger.TIMER))
+    sandbox.clock.advance(timedelta(minutes=minutes))
+    reports = app.tick(RunRequest(trigger=trigger))
+    assert {each.outcome for each in reports} == {Outcome.REFRESHED}
+    left_to_others = {seconds_to_others(name, len(names), Urgency.ADVISORY) for name in names}
+    assert left_to_others & set(slept) == (left_to_others if spreads else set())
 
 
 class TestAfterA429:
