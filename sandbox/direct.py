@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 from azure.core.credentials import AccessToken
@@ -25,6 +25,7 @@ from azure.core.rest import HttpRequest, HttpResponse
 from azure.core.utils import case_insensitive_dict
 from azure.keyvault.secrets import SecretClient
 
+from sandbox.authority import HOST, Authority
 from sandbox.clock import SandboxClock
 from sandbox.faults import Action, Drop, Hold, Refuse, Respond, Stall, Throttle, throttled
 from sandbox.http import Request, Response
@@ -84,6 +85,7 @@ class DirectSandbox(Sandbox):
         self._identity_url = f"http://{_IDENTITY}{PATH}"
         self._services: dict[str, tuple[str, Callable[[Request], Response]]] = {
             _IDENTITY: ("identity", self._one_at_a_time(self.identity.handle)),
+            HOST: ("authority", self._one_at_a_time(Authority(self.entra).handle)),
             "sandbox.service-now.com": ("instance", self._one_at_a_time(self.instance.handle)),
             "sandbox.blob.core.windows.net": ("leases", self._one_at_a_time(self.leases.handle)),
         }
@@ -257,7 +259,7 @@ class AzureTransport(HttpTransport[HttpRequest, HttpResponse]):
                     path=url.path,
                     query=url.query,
                     headers={name.lower(): value for name, value in request.headers.items()},
-                    body=content.encode() if isinstance(content, str) else content or b"",
+                    body=_octets(content),
                 ),
                 read_timeout,
             )
@@ -290,6 +292,19 @@ class AzureTransport(HttpTransport[HttpRequest, HttpResponse]):
         tb: TracebackType | None = None,
     ) -> None:
         """Nothing to close."""
+
+
+def _octets(content: object) -> bytes:
+    """A body as it goes on the wire; azure-identity leaves a form as it is, for requests to encode."""
+    match content:
+        case dict():
+            return urlencode(content).encode()
+        case str():
+            return content.encode()
+        case bytes():
+            return content
+        case _:
+            return b""
 
 
 class DirectResponse(HttpResponse):

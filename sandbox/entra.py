@@ -7,7 +7,7 @@ version 1 whatever was asked for.
 
 import functools
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import jwt
@@ -25,7 +25,17 @@ ISSUERS = {
     METADATA_V1: f"https://sts.windows.net/{TENANT}/",
     METADATA_V2: f"https://login.microsoftonline.com/{TENANT}/v2.0",
 }
+EXCHANGE = "api://AzureADTokenExchange"
+"""What a managed identity's token is asked for that an application takes for its own assertion."""
 _A_DAY = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """A federated credential: whose token stands for the application's own."""
+
+    subject: str = PRINCIPAL
+    audience: str = EXCHANGE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +49,9 @@ class Registration:
     """Whether only those with an app role get a token; the identity has none."""
     extra: dict[str, object] = field(default_factory=dict)
     """Claims that a token carries besides, or instead."""
+    trusts: Trust | None = None
+    principal: str = field(default_factory=lambda: str(uuid4()))
+    """Object id of its service principal."""
 
 
 class Entra:
@@ -70,6 +83,8 @@ class Entra:
 
     def handle(self, resource: str) -> Response:
         """The identity endpoint's answer for an application's resource."""
+        if resource == EXCHANGE:
+            return self._answer(Registration(client_id=EXCHANGE, version=2), resource)
         registration = self.registrations.get(resource.removeprefix("api://"))
         if registration is None or not registration.service_principal:
             return self._refusal("AADSTS500011: The resource principal named X was not found in the tenant.")
@@ -77,6 +92,9 @@ class Entra:
             return self._refusal(
                 "AADSTS501051: Application 'X'(X) is not assigned to a role for the application 'Y'(Y)."
             )
+        return self._answer(registration, resource)
+
+    def _answer(self, registration: Registration, resource: str) -> Response:
         now = self._clock.now().timestamp()
         issued_at, token = self._kept.get(resource, (0.0, ""))
         if now - issued_at >= self.keeps_for.total_seconds():
@@ -87,8 +105,10 @@ class Entra:
             200, {"access_token": token, "expires_on": str(expires_on), "resource": resource, "token_type": "Bearer"}
         )
 
-    def issue(self, registration: Registration, resource: str) -> str:
-        """A signed token of the managed identity for the application."""
+    def issue(
+        self, registration: Registration, resource: str, *, subject: str = PRINCIPAL, life: timedelta = _A_DAY
+    ) -> str:
+        """A signed token for an application, of the managed identity or of another application's principal."""
         now = int(self._clock.now().timestamp())
         metadata = METADATA_V1 if registration.version == 1 else METADATA_V2
         claims: dict[str, object] = {
@@ -96,9 +116,9 @@ class Entra:
             "iss": ISSUERS[metadata],
             "iat": now,
             "nbf": now,
-            "exp": now + int(_A_DAY.total_seconds()),
-            "oid": PRINCIPAL,
-            "sub": PRINCIPAL,
+            "exp": now + int(life.total_seconds()),
+            "oid": subject,
+            "sub": subject,
             "tid": TENANT,
             "ver": "1.0" if registration.version == 1 else "2.0",
             "uti": str(uuid4()),
@@ -129,14 +149,17 @@ class OidcEntity:
     clock_skew: timedelta = timedelta(seconds=300)
     used: set[str] = field(default_factory=set)
 
-    def user_of(self, token: str, clock: SandboxClock) -> str | None:
-        """Whom the token stands for; None where ServiceNow would answer its one 401."""
+    def user_of(self, token: str, clock: SandboxClock, *, counts: bool = True) -> str | None:
+        """Whom the token stands for; None where ServiceNow would answer its one 401.
+
+        Only what `counts` as a call uses up a token that is good for one.
+        """
         if not self.active:
             return None
         try:
             claims = jwt.decode(
                 token,
-                _key().public_key(),
+                public_key(),
                 algorithms=["RS256"],
                 audience=self.client_id,
                 issuer=ISSUERS[self.metadata_url],
@@ -146,11 +169,21 @@ class OidcEntity:
             return None
         if clock.now().timestamp() > claims["exp"] + self.clock_skew.total_seconds():
             return None
-        if self.jti_verification:
+        if self.jti_verification and counts:
             if token in self.used:
                 return None
             self.used.add(token)
         return self.users.get(str(claims.get(self.user_claim)))
+
+    def ends_at(self, token: str) -> datetime:
+        """Until when a token is accepted, clock skew aside."""
+        claims = jwt.decode(token, options={"verify_signature": False})
+        return datetime.fromtimestamp(claims["exp"], UTC)
+
+
+def public_key() -> rsa.RSAPublicKey:
+    """What its tokens are verified by."""
+    return _key().public_key()
 
 
 @functools.cache

@@ -149,8 +149,10 @@ class Instance:
         return token is not None and self._clock.now() < token.expires_at
 
     def access_token_ends_at(self, value: str) -> datetime | None:
-        """Until when the API accepts it; None where it never heard of it."""
+        """Until when the API accepts it; None where it never heard of it, and trusts nobody who did."""
         token = self._access_tokens.get(value)
+        if token is None and self.oidc is not None and self.oidc.user_of(value, self._clock, counts=False):
+            return self.oidc.ends_at(value)
         return token.expires_at if token is not None else None
 
     def is_living_refresh_token(self, value: str) -> bool:

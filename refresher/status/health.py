@@ -237,8 +237,11 @@ def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:
 
 
 def _lives_as_issued(side: ConsumerSide) -> bool:
+    """Whether its life says how long ServiceNow lets a token live; how long Entra does is set nowhere there."""
     token = side.access_token
-    return token is not None and token.confirmed_at is None and not token.revoked
+    if token is None or (token.grant is not None and token.grant.row.from_half_of_life):
+        return False
+    return token.confirmed_at is None and not token.revoked
 
 
 def _last_attempt_at(side: ConsumerSide) -> datetime | None:

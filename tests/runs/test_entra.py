@@ -7,9 +7,14 @@ from datetime import timedelta
 import pytest
 
 from refresher.app import App
+from refresher.cli.authorize import UsageError, authorize, revoke
+from refresher.cli.parser import build_parser
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
-from refresher.model.report import Outcome
+from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.status.health import State
+from refresher.telemetry import outcome_event
+from refresher.views.page import status_page
 from sandbox import Sandbox
 from sandbox.entra import METADATA_V2, PRINCIPAL, OidcEntity, Registration
 from tests.conftest import CapturedLog, MakeApp, tick
@@ -127,6 +132,53 @@ class TestATick:
         report = tick(app)
         assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.ENTRA_REFUSED)
         assert sandbox.log.count(path="/oauth_token.do") == 0
+
+
+class TestWhatPeopleSee:
+    """A connection without secrets: nothing tells them of a refresh token, or of ServiceNow's registry."""
+
+    def test_status_knows_neither_a_refresh_token_nor_a_cure_in_the_registry(self, sandbox: Sandbox, app: App) -> None:
+        tick(app)
+        (status,) = app.status()
+        assert (status.state, status.working, status.warnings) == (State.FRESH, True, ())
+        assert (status.refresh_token_expires_at, status.refresh_token_then) == (None, None)
+        assert "Registry" not in status_page([status], sandbox.clock.now())
+        (issue,) = app.history("servicenow").issues
+        assert issue.grant == "entra_id"
+
+    def test_half_a_day_later_the_same_token_is_no_sign_of_a_refresher_that_stopped(
+        self, sandbox: Sandbox, app: App
+    ) -> None:
+        tick(app)
+        sandbox.clock.advance(11 * HOUR)
+        report = tick(app)
+        (status,) = app.status()
+        assert (report.outcome, status.state) == (Outcome.NOT_DUE, State.FRESH)
+        event = outcome_event(report, sandbox.clock.now())
+        assert event["token_age"] == 0
+
+    def test_doctor_asks_for_no_secret_of_an_application(self, app: App) -> None:
+        tick(app)
+        checks = app.doctor()
+        assert {check.name for check in checks} & {"servicenow-client-secret", "servicenow-refresh-token"} == set()
+        assert {check.verdict for check in checks if check.name not in {"lease", "clock"}} == {"pass"}
+
+    @pytest.mark.parametrize(
+        ("words", "instead"),
+        [
+            (["authorize", "servicenow", "--grant", "password"], "an active user stands for the identity"),
+            (["revoke", "servicenow", "--yes"], "Deactivate the user that stands for the identity"),
+        ],
+    )
+    def test_authorize_and_revoke_say_what_takes_their_place(
+        self, sandbox: Sandbox, app: App, words: list[str], instead: str
+    ) -> None:
+        options = build_parser().parse_args(words)
+        command = {"authorize": authorize, "revoke": revoke}[words[0]]
+        with pytest.raises(UsageError) as caught:
+            command(app, options, RunRequest(trigger=Trigger.CLI))
+        assert instead in caught.value.hint
+        assert sandbox.log.count(service="instance") == 0
 
 
 class TestAsAFallback:

@@ -1,16 +1,21 @@
 """JWT bearer with a key that never leaves Key Vault: the real SDK asks the sandbox's vault for each signature."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from refresher.app import App
+from refresher.cli.authorize import UsageError, authorize
+from refresher.cli.parser import build_parser
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
-from refresher.model.report import Outcome
+from refresher.model.report import Outcome, RunRequest, Trigger
 from sandbox import Sandbox
 from sandbox.faults import Action, Drop, Fault, Garbage, Interrupt, Respond, Rewrite, Throttle, Truncate
 from sandbox.instance import Application
@@ -93,6 +98,43 @@ class TestSigning:
         place.sandbox.vault.delete("servicenow-client-secret")
         assert worked(tick(place.app(alg="ES256", public_client=True))) == REFRESHED
         assert {"servicenow-client-secret", "servicenow-refresh-token"} & set(place.asked()) == set()
+
+    def test_without_a_client_secret_nobody_can_authorize(self, place: Place) -> None:
+        place.key(curve="P-256")
+        app = place.app(alg="ES256", public_client=True)
+        options = build_parser().parse_args(["authorize", "servicenow", "--grant", "password"])
+        with pytest.raises(UsageError, match="has no client secret, without which nobody can authorize"):
+            authorize(app, options, RunRequest(trigger=Trigger.CLI))
+
+    def test_doctor_has_the_key_sign_a_word(self, place: Place) -> None:
+        place.key(curve="P-256", expires_on=place.sandbox.clock.now() + 400 * DAY)
+        app = place.app(alg="ES256")
+        tick(app)
+        found = {check.name: (check.verdict, check.detail) for check in app.doctor()}
+        assert found["signer"] == ("pass", "a key of the vault that signs by ES256")
+        assert found["signing key's life"][0] == "pass"
+        place.sandbox.vault.deny("sign")
+        found = {check.name: (check.verdict, check.detail) for check in app.doctor()}
+        assert found["signer"][0] == "fail"
+        assert found["signer"][1].startswith("readable; Key Vault refused sign of key signer")
+
+    def test_a_process_loads_what_asks_the_vault_and_not_what_signs_itself(self, place: Place) -> None:
+        place.key(curve="P-256")
+        script = (
+            "import function_app, sys\n"
+            "from refresher.model.report import RunRequest, Trigger\n"
+            "(report,) = function_app.refresher_app.tick(RunRequest(trigger=Trigger.TIMER))\n"
+            "print(report.outcome.value, 'azure.keyvault.keys' in sys.modules, 'jwt' in sys.modules)\n"
+        )
+        place.sandbox.clock.advance(datetime.now(UTC) - place.sandbox.clock.now())
+        identifier = f"{place.sandbox.vault.url}/keys/signer"
+        jwt = json.dumps({"sub": "servicenow.integration", "alg": "ES256", "key_identifier": identifier})
+        path = os.pathsep.join(sys.path)
+        environ = {**os.environ, "PYTHONPATH": path, "SERVICENOW_GRANT": "jwt_bearer", "SERVICENOW_JWT": jwt}
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == ["refreshed", "True", "False"], done.stderr
 
     def test_a_client_that_is_not_public_is_refused_without_its_secret(self, place: Place) -> None:
         """The sandbox asks for one as ServiceNow does: what passes above does not pass by itself."""
