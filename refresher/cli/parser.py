@@ -59,7 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--port", type=_port, default=8400, help="authorization_code: port of the redirect (default: %(default)s)"
     )
     authorize.add_argument(
-        "--timeout", type=_patience, default=300.0, metavar="SECONDS", help="authorization_code: time to sign in"
+        "--timeout",
+        type=_patience,
+        default=300.0,
+        metavar="SECONDS",
+        help="authorization_code: time to sign in (default: %(default)g)",
     )
     authorize.set_defaults(command="authorize")
 
