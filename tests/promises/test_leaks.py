@@ -174,7 +174,7 @@ LAYERS = {
     "http library": "httpx.Client.send",
     "SDK": "azure.keyvault.secrets.SecretClient.get_secret",
     "log": "refresher.run.tick.emit",
-    "waiting": "refresher.run.tick.wait",
+    "waiting": "refresher.run.tick.seconds_to_next_try",
     "health": "refresher.status.reader.evaluate",
     "reply": "refresher.web.refresh_reply",
     "page": "refresher.web.status_page_reply",
