@@ -18,13 +18,14 @@ from refresher.keyvault.clients import (
     REQUESTS_AT_ONCE,
     KeyClients,
     SharedCredential,
+    expected_scope,
     make_secret_client as default_secret_client,
     make_transport,
 )
 from refresher.keyvault.keys import Keys
 from refresher.keyvault.reading import read_consumer_side
 from refresher.keyvault.vaults import Vaults
-from refresher.lease import LOCK_DIRECTORY, BlobLease, FileLease, Lease
+from refresher.lease import LOCK_DIRECTORY, TOKEN_SCOPE, BlobLease, FileLease, Lease
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline, system_clock
 from refresher.model.connection import Connection
@@ -264,9 +265,19 @@ class App:
         """The one credential of the process: its token cache serves all clients."""
         with self._lock:
             if self._credential is None:
-                self._credential = credential = SharedCredential()
-                self._request_pool().submit(credential.prepare)
+                self._credential = SharedCredential()
+                self._prepare_token(expected_scope(self.settings.vault_url))
             return self._credential
+
+    def _prepare_token(self, scope: str) -> None:
+        """Let a token come while the vault's challenge is under way: it would cost a cold process a hop of its own.
+
+        Elsewhere than on Azure's app platform, tokens come from programs that a second question starts anew.
+        """
+        credential = self.credential()
+        if isinstance(credential, SharedCredential):
+            scopes = (scope,) if self._environ.get("IDENTITY_ENDPOINT") else ()
+            self._request_pool().submit(credential.prepare, *scopes)
 
     def _make_parts(self) -> Parts:
         settings = self.settings
@@ -288,6 +299,7 @@ class App:
         if settings.lease_container_url is None:
             return FileLease(LOCK_DIRECTORY, self.clock, settings.vault_url)
         url = settings.lease_container_url
+        self._prepare_token(TOKEN_SCOPE)
         return BlobLease(url, self.credential(), self.clock, self._request_pool(), transport=make_transport())
 
     def _request_pool(self) -> Executor:

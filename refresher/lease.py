@@ -56,6 +56,8 @@ READ_TIMEOUT = 5.0
 _TAKES = 15.0
 """Seconds, for all that has to be asked before a lease is held; and for what is written and released at its end."""
 _ENDING_TAKES = 4.0
+TOKEN_SCOPE = "https://storage.azure.com/.default"  # noqa: S105 - what a token is good for
+"""Of every storage account, in every cloud: what the SDK asks for."""
 ROLE = "Storage Blob Data Contributor"
 _LIMITS: Mapping[str, Any] = {"connection_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
 _BROKEN = (AzureError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenCredential, TokenRequestOptions
 from azure.core.exceptions import ClientAuthenticationError
@@ -64,7 +65,8 @@ class SharedCredential:
 
     That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread.
     Whatever fails is the identity's failure, and raised as NoIdentityError. The credential itself is made when it is
-    first needed, or before, by `prepare`: loading it takes longer than a request.
+    first needed, or before, by `prepare`: loading it takes longer than a request. Who asks for what is being prepared
+    waits for that, whatever the options: a managed identity has one token for a scope, and keeps it.
     """
 
     def __init__(self, make: "Callable[[LimitedTransport], DefaultAzureCredential]" = default_credential) -> None:
@@ -83,6 +85,7 @@ class SharedCredential:
         **options: Any,  # noqa: ANN401 - as the SDK's protocol has it
     ) -> AccessToken:
         """A token for the scopes. Raises what the credential raises."""
+        self._await_preparation(scopes)
         return self._share(
             (scopes, claims, tenant_id),
             lambda: self._made().get_token(*scopes, claims=claims, tenant_id=tenant_id, **options),
@@ -90,14 +93,18 @@ class SharedCredential:
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         """The same, in the SDK's newer form."""
+        self._await_preparation(scopes)
         return self._share(
             (scopes, *sorted((options or {}).items())),
             lambda: self._made().get_token_info(*scopes, options=options),
         )
 
-    def prepare(self) -> None:
-        """Make the credential, beside whatever else goes on."""
-        self._made()
+    def prepare(self, *scopes: str) -> None:
+        """Make the credential and, where there are scopes, let it get their token, beside whatever else goes on."""
+        if scopes:
+            self._share(scopes, lambda: self._made().get_token_info(*scopes))
+        else:
+            self._made()
 
     def close(self) -> None:
         """Close the credential's connections, if it was made."""
@@ -112,6 +119,12 @@ class SharedCredential:
                 self._credential = self._make(self._transport)
             return self._credential
 
+    def _await_preparation(self, scopes: tuple[str, ...]) -> None:
+        with self._lock:
+            preparing = self._under_way.get(scopes)
+        if preparing is not None:
+            _result(preparing)
+
     def _share(self, what: object, ask: Callable[[], _T]) -> _T:
         mine: Future[_T] = Future()
         with self._lock:
@@ -124,11 +137,7 @@ class SharedCredential:
             finally:
                 with self._lock:
                     del self._under_way[what]
-        try:
-            return under_way.result(max(0.0, min(remaining(), _IDENTITY_TAKES)))
-        except TimeoutError:
-            failure = NoIdentityError()
-        raise failure
+        return _result(under_way)
 
     def _ask(self, ask: Callable[[], _T]) -> _T:
         try:
@@ -139,6 +148,22 @@ class SharedCredential:
         except Exception:  # noqa: BLE001 - a bare ValueError would be taken for an answer of the vault
             pause = self._transport.take_pause() if self._transport is not None else None
         raise NoIdentityError(pause)
+
+
+def _result(under_way: Future[_T]) -> _T:
+    try:
+        return under_way.result(max(0.0, min(remaining(), _IDENTITY_TAKES)))
+    except TimeoutError:
+        failure = NoIdentityError()
+    raise failure
+
+
+def expected_scope(vault_url: str) -> str:
+    """The scope that a vault's challenge will name: its host without the first label, as the SDK demands.
+
+    Whoever guesses wrong has asked for one token too many: the challenge counts.
+    """
+    return f"https://{urlsplit(vault_url).netloc.partition('.')[2]}/.default"
 
 
 _models_lock = threading.Lock()
