@@ -1,6 +1,7 @@
 """Who may refresh a connection: one refresher at a time, on one machine (file) or everywhere (blob).
 
-Rules: the state is looked at before the lease is tried for, so that waiting programs cause no flood of conflicts.
+Rules: the state is looked at before the lease is tried for, so that waiting programs cause no flood of conflicts; who
+held it last, and wrote down that it did, tries at once.
 Whoever finds it held leaves at once; nobody queues. A lease ends by itself when its holder is killed: the kernel
 drops the file lock, the storage service ends the blob lease after its fixed length, which is longer than a run.
 Who holds it, and since when, stands in the file or the blob's metadata; nobody is let in or kept out by that.
@@ -11,13 +12,13 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor, wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from json import JSONDecodeError
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
@@ -39,6 +40,7 @@ from refresher.model.moments import parse_instant
 from refresher.model.steps import Step
 from refresher.model.version import USER_AGENT
 from refresher.network.sockets import limit
+from refresher.policy.exclusion import may_release, reads_stand
 
 if TYPE_CHECKING:
     from azure.storage.blob import (
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
         ContainerClient,
     )
 
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+Confirm = Callable[[], None]
 LOCK_DIRECTORY = Path("/tmp")  # noqa: S108 - what `TMPDIR` names differs from user to user, and one lock would be two
 """Of the file locks: every user of a machine can write in it."""
 CONNECT_TIMEOUT = 3.0
@@ -56,6 +61,7 @@ READ_TIMEOUT = 5.0
 _TAKES = 15.0
 """Seconds, for all that has to be asked before a lease is held; and for what is written and released at its end."""
 _ENDING_TAKES = 4.0
+_NOTE_TAKES = 4.0
 TOKEN_SCOPE = "https://storage.azure.com/.default"  # noqa: S105 - what a token is good for
 """Of every storage account, in every cloud: what the SDK asks for."""
 ROLE = "Storage Blob Data Contributor"
@@ -78,8 +84,15 @@ _NO_ETAG = '"0x0"'
 class Lease(Protocol):
     """The right to refresh a connection, held by at most one refresher."""
 
-    def acquire(self, connection: str) -> AbstractContextManager[None]:
-        """Hold the lease while the context lasts. Raises LeaseHeldError or LeaseUnavailableError on entry."""
+    def expect(self, connection: str) -> None:
+        """Prepare, beside whatever else goes on, since the lease will most likely be wanted soon."""
+
+    def acquire(self, connection: str, read: Callable[[], _T]) -> AbstractContextManager[tuple[_T, Confirm]]:
+        """Hold the lease while the context lasts, and read what it guards, as nobody else changes it meanwhile.
+
+        Before the guarded is written, `Confirm` has to be called. Raises LeaseHeldError or LeaseUnavailableError on
+        entry, and what `read` raises.
+        """
 
     def is_held(self, connection: str) -> bool:
         """Whether a run holds it now; nothing is taken. Raises LeaseUnavailableError, also where it never could be."""
@@ -93,8 +106,11 @@ class FileLease:
         self._clock = clock
         self._scope = hashlib.sha256(scope.encode()).hexdigest()[:16]
 
+    def expect(self, connection: str) -> None:
+        """Nothing to prepare."""
+
     @contextmanager
-    def acquire(self, connection: str) -> Iterator[None]:
+    def acquire(self, connection: str, read: Callable[[], _T]) -> Iterator[tuple[_T, Confirm]]:
         """Hold the lock while the context lasts; the kernel drops it when the process ends in whatever way."""
         # The file stays: removing it would let two processes lock two files of one name.
         file, taken = self._take(connection)
@@ -103,7 +119,7 @@ class FileLease:
                 raise _held(connection, _holder_in(lock_file.read(file)), Step(_END_HOLDER))
             lock_file.write(file, f"{_stamp(self._clock.now())} process {os.getpid()}")
             try:
-                yield
+                yield read(), _nothing_to_confirm
             finally:
                 lock_file.write(file, "")
         finally:
@@ -131,11 +147,34 @@ class FileLease:
         )
 
 
+class _Hold:
+    """The lease of a blob while a run holds it."""
+
+    def __init__(self, lease: "BlobLeaseClient", note: "Future[str | None]") -> None:
+        self.lease = lease
+        self.etag = lease.etag
+        """The blob's when the lease was acquired: the lease itself leaves it alone."""
+        self.writes = False
+        self._note = note
+
+    def confirm(self) -> None:
+        """Wait until the note stands there, or has failed, and remember that something else is written from now on."""
+        self.writes = True
+        self.noted()
+
+    def noted(self) -> str | None:
+        """The blob's ETag since the note stands there; None where that is not known."""
+        wait((self._note,), timeout=_NOTE_TAKES)
+        return self._note.result() if self._note.done() and self._note.exception() is None else None
+
+
 class BlobLease:
     """A lease of fixed length on an empty blob of the connection's name, for all processes on all machines.
 
-    The identity needs the role Storage Blob Data Contributor on the container. `executor` writes beside the run who
-    holds the lease. `transport` carries the requests; None: the SDK's own.
+    The blob's ETag tells whether anybody held the lease since it was last seen free: whoever holds it writes a note
+    before anything else. So the vault is read while the lease is being acquired, and where the ETag differs, again.
+    The identity needs the role Storage Blob Data Contributor on the container. `executor` does what no run waits for:
+    the note, the release. `transport` carries the requests; None: the SDK's own.
     """
 
     def __init__(
@@ -156,33 +195,93 @@ class BlobLease:
         self._transport = transport
         self._container: ContainerClient | None = None
         self._opening = threading.Lock()
+        self._seen: dict[str, str] = {}
+        """ETag of each blob when its lease was last free, or this process held it and wrote its note."""
+        self._under_way: dict[str, Future[None]] = {}
+        """A look or a release that nobody waited for yet."""
+
+    def expect(self, connection: str) -> None:
+        """Look whether it is free, beside whatever else goes on, unless that is known."""
+        if connection not in self._seen and connection not in self._under_way:
+            self._under_way[connection] = self._aside(self._look_ahead, connection)
 
     @contextmanager
-    def acquire(self, connection: str) -> Iterator[None]:
-        """Hold the blob's lease while the context lasts. A release that fails is left to the lease's own end."""
+    def acquire(self, connection: str, read: Callable[[], _T]) -> Iterator[tuple[_T, Confirm]]:
+        """Hold the blob's lease while the context lasts. It ends without anybody waiting for its release."""
+        self._await_own(connection)
         blob = self._open().get_blob_client(connection)
+        seen = self._seen.pop(connection, None)
+        if seen is None:
+            seen = self._see_free(blob, connection)
+        began = self._clock.monotonic()
+        acquiring = self._aside(self._acquire, blob)
+        try:
+            found = read()
+        except BaseException:
+            self._let_go(connection, acquiring)
+            raise
+        hold = acquiring.result()
+        if hold is None:
+            raise self._held(blob, connection, self._look_at_holder(blob))
+        try:
+            if not reads_stand(seen, hold.etag, self._clock.monotonic() - began):
+                found = read()
+            yield found, hold.confirm
+        finally:
+            self._let_go(connection, acquiring)
+
+    def _aside(self, job: Callable[_P, _T], *arguments: _P.args, **keywords: _P.kwargs) -> "Future[_T]":
+        """Do it beside the run; at once in a process that is about to end, whose executor takes nothing more."""
+        with suppress(RuntimeError):
+            return self._executor.submit(job, *arguments, **keywords)
+        done: Future[_T] = Future()
+        try:
+            done.set_result(job(*arguments, **keywords))
+        except Exception as error:  # noqa: BLE001 - a future carries whatever was raised
+            done.set_exception(error)
+        return done
+
+    def _await_own(self, connection: str) -> None:
+        """Let a look or a release of this process come to its end."""
+        under_way = self._under_way.pop(connection, None)
+        if under_way is not None:
+            wait((under_way,), timeout=_TAKES)
+
+    def _look_ahead(self, connection: str) -> None:
+        with suppress(LeaseUnavailableError), limit(_TAKES):
+            properties = self._read_properties(self._open().get_blob_client(connection))
+            if properties is not None and properties.lease.state not in _HELD:
+                self._seen[connection] = properties.etag
+
+    def _see_free(self, blob: "BlobClient", connection: str) -> str | None:
+        """The blob's ETag, where the lease is free; it is made where it is not there. Raises LeaseHeldError."""
         with limit(_TAKES):
             properties = self._read_properties(blob)
             if properties is None:
-                self._create(blob)
-            elif properties.lease.state in _HELD:
+                return self._create(blob)
+            if properties.lease.state in _HELD:
                 raise self._held(blob, connection, properties)
-            lease = self._acquire(blob)
-        if lease is None:
-            raise _held(connection, {}, self._way_out(connection))
-        try:
-            told = self._executor.submit(self._tell, blob, lease)
-            try:
-                yield
-            finally:
-                # Whatever became of it: it is for people, and the run is over.
-                wait((told,), timeout=1.0)
-        finally:
-            with suppress(*_BROKEN), limit(_ENDING_TAKES):
-                lease.release(**_LIMITS)
+            return properties.etag
 
-    def _held(self, blob: "BlobClient", connection: str, properties: "BlobProperties") -> LeaseHeldError:
+    def _let_go(self, connection: str, acquiring: "Future[_Hold | None]") -> None:
+        self._under_way[connection] = self._aside(self._release, connection, acquiring)
+
+    def _release(self, connection: str, acquiring: "Future[_Hold | None]") -> None:
+        """Release it, unless that would let others believe that nothing was written."""
+        with suppress(LeaseUnavailableError):
+            hold = acquiring.result(_TAKES)
+            etag = hold.noted() if hold is not None else None
+            if hold is None or not may_release(writes=hold.writes, noted=etag is not None):
+                return
+            with suppress(*_BROKEN), limit(_ENDING_TAKES):
+                hold.lease.release(**_LIMITS)
+                if etag is not None:
+                    self._seen[connection] = etag
+
+    def _held(self, blob: "BlobClient", connection: str, properties: "BlobProperties | None") -> LeaseHeldError:
         """What is known of its holder; of one that has only just come, another's word may still stand there."""
+        if properties is None or properties.lease.state not in _HELD:
+            return _held(connection, {}, self._way_out(connection))
         endless = properties.lease.duration == "infinite"
         about = properties.metadata
         if not endless and self._is_of_another(about):
@@ -206,13 +305,16 @@ class BlobLease:
             "See that no refresh is at work, then break the lease: ", steps.break_lease(account, container, connection)
         )
 
-    def _tell(self, blob: "BlobClient", lease: "BlobLeaseClient") -> None:
-        """Write down for people who holds it; nobody waits for that before the run goes on."""
-        with suppress(*_BROKEN), limit(_ENDING_TAKES):
-            blob.set_blob_metadata(self._holder(), lease=lease, **_LIMITS)
+    def _write_note(self, blob: "BlobClient", lease: "BlobLeaseClient") -> str | None:
+        """Write down who holds it, for people and as another ETag; returns that, or None where it failed."""
+        with suppress(*_BROKEN), limit(_NOTE_TAKES):
+            etag = blob.set_blob_metadata(self._holder(), lease=lease, **_LIMITS).get("etag")
+            return str(etag) if etag else None
+        return None
 
     def is_held(self, connection: str) -> bool:
         """Whether the blob is leased; where it is not, whether it could be: without an effect."""
+        self._await_own(connection)
         container = self._open()
         blob = container.get_blob_client(connection)
         properties = self._read_properties(blob)
@@ -272,24 +374,43 @@ class BlobLease:
             failure = self._unavailable(error)
         raise failure
 
-    def _create(self, blob: "BlobClient") -> None:
-        try:
-            blob.upload_blob(b"", overwrite=False, **_LIMITS)
-        except ResourceExistsError:
-            return
-        except _BROKEN as error:
-            failure = self._unavailable(error)
-        else:
-            return
-        raise failure
+    def _look_at_holder(self, blob: "BlobClient") -> "BlobProperties | None":
+        """The properties of a blob that somebody holds; None where they cannot be had."""
+        with suppress(LeaseUnavailableError), limit(_TAKES):
+            return self._read_properties(blob)
+        return None
 
-    def _acquire(self, blob: "BlobClient") -> "BlobLeaseClient | None":
+    def _create(self, blob: "BlobClient") -> str | None:
+        """Its ETag; None where somebody else made it."""
         try:
-            return blob.acquire_lease(lease_duration=int(self._duration.total_seconds()), **_LIMITS)
+            etag: str | None = blob.upload_blob(b"", overwrite=False, **_LIMITS).get("etag")
         except ResourceExistsError:
             return None
         except _BROKEN as error:
             failure = self._unavailable(error)
+        else:
+            return etag
+        raise failure
+
+    def _acquire(self, blob: "BlobClient") -> _Hold | None:
+        """Acquire it, and have the note written; None where somebody else holds it."""
+        length = int(self._duration.total_seconds())
+        try:
+            with limit(_TAKES):
+                try:
+                    lease = blob.acquire_lease(lease_duration=length, **_LIMITS)
+                except ResourceNotFoundError:
+                    # Somebody removed it since it was last held.
+                    self._create(blob)
+                    lease = blob.acquire_lease(lease_duration=length, **_LIMITS)
+        except LeaseUnavailableError:
+            raise
+        except ResourceExistsError:
+            return None
+        except _BROKEN as error:
+            failure = self._unavailable(error)
+        else:
+            return _Hold(lease, self._aside(self._write_note, blob, lease))
         raise failure
 
     def _holder(self) -> dict[str, str]:
@@ -327,6 +448,10 @@ class BlobLease:
                 f"this identity needs the role {ROLE!r} on the container."
             )
         return LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
+
+
+def _nothing_to_confirm() -> None:
+    """The kernel knows who holds a lock."""
 
 
 def _stamp(moment: datetime) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -31,6 +31,8 @@ from sandbox.http import Request, Response
 from sandbox.log import RequestLog
 
 _BEGINS, _ENDS = False, True
+_HELD_AT_ONCE = 32
+"""Requests that faults may hold up side by side; the loop's own pool has one thread for each core and a few more."""
 _PATIENCE = 30.0
 """Seconds after which a stalled connection is closed; clients give up before."""
 
@@ -52,6 +54,7 @@ class Server:
 
     def start(self) -> None:
         """Start the thread."""
+        self._loop.set_default_executor(ThreadPoolExecutor(_HELD_AT_ONCE, thread_name_prefix="sandbox"))
         self._thread.start()
 
     def serve(

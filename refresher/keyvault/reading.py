@@ -25,9 +25,10 @@ def read_consumer_side(vaults: Vaults, connection: Connection, deadline: Deadlin
     return _consumer_side(vaults, connection, vaults.read(_consumer_names(vaults, connection), deadline))
 
 
-def read_everything(
-    vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline
-) -> tuple[ConsumerSide, Callable[[], Credentials]]:
+Everything = tuple[ConsumerSide, Callable[[], Credentials]]
+
+
+def read_everything(vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline) -> Everything:
     """One parallel round: the consumers' side, and the credentials, whose errors wait until they are asked for."""
     key = _reading_key(vaults, connection, deadline)
     found = vaults.read((*_consumer_names(vaults, connection), *_credential_names(vaults, connection)), deadline)

@@ -67,11 +67,10 @@ def client_id(parts: Parts, connection: Connection) -> Secret:
 
 def _authorize(parts: Parts, run: Run, authorization: Authorization) -> RunReport:
     grant = authorization.grant
-    with parts.hold_lease(run, Urgency.MANDATORY):
-        run.side, read_credentials = read_everything(parts.vaults, run.connection, parts.clock.now(), run.deadline)
+    with parts.hold_lease(run, Urgency.MANDATORY) as (side, read_credentials):
         credentials = read_credentials()
         request = build_token_request(run.connection, grant, credentials.form(grant, authorization.brought))
-        keeper = Keeper(run, parts.vaults, run.side, credentials)
+        keeper = Keeper(run, parts.vaults, side, credentials)
         run.grant = grant
         run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
         with parts.servicenow.session(run.connection, run.deadline) as session:
@@ -91,15 +90,14 @@ def _authorize(parts: Parts, run: Run, authorization: Authorization) -> RunRepor
 
 
 def _revoke(parts: Parts, run: Run) -> RunReport:
-    with parts.hold_lease(run, Urgency.MANDATORY):
-        side, read_credentials = read_everything(parts.vaults, run.connection, parts.clock.now(), run.deadline)
-        run.side = side
+    with parts.hold_lease(run, Urgency.MANDATORY) as (side, read_credentials):
         known = []
         with parts.servicenow.session(run.connection, run.deadline) as session:
             for token, copies in _copies_of_tokens(parts.vaults, run.connection, side, read_credentials()):
                 known.append(session.revoke(token))
                 # Before the next one can fail: what is dead must not look alive. Values and versions stay.
                 now = parts.clock.now()
+                run.before_writing()
                 for place, secret in copies:
                     tags = {**secret.tags, **revoked_tags(now)}
                     describe(parts.vaults, place, secret, tags, now, run.writing_deadline)

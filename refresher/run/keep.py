@@ -102,6 +102,7 @@ class Keeper:
         if self.credentials.holds(values):
             self.memory.record = replace(self.memory.record, password=PasswordRefusals())
             return
+        self._run.before_writing()
         try:
             write_credentials(self._vaults, self._run.connection, values, self._run.writing_deadline)
         except VaultError as error:
@@ -122,6 +123,7 @@ class Keeper:
         if same is None and not obtained.grant.row.from_half_of_life:
             self._access_token_lifetime = new.lifetime
         token = self._to_publish(obtained, same, now)
+        run.before_writing()
         failed = write_access_token(
             self._vaults, run.connection, token, side, run.writing_deadline, also_shut=run.request.force
         )

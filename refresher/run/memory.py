@@ -76,6 +76,7 @@ class Memory:
         if self._unreadable is not None:
             raise self._unreadable  # What it holds is worth more than what this run knows.
         connection = self._run.connection
+        self._run.before_writing()
         self._version = write_record(
             self._vaults, connection, record, version=self._version, expires_on=self._expires_on, deadline=deadline
         )

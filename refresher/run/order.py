@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
-from refresher.keyvault.reading import read_consumer_side, read_everything
+from refresher.keyvault.reading import read_consumer_side
 from refresher.keyvault.tags import parse_access_token
 from refresher.keyvault.writing import Published, write_targets
 from refresher.model.causes import Cause
@@ -84,6 +84,8 @@ class Refresher:
 
     def _run(self, run: Run) -> RunReport:
         parts = self._parts
+        if run.request.force:
+            parts.lease.expect(run.connection.name)
         run.request.on_progress("reading the vault")
         run.side = read_consumer_side(parts.vaults, run.connection, run.deadline)
         run.on_look(run.connection, run.side)
@@ -93,10 +95,9 @@ class Refresher:
         if isinstance(look, Refresh):
             parts.vaults.executor.submit(parts.servicenow.prepare)
             self._leave_room(run, look.urgency)
-        with parts.hold_lease(run, look.urgency if isinstance(look, Refresh) else None):
+        urgency = look.urgency if isinstance(look, Refresh) else None
+        with parts.hold_lease(run, urgency) as (side, read_credentials):
             # Somebody else may have been faster.
-            side, read_credentials = read_everything(parts.vaults, run.connection, parts.clock.now(), run.deadline)
-            run.side = side
             run.on_look(run.connection, side)
             match self._decide(run, side):
                 case NotDue() as decision:
@@ -173,6 +174,7 @@ class Refresher:
 
     def _republish(self, run: Run, side: ConsumerSide, decision: Republish) -> RunReport:
         vaults, secret = self._parts.vaults, side.source
+        run.before_writing()
         failed = write_targets(vaults, decision.targets, _published(secret), side, run.deadline)
         if run.without_lease is not None:
             # Another run may have published meanwhile, and this one have put the older token over it.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from refresher.entra.identity import Identity
+from refresher.keyvault.reading import Everything, read_everything
 from refresher.keyvault.vaults import Vaults
 from refresher.lease import Lease
 from refresher.model.clock import Clock, Deadline
@@ -55,19 +56,25 @@ class Parts:
         )
 
     @contextmanager
-    def hold_lease(self, run: Run, urgency: Urgency | None) -> Iterator[None]:
-        """Hold the lease meanwhile. Without a lease service, only an urgent refresh goes ahead.
+    def hold_lease(self, run: Run, urgency: Urgency | None) -> Iterator[Everything]:
+        """Hold the lease, with all that was read. Without a lease service, only an urgent refresh goes ahead.
 
         With a token that does not rotate an overlap is harmless, and an outage is not. None: no refresh is meant, and
-        to write the same token again hurts nobody. Raises LeaseHeldError and LeaseUnavailableError.
+        to write the same token again hurts nobody. Raises LeaseHeldError, LeaseUnavailableError and VaultError.
         """
+
+        def read() -> Everything:
+            return read_everything(self.vaults, run.connection, self.clock.now(), run.deadline)
+
         with ExitStack() as held:
             try:
-                held.enter_context(self.lease.acquire(run.connection.name))
+                found, run.before_writing = held.enter_context(self.lease.acquire(run.connection.name, read))
             except LeaseUnavailableError as error:
                 if urgency is Urgency.ADVISORY:
                     raise
                 run.without_lease = error
                 message = "going on without the lease, since consumers are, or are about to be, without a token"
                 run.warn(WarningCode.LEASE_UNAVAILABLE, message, error.hint)
-            yield
+                found = read()
+            run.side = found[0]
+            yield found

@@ -42,6 +42,8 @@ class Run:
 
     side: ConsumerSide | None = None
     """What was read last; None until the vault has answered."""
+    before_writing: Callable[[], None] = lambda: None
+    """Has to be called before the vault is written to: it returns once others can see that the lease was held."""
     without_lease: LeaseUnavailableError | None = None
     """Why it goes on without the lease."""
     refused: Secret | None = None

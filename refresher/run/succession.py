@@ -65,6 +65,7 @@ class Succession:
         if token is None or token.own:
             return
         life = (token.issued_at, token.expires_at)
+        self._run.before_writing()
         version = write_refresh_token(self._vaults, self._run.connection, token.value, life, None, self._run.deadline)
         self._take_over(token.value, life, version)
 
@@ -110,6 +111,7 @@ class Succession:
             self._leave_alone(other)
             return None
         self._own_values.add(value)
+        self._run.before_writing()
         try:
             version = write_refresh_token(self._vaults, self._run.connection, value, life, None, self._deadline())
         except VaultError as error:
@@ -155,6 +157,7 @@ class Succession:
         if stored is None or self._stored_version is None:
             return
         stored = replace(stored, version=self._stored_version, value=value)
+        self._run.before_writing()
         try:
             write_refresh_token(self._vaults, self._run.connection, value, life, stored, self._run.writing_deadline)
         except VaultError as error:

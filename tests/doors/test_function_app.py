@@ -136,7 +136,7 @@ def test_a_request_that_cannot_be_understood_is_one_clear_error_and_changes_noth
 def test_busy_is_a_conflict_that_says_when_to_come_back(sandbox: Sandbox, functions: Functions) -> None:
     sandbox.add_connection("servicenow")
     lease = FileLease(LOCK_DIRECTORY, product_clock(sandbox.clock), sandbox.vault.url)
-    with lease.acquire("servicenow"):
+    with lease.acquire("servicenow", int):
         answer = functions.http("refresh_now", "POST", "/api/refresh", {"connection": "servicenow"})
     assert answer.status_code == 409
     assert int(answer.headers["Retry-After"]) >= 1

@@ -49,14 +49,18 @@ import sys, time
 from pathlib import Path
 from refresher.model.clock import system_clock
 from refresher.lease import FileLease
-with FileLease(Path(sys.argv[1]), system_clock(), sys.argv[2]).acquire("servicenow"):
+with FileLease(Path(sys.argv[1]), system_clock(), sys.argv[2]).acquire("servicenow", int):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
+def nothing() -> None:
+    """What is read where it is the lease that counts."""
+
+
 def held(lease: FileLease | BlobLease, connection: str = "servicenow") -> LeaseHeldError:
-    with pytest.raises(LeaseHeldError) as caught, lease.acquire(connection):
+    with pytest.raises(LeaseHeldError) as caught, lease.acquire(connection, nothing):
         pass
     error = caught.value
     assert (error.cause, error.transient, error.retry_after) == (Cause.LEASE_HELD, True, 10.0)
@@ -66,7 +70,7 @@ def held(lease: FileLease | BlobLease, connection: str = "servicenow") -> LeaseH
 
 
 def unavailable(lease: FileLease | BlobLease) -> LeaseUnavailableError:
-    with pytest.raises(LeaseUnavailableError) as caught, lease.acquire("servicenow"):
+    with pytest.raises(LeaseUnavailableError) as caught, lease.acquire("servicenow", nothing):
         pass
     error = caught.value
     assert error.cause is Cause.LEASE_UNAVAILABLE
@@ -112,7 +116,7 @@ class TestFileLease:
     @pytest.fixture
     def lock(self, lease: FileLease, tmp_path: Path) -> Path:
         """Where the lock file of the connection will be."""
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             (path,) = tmp_path.iterdir()
         path.unlink()
         return path
@@ -127,7 +131,7 @@ class TestFileLease:
             process.kill()
 
     def test_a_second_lease_of_one_process_is_refused_with_since_and_by_whom(self, lease: FileLease) -> None:
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             told = held(lease).message
         assert told == (
             f"another refresh of servicenow is under way, since 2026-03-01T12:00:00+00:00, by process {os.getpid()}"
@@ -142,18 +146,22 @@ class TestFileLease:
 
     def test_it_can_be_taken_again_after_its_end(self, lease: FileLease) -> None:
         for _ in range(2):
-            with lease.acquire("servicenow"):
+            with lease.acquire("servicenow", nothing):
                 pass
 
     def test_it_ends_with_an_error_of_the_run(self, lease: FileLease) -> None:
-        with suppress(KeyError), lease.acquire("servicenow"):
+        with suppress(KeyError), lease.acquire("servicenow", nothing):
             raise KeyError
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
 
     def test_connections_and_vaults_do_not_stand_in_each_others_way(self, lease: FileLease, tmp_path: Path) -> None:
         other_app = FileLease(tmp_path, CLOCK, "https://other.vault.azure.net")
-        with lease.acquire("servicenow"), lease.acquire("hr"), other_app.acquire("servicenow"):
+        with (
+            lease.acquire("servicenow", nothing),
+            lease.acquire("hr", nothing),
+            other_app.acquire("servicenow", nothing),
+        ):
             pass
 
     def test_one_of_many_threads_holds_it(self, lease: FileLease) -> None:
@@ -165,7 +173,7 @@ class TestFileLease:
             start.wait()
             for _ in range(50):
                 try:
-                    with lease.acquire("servicenow"):
+                    with lease.acquire("servicenow", nothing):
                         with counting:
                             inside[0] += 1
                             most[0] = max(most[0], inside[0])
@@ -190,11 +198,11 @@ class TestFileLease:
         held(lease)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
 
     def test_what_stands_in_the_file_is_only_told_if_it_is_ours(self, lease: FileLease, tmp_path: Path) -> None:
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             (file,) = tmp_path.iterdir()
             for text in ("", "nonsense", "\x00\x00", "0001-01-01T00:00:00+23:59 x"):
                 file.write_text(text)
@@ -236,19 +244,19 @@ class TestFileLease:
             assert held(lease).message.endswith(f"by process {holder.pid}")
             holder.kill()
             holder.wait()
-            with lease.acquire("servicenow"):
+            with lease.acquire("servicenow", nothing):
                 assert lease.is_held("servicenow")
 
     def test_another_users_file_is_opened_without_making_it(self, lease: FileLease, lock: Path) -> None:
         """Linux forbids even root to open it with O_CREAT in a sticky directory (`fs.protected_regular`)."""
         lock.touch()
-        with opening_refused(lambda flags: flags & os.O_CREAT), lease.acquire("servicenow"):
+        with opening_refused(lambda flags: flags & os.O_CREAT), lease.acquire("servicenow", nothing):
             assert lease.is_held("servicenow")
 
     def test_it_is_everybodys_whatever_the_umask(self, lease: FileLease, lock: Path) -> None:
         before = os.umask(0o077)
         try:
-            with lease.acquire("servicenow"):
+            with lease.acquire("servicenow", nothing):
                 pass
         finally:
             os.umask(before)
@@ -259,7 +267,7 @@ class TestFileLease:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "pwrite", no_room)
             patch.setattr(os, "ftruncate", no_room)
-            with lease.acquire("servicenow"):
+            with lease.acquire("servicenow", nothing):
                 assert held(lease).message == "another refresh of servicenow is under way"
         lock.unlink()
         with pytest.MonkeyPatch.context() as patch:
@@ -281,12 +289,12 @@ class TestFileLease:
 
         monkeypatch.setattr(fcntl, "flock", flock)
         # Open, so that the next file cannot have the same number.
-        with lock.open(), lease.acquire("servicenow"):
+        with lock.open(), lease.acquire("servicenow", nothing):
             assert lock.exists()
             assert FileLease(lock.parent, CLOCK, VAULT).is_held("servicenow")
 
     def test_a_link_in_a_shared_directory_is_not_followed(self, lease: FileLease, tmp_path: Path) -> None:
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             (file,) = tmp_path.iterdir()
         file.unlink()
         victim = tmp_path / "victim"
@@ -378,18 +386,19 @@ class TestBlobLease:
     def test_the_first_refresh_makes_the_blob_and_the_next_ones_do_not(
         self, lease: BlobLease, transport: Recorder
     ) -> None:
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
         assert transport.asked == ["look", "create", "acquire", "metadata", "release"]
         transport.asked.clear()
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
-        assert transport.asked == ["look", "acquire", "metadata", "release"]
+        # It was the last to hold it, as far as it knows: the blob's ETag will tell.
+        assert transport.asked == ["acquire", "metadata", "release"]
 
     def test_a_held_lease_is_not_tried_for_and_says_since_when_and_by_whom(
         self, lease: BlobLease, transport: Recorder
     ) -> None:
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             transport.asked.clear()
             message = held(lease).message
             assert transport.asked == ["look"]
@@ -397,20 +406,20 @@ class TestBlobLease:
         assert message.startswith(f"{begin}{os.getpid()} on ")
 
     def test_connections_do_not_stand_in_each_others_way(self, lease: BlobLease) -> None:
-        with lease.acquire("servicenow"), lease.acquire("hr"):
+        with lease.acquire("servicenow", nothing), lease.acquire("hr", nothing):
             pass
 
     def test_it_ends_with_an_error_of_the_run(self, lease: BlobLease) -> None:
-        with suppress(KeyError), lease.acquire("servicenow"):
+        with suppress(KeyError), lease.acquire("servicenow", nothing):
             raise KeyError
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
 
     def test_it_is_taken_for_a_minute_at_most(
         self, lease: BlobLease, service: BlobServiceClient, container: str, transport: Recorder
     ) -> None:
         blob = service.get_blob_client(container.rsplit("/", 1)[1], "servicenow")
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             assert blob.get_blob_properties().lease.duration == "fixed"
         assert transport.lease_lengths == {"60"}
         assert blob.get_blob_properties().lease.state == "available"
@@ -426,7 +435,7 @@ class TestBlobLease:
                 lease = BlobLease(container, StubCredential(), CLOCK, InOrder(), transport=transport)
                 start.wait()
                 for _ in range(5):
-                    with suppress(LeaseHeldError), lease.acquire("servicenow"):
+                    with suppress(LeaseHeldError), lease.acquire("servicenow", nothing):
                         with counting:
                             inside[0] += 1
                             most[0] = max(most[0], inside[0])
@@ -453,7 +462,7 @@ class TestBlobLease:
 
     def test_a_release_that_fails_leaves_the_lease_to_its_own_end(self, lease: BlobLease, transport: Recorder) -> None:
         transport.lose = {"release": 2}
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
         assert "since 2026-03-01T12:00:00+00:00, by process" in held(lease).message
 
@@ -463,10 +472,10 @@ class TestBlobLease:
         self, what: str, lost: str, lease: BlobLease, transport: Recorder
     ) -> None:
         setattr(transport, lost, {what: 1})
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             held(lease)
         assert transport.asked.count(what) >= 2
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
 
     @pytest.mark.parametrize("what", ["look", "create", "acquire"])
@@ -489,7 +498,7 @@ class TestBlobLease:
         blob = service.get_blob_client(container.rsplit("/", 1)[1], "servicenow")
         assert not lease.is_held("servicenow")
         assert not blob.exists()
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             assert lease.is_held("servicenow")
         before = blob.get_blob_properties().etag
         assert not lease.is_held("servicenow")
@@ -500,7 +509,7 @@ class TestBlobLease:
 
     def test_metadata_that_cannot_be_written_does_not_matter(self, lease: BlobLease, transport: Recorder) -> None:
         transport.refuse = {"metadata": 503}
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             assert held(lease).message == "another refresh of servicenow is under way"
 
     def test_a_surprise_while_it_is_written_neither_fails_the_run_nor_keeps_the_lease(
@@ -513,7 +522,7 @@ class TestBlobLease:
             raise RuntimeError(message)
 
         transport.before["metadata"] = fail
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
         assert transport.asked[-1] == "release"
 
@@ -524,12 +533,126 @@ class TestBlobLease:
         executor = ThreadPoolExecutor(1)
         executor.shutdown()
         lease = BlobLease(container, StubCredential(), CLOCK, executor, transport=transport)
-        with pytest.raises(RuntimeError), lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
+            pass
+        assert transport.asked == ["look", "create", "acquire", "metadata", "release"]
+
+    def test_what_was_read_meanwhile_stands_where_nobody_held_it_since(self, lease: BlobLease) -> None:
+        reads = iter("abcd")
+        for expected in "ab":
+            with lease.acquire("servicenow", lambda: next(reads)) as (found, _):
+                assert found == expected
+
+    @pytest.mark.parametrize("known", [False, True], ids=["since a look", "since this process held it"])
+    def test_and_is_read_again_where_somebody_held_it_since(
+        self, lease: BlobLease, transport: Recorder, container: str, azurite: Azurite, known: bool
+    ) -> None:
+        """Another holder comes and goes between the first read and the lease; its note has changed the ETag."""
+        with lease.acquire("servicenow", nothing):
+            pass
+        if not known:
+            lease = BlobLease(container, StubCredential(), CLOCK, InOrder(), transport=transport)
+
+        def another() -> None:
+            transport.before.clear()
+            with Recorder(azurite.certificates) as wire:
+                other = BlobLease(container, StubCredential(), CLOCK, InOrder(), transport=wire)
+                with other.acquire("servicenow", nothing):
+                    pass
+
+        transport.before["acquire"] = another
+        reads = iter("abcd")
+        with lease.acquire("servicenow", lambda: next(reads)) as (found, _):
+            assert found == "b"
+
+    def test_a_lease_that_came_late_has_everything_read_again(self, container: str, transport: Recorder) -> None:
+        """A holder whose note failed may have written until two seconds before its lease ended by itself."""
+        seconds = iter((0.0, 2.5))
+        clock = replace(CLOCK, monotonic=lambda: next(seconds))
+        lease = BlobLease(container, StubCredential(), clock, InOrder(), transport=transport)
+        reads = iter("abcd")
+        with lease.acquire("servicenow", lambda: next(reads)) as (found, _):
+            assert found == "b"
+
+    def test_a_reading_that_fails_leaves_no_lease_behind(self, lease: BlobLease, transport: Recorder) -> None:
+        def fail() -> None:
+            raise KeyError
+
+        with pytest.raises(KeyError), lease.acquire("servicenow", fail):
             pass
         assert transport.asked[-1] == "release"
 
+    def test_a_run_that_wrote_without_its_note_leaves_the_lease_to_its_own_end(
+        self, lease: BlobLease, transport: Recorder
+    ) -> None:
+        """Others would take what they read for what is there."""
+        transport.refuse = {"metadata": 503}
+        with lease.acquire("servicenow", nothing) as (_, confirm):
+            confirm()
+        assert "release" not in transport.asked
+        held(lease)
+
+    def test_before_it_writes_it_waits_for_its_note(self, container: str, transport: Recorder) -> None:
+        noting = threading.Event()
+        transport.before["metadata"] = lambda: noting.wait(5)
+        with ThreadPoolExecutor(2) as executor:
+            lease = BlobLease(container, StubCredential(), CLOCK, executor, transport=transport)
+            with lease.acquire("servicenow", nothing) as (_, confirm):
+                threading.Timer(0.2, noting.set).start()
+                confirm()
+                assert noting.is_set()
+
+    def test_its_own_late_release_keeps_nobody_busy(self, container: str, transport: Recorder) -> None:
+        """Nobody waits for it but the same process at its next try."""
+        releasing = threading.Event()
+        transport.before["release"] = lambda: releasing.wait(5)
+        with ThreadPoolExecutor(2) as executor:
+            lease = BlobLease(container, StubCredential(), CLOCK, executor, transport=transport)
+            with lease.acquire("servicenow", nothing):
+                pass
+            assert "release" not in transport.asked or not releasing.is_set()
+            threading.Timer(0.2, releasing.set).start()
+            with lease.acquire("servicenow", nothing):
+                pass
+
+    def test_a_blob_that_somebody_removed_is_made_again(
+        self, lease: BlobLease, service: BlobServiceClient, container: str
+    ) -> None:
+        reads = iter("abcd")
+        for expected in "ac":
+            with lease.acquire("servicenow", lambda: next(reads)) as (found, _):
+                assert found == expected
+            service.get_blob_client(container.rsplit("/", 1)[1], "servicenow").delete_blob()
+
+    def test_one_conflict_tells_who_held_it_last_to_look_first(
+        self, lease: BlobLease, container: str, transport: Recorder, azurite: Azurite
+    ) -> None:
+        with lease.acquire("servicenow", nothing):
+            pass
+        with Recorder(azurite.certificates) as wire:
+            other = BlobLease(container, StubCredential(), CLOCK, InOrder(), transport=wire)
+            with other.acquire("servicenow", nothing):
+                for asked in (["acquire", "look"], ["look"]):
+                    transport.asked.clear()
+                    assert f"by process {os.getpid()} on " in held(lease).message
+                    assert transport.asked == asked
+
+    def test_a_look_ahead_is_not_made_again(self, lease: BlobLease, transport: Recorder) -> None:
+        for _ in range(2):
+            lease.expect("servicenow")
+        with lease.acquire("servicenow", nothing):
+            pass
+        # The first found no blob.
+        assert transport.asked == ["look", "look", "create", "acquire", "metadata", "release"]
+        transport.asked.clear()
+        other = BlobLease(lease._container_url, StubCredential(), CLOCK, InOrder(), transport=transport)
+        other.expect("servicenow")
+        with other.acquire("servicenow", nothing):
+            pass
+        assert transport.asked == ["look", "acquire", "metadata", "release"]
+
     def test_each_request_has_short_limits(self, lease: BlobLease, transport: Recorder) -> None:
-        with lease.acquire("servicenow"):
+        with lease.acquire("servicenow", nothing):
             pass
         assert transport.limits == {(CONNECT_TIMEOUT, READ_TIMEOUT)}
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,9 +14,11 @@ from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, Warn
 from refresher.web import refresh_reply
 from sandbox import Fault, Sandbox, SandboxClock
 from sandbox.faults import Drop, Interrupt, Respond
+from sandbox.personality import PERSONALITIES
 from sandbox.trial.host import product_clock
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
+from tests.rounds import until_released
 
 pytestmark = pytest.mark.wire("any")
 
@@ -127,6 +131,52 @@ def test_it_is_released_at_the_end(sandbox: Sandbox, make_app: MakeApp, lease_se
     assert tick(app, force=True).outcome is Outcome.REFRESHED
 
 
+def test_the_report_does_not_wait_for_the_release_and_the_next_run_does(
+    sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]
+) -> None:
+    sandbox.add_connection()
+    app, reported = make_app(**blob), threading.Event()
+    late = Interrupt(do=lambda: reported.wait(20))
+    sandbox.faults.add(Fault(service="leases", method="PUT", after=3, action=late))
+    assert tick(app).outcome is Outcome.REFRESHED
+    assert sandbox.leases.is_leased("servicenow")
+    reported.set()
+    assert tick(app, force=True).outcome is Outcome.REFRESHED
+
+
+def test_a_command_ends_when_its_lease_is_released() -> None:
+    """So that the next one is not kept out."""
+    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True), latency=0.05) as sandbox:
+        sandbox.add_connection()
+        for _ in range(2):
+            done = run(sandbox, "refresh", "servicenow", "--force", LEASE_CONTAINER_URL=sandbox.leases.url)
+            assert done.returncode == 0
+            assert not sandbox.leases.is_leased("servicenow")
+
+
+@pytest.mark.parametrize("personality", ["default", "rotating", "same_token"])
+@pytest.mark.parametrize("note", ["late", "refused"])
+def test_the_vault_is_written_to_after_the_note_and_a_run_without_one_keeps_the_lease(
+    sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str], personality: str, note: str
+) -> None:
+    """The note is what tells others that the vault has changed."""
+    sandbox.instance.personality = PERSONALITIES[personality]
+    sandbox.add_connection()
+    app = make_app(**blob)
+    tick(app)
+    until_released(sandbox)
+    sandbox.clock.advance(INTERVAL)
+    sandbox.log.clear()
+    action = Respond(503, {}, b"") if note == "refused" else Interrupt(do=lambda: time.sleep(0.3))
+    sandbox.faults.add(Fault(service="leases", method="PUT", after=1, times=2, action=action))
+    assert tick(app).working
+    changes = [each for each in sandbox.log if each.method in {"PUT", "PATCH"}]
+    first = next(index for index, each in enumerate(changes) if each.service.startswith("vault"))
+    # The lease, and then the note.
+    assert [each.status for each in changes[:first]] == ([201, 200] if note == "late" else [201, 503, 503])
+    assert sandbox.leases.is_leased("servicenow") or note == "late"
+
+
 class TestALeaseServiceThatIsDown:
     """With a token that does not rotate an overlap is harmless; an outage is not."""
 
@@ -225,7 +275,7 @@ class TestALeaseThatIsHeldWithoutEnd:
         tick(app)
         sandbox.clock.advance(INTERVAL)
         outcomes = []
-        with FileLease(LOCK_DIRECTORY, product_clock(sandbox.clock), sandbox.vault.url).acquire("servicenow"):
+        with FileLease(LOCK_DIRECTORY, product_clock(sandbox.clock), sandbox.vault.url).acquire("servicenow", int):
             for _ in range(2):
                 outcomes.append(tick(app).outcome)
                 sandbox.clock.advance(timedelta(minutes=5))

@@ -3,16 +3,21 @@
 import json
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from azure.keyvault.secrets._shared import http_challenge_cache
 
+from benchmarks.straight_line import refresh as straight_line
 from refresher.app import App
 from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.policy.due import Reason
 from sandbox import Fault, Personality, Sandbox
 from sandbox.faults import Interrupt, Respond
 from tests.conftest import MakeApp, tick
+from tests.rounds import Round, Rounds, until_released
 
 MINUTES = timedelta(minutes=1)
 NAME = "servicenow"
@@ -83,23 +88,94 @@ def test_a_warm_refresh_is_two_rounds_of_reads_one_token_request_one_probe_and_o
     assert not any(barrier.broken for barrier in (first, second, writes))
 
 
-def test_the_lease_costs_four_requests_and_the_note_for_people_holds_nobody_up(
-    sandbox: Sandbox, make_app: MakeApp
-) -> None:
-    """A look, the lease, the note beside the reads that follow, the release."""
-    sandbox.add_connection()
-    app = make_app(LEASE_CONTAINER_URL=sandbox.leases.url)
-    tick(app)
-    sandbox.clock.advance(50 * MINUTES)
-    sandbox.log.clear()
-    reading = threading.Event()
-    read = Fault(service="vault", path=f"/secrets/{NAME}-client-id", action=Interrupt(do=reading.set))
-    note = Fault(service="leases", method="PUT", after=1, action=Interrupt(do=lambda: reading.wait(5)))
-    sandbox.faults.add(read)
-    sandbox.faults.add(note)
-    assert tick(app).outcome is Outcome.REFRESHED
-    assert [each.method for each in sandbox.log.select(service="leases")] == ["HEAD", "PUT", "PUT", "PUT"]
-    assert reading.is_set()
+def hops_of(look: tuple[str, ...] = ()) -> list[Round]:
+    """What a refresh with the blob lease asks, hop by hop, from its first reads on."""
+    consumer_side = [f"vault {request}" for request in sorted(CONSUMER_SIDE)]
+    credentials = [f"vault {request}" for request in sorted(CREDENTIALS)]
+    return [
+        (*consumer_side, *look),
+        (f"leases PUT {NAME}", *consumer_side, *credentials),
+        ("instance POST oauth_token.do", f"leases PUT {NAME}"),
+        ("instance GET sys_user",),
+        tuple(f"vault {request}" for request in sorted(PUBLISHING)),
+    ]
+
+
+@contextmanager
+def in_rounds(sandbox: Sandbox, *rounds: Round) -> Iterator[None]:
+    """Count hops; the release is held up until the report is there, since nobody waits for it."""
+    reported = threading.Event()
+    counted = Rounds(sandbox, *rounds)
+    release = Interrupt(do=lambda: reported.wait(20))
+    sandbox.faults.add(Fault(service="leases", method="PUT", action=release))
+    yield
+    counted.check()
+    reported.set()
+
+
+def forget_challenges() -> None:
+    """As in a new process."""
+    http_challenge_cache.clear()
+
+
+class TestHopsWithTheBlobLease:
+    """One refresher at a time costs no more hops than the straight line takes without."""
+
+    @pytest.fixture
+    def leased(self, sandbox: Sandbox, make_app: MakeApp) -> App:
+        """After the first refresh with the lease, fifty minutes later."""
+        sandbox.add_connection()
+        app = make_app(LEASE_CONTAINER_URL=sandbox.leases.url)
+        assert tick(app).outcome is Outcome.REFRESHED
+        until_released(sandbox)
+        sandbox.clock.advance(50 * MINUTES)
+        return app
+
+    def test_a_warm_refresh_takes_five(self, sandbox: Sandbox, leased: App) -> None:
+        """Reads; the lease, and everything is read again; the token, and the note; the probe; writes."""
+        rounds = hops_of()
+        assert len(rounds) == 5
+        with in_rounds(sandbox, *rounds):
+            assert tick(leased).outcome is Outcome.REFRESHED
+
+    @pytest.mark.usefixtures("leased")
+    def test_a_cold_one_takes_seven(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """Both tokens beside the challenge; and a look at the lease, since nobody knows yet that it is free."""
+        forget_challenges()
+        reads, *rest = hops_of()
+        challenge = (*reads, "identity GET token", "identity GET token")
+        rounds = [challenge, reads, (f"leases HEAD {NAME}",), *rest]
+        assert len(rounds) == 7
+        with in_rounds(sandbox, *rounds):
+            assert tick(make_app(LEASE_CONTAINER_URL=sandbox.leases.url)).outcome is Outcome.REFRESHED
+
+    @pytest.mark.usefixtures("leased")
+    def test_a_cold_one_that_is_forced_takes_six(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """It is known beforehand that the lease will be wanted."""
+        forget_challenges()
+        reads, *rest = hops_of(look=(f"leases HEAD {NAME}",))
+        challenge = (*hops_of()[0], "identity GET token", "identity GET token")
+        with in_rounds(sandbox, challenge, reads, *rest):
+            assert tick(make_app(LEASE_CONTAINER_URL=sandbox.leases.url), force=True).outcome is Outcome.REFRESHED
+
+    def test_the_straight_line_takes_eight_and_seven(self, sandbox: Sandbox) -> None:
+        """One request after the other, without a lease; its challenge is asked for once in a process."""
+        sandbox.add_connection()
+        hops = []
+        for _ in range(2):
+            sandbox.log.clear()
+            straight_line(sandbox.vault.url, sandbox.instance.url)
+            hops.append(len(sandbox.log))
+        assert hops == [8, 7]
+
+    def test_nothing_due_touches_no_lease(self, sandbox: Sandbox, make_app: MakeApp, leased: App) -> None:
+        tick(leased)
+        until_released(sandbox)
+        forget_challenges()
+        reads = hops_of()[0]
+        counted = Rounds(sandbox, (*reads, "identity GET token", "identity GET token"), reads)
+        assert tick(make_app(LEASE_CONTAINER_URL=sandbox.leases.url)).outcome is Outcome.NOT_DUE
+        counted.check()
 
 
 def test_a_cold_process_asks_for_its_own_token_once_and_not_once_for_each_connection(

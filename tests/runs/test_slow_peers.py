@@ -156,7 +156,7 @@ def test_an_answer_of_the_lease_service_that_is_more_than_it_seems_makes_the_lea
 ) -> None:
     with Peer(LARGE[name], certificate) as peer, ThreadPoolExecutor(1) as pool:
         lease = BlobLease(f"{peer.url}/leases", credential, system_clock(), pool, transport=make_transport())
-        with limit(2.0), pytest.raises(LeaseUnavailableError), lease.acquire("servicenow"):
+        with limit(2.0), pytest.raises(LeaseUnavailableError), lease.acquire("servicenow", int):
             pass
 
 
