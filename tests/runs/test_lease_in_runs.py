@@ -131,6 +131,7 @@ def test_it_is_released_at_the_end(sandbox: Sandbox, make_app: MakeApp, lease_se
     assert tick(app, force=True).outcome is Outcome.REFRESHED
 
 
+@pytest.mark.wire("https")
 def test_the_report_does_not_wait_for_the_release_and_the_next_run_does(
     sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_command_ends_when_its_lease_is_released() -> None:
             assert not sandbox.leases.is_leased("servicenow")
 
 
+@pytest.mark.wire("https")
 @pytest.mark.parametrize("personality", ["default", "rotating", "same_token"])
 @pytest.mark.parametrize("note", ["late", "refused"])
 def test_the_vault_is_written_to_after_the_note_and_a_run_without_one_keeps_the_lease(
