@@ -183,7 +183,7 @@ class TestALeaseServiceThatIsDown:
     """With a token that does not rotate an overlap is harmless; an outage is not."""
 
     def test_what_is_not_urgent_waits(self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]) -> None:
-        """The old token lives for ten more minutes; ServiceNow is not asked."""
+        """The old token lives for ten more minutes; ServiceNow is asked for no other."""
         sandbox.add_connection()
         app = make_app(**blob)
         tick(app)
@@ -193,7 +193,7 @@ class TestALeaseServiceThatIsDown:
         report = tick(app)
         assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.LEASE_UNAVAILABLE)
         assert report.hint
-        assert sandbox.log.count(service="instance") == 0
+        assert sandbox.log.count(path=TOKEN_ENDPOINT) == 0
 
     @pytest.mark.parametrize("status", [503, 403])
     def test_what_is_urgent_goes_ahead_and_says_so(
