@@ -13,6 +13,17 @@ from tests.shell import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
+GALLERY = (
+    *("README.md", "LICENSE", "SECURITY.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", ".github/ISSUE_TEMPLATE"),
+    *(".github/workflows/azure-dev.yml", "azure.yaml", "infra", ".devcontainer"),
+)
+"""What microsoft/template-validation-action looks for, by its README."""
+
+
+def test_what_the_gallery_of_azd_looks_for_is_there() -> None:
+    assert [path for path in GALLERY if not (ROOT / path).exists()] == []
+
+
 def test_errors_send_people_to_the_address_of_the_project() -> None:
     assert PROJECT["urls"]["Issues"] == ISSUES
 
