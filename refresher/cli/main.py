@@ -245,6 +245,8 @@ def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -
         # The message of a success begins with the outcome by itself.
         outcome = "" if report.message.startswith(report.outcome) else f"{report.outcome}{cause}: "
         print(f"{report.connection}: {outcome}{report.message}")
+        if report.reserve is not None:
+            print(f"  if ServiceNow is away: {report.reserve.text}")
         if report.cause:
             if report.outcome is not Outcome.BUSY:
                 show_what_to_check(diagnose(report.cause, report.connection).checks)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.steps import Step
+from refresher.model.timing import Reserve
 
 
 class Trigger(StrEnum):
@@ -108,6 +109,7 @@ class RunReport:
     access_token_expires_at: datetime | None = None
     refresh_token_expires_at: datetime | None = None
     refresh_at: datetime | None = None
+    reserve: Reserve | None = None
     consecutive_failures: int = 0
     transaction_id: str | None = None
     user_name: str | None = None

@@ -1,4 +1,4 @@
-"""How often things happen."""
+"""How often things happen, and what is left where they do not."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,3 +18,11 @@ class Timing:
     def of(cls, interval: timedelta, tick: timedelta, connections: int) -> "Timing":
         """With more than a few connections, those that started together drift apart by up to two ticks."""
         return cls(interval=interval, tick=tick, spread=2 * tick if connections > _FEW_CONNECTIONS else timedelta())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """How long an outage of ServiceNow is survived that begins when a token falls due, and the sentence about it."""
+
+    left: timedelta
+    text: str

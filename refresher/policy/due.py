@@ -144,6 +144,13 @@ def is_kept_out(
     return now - max(due_at, last_attempt_at or due_at) >= timing.tick
 
 
+def refresh_age(lifetime: timedelta, timing: Timing, grant: Grant | None = None) -> timedelta:
+    """How old a token of that life grows before it falls due; those of many connections a little less."""
+    if grant is not None and grant.row.from_half_of_life:
+        return lifetime / 2
+    return min(timing.interval, lifetime * 5 / 6)
+
+
 def refresh_time(
     connection: str,
     started_at: datetime,
@@ -160,12 +167,12 @@ def refresh_time(
     """
     life = expires_at - started_at
     share = zlib.crc32(connection.encode()) / 2**32
+    due_at = started_at + max(timedelta(), refresh_age(life, timing, grant) - timing.spread * share)
     if grant is None or not grant.row.from_half_of_life:
-        return started_at + max(timedelta(), min(timing.interval, life * 5 / 6) - timing.spread * share)
-    half = started_at + max(timedelta(), life / 2 - timing.spread * share)
+        return due_at
     pause = max(timing.tick, min(timing.interval, life / _ASKED_AGAIN))
-    over = (now or half) - timing.tick / 2 - half
-    return half + max(0, -(-over // pause)) * pause
+    over = (now or due_at) - timing.tick / 2 - due_at
+    return due_at + max(0, -(-over // pause)) * pause
 
 
 def evaluate_urgency(access_token: StoredAccessToken | None, timing: Timing, now: datetime) -> Urgency:

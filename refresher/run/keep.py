@@ -30,6 +30,7 @@ from refresher.policy.forecast import foresee
 from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.refusals import Sent, may_rotate
+from refresher.policy.reserve import reserve
 from refresher.policy.verify import user_changed
 from refresher.run.failures import PublishFailedError, outcome_of
 from refresher.run.memory import Memory
@@ -183,10 +184,12 @@ class Keeper:
                 f"a policy of {url} {remark}; the tags of a secret tell its true end",
                 "Nothing has to be done: the value was stored. Azure Policy lists what is assigned to the vault.",
             )
+        lifetime = self._access_token_lifetime
         return self._run.report(
             outcome,
             message,
             error=error,
+            reserve=reserve(lifetime, self._run.timing) if lifetime is not None else None,
             refresh_token_expires_at=self.succession.life[1] if self.succession.life else None,
             consecutive_failures=consecutive_failures,
             foreseen=self._foresee(),

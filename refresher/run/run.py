@@ -12,7 +12,7 @@ from refresher.model.errors import LeaseHeldError, LeaseUnavailableError, Refres
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Warning_, WarningCode
 from refresher.model.steps import Step
-from refresher.model.timing import Timing
+from refresher.model.timing import Reserve, Timing
 from refresher.model.tokens import Secret
 from refresher.policy.due import Reason, is_kept_out, refresh_time
 from refresher.run.failures import outcome_of
@@ -91,6 +91,7 @@ class Run:
         error: RefresherError | None = None,
         refresh_at: datetime | None = None,
         refresh_token_expires_at: datetime | None = None,
+        reserve: Reserve | None = None,
         consecutive_failures: int = 0,
         foreseen: tuple[Warning_, ...] = (),
     ) -> RunReport:
@@ -131,6 +132,7 @@ class Run:
             access_token_expires_at=expires_at,
             refresh_token_expires_at=refresh_token_expires_at,
             refresh_at=refresh_at,
+            reserve=reserve,
             consecutive_failures=consecutive_failures,
             transaction_id=error.transaction_id if error is not None else self.transaction_id,
             user_name=self.user_name,

@@ -13,10 +13,11 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, Warning_
 from refresher.model.steps import Step
 from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToken
-from refresher.model.timing import Timing
+from refresher.model.timing import Reserve, Timing
 from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time, shared_targets
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import renewal_time
+from refresher.policy.reserve import reserve
 from refresher.servicenow.answers import Verdict
 from refresher.status.copies import TargetStatus, judge_copies
 from refresher.status.lives import Life, recall
@@ -62,6 +63,7 @@ class ConnectionStatus:
     issued_at: datetime | None = None
     expires_at: datetime | None = None
     refresh_at: datetime | None = None
+    reserve: Reserve | None = None
     refresh_token_expires_at: datetime | None = None
     refresh_token_then: Step | None = None
     signing_key: KeyLife | VaultError | None = None
@@ -93,6 +95,7 @@ def evaluate(
     """Evaluate one connection: by what was tried of its tokens, and by their dates where that says nothing."""
     token, trial = side.access_token, trial or {}
     life = token.life if token is not None else None
+    issued = life[1] - life[0] if life and _lives_as_issued(side) else None
     verdict = verdict_on(token, trial)
     state = _state(connection, side, refresh_token, timing, now, trial)
     cause = _cause(state, connection, side, refresh_token)
@@ -119,6 +122,7 @@ def evaluate(
         refresh_at=refresh_time(connection.name, *life, timing, grant=token.grant, now=now)
         if token and life
         else None,
+        reserve=reserve(issued, timing, token.grant) if token and issued is not None else None,
         refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
         refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
         if describes
@@ -130,7 +134,7 @@ def evaluate(
         targets=targets,
         warnings=foresee(
             connection,
-            life[1] - life[0] if life and _lives_as_issued(side) else None,
+            issued,
             refresh_life,
             timing,
             now,

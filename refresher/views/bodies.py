@@ -8,6 +8,7 @@ from refresher.model.errors import VaultError
 from refresher.model.moments import format_instant
 from refresher.model.report import RunReport, Warning_
 from refresher.model.stored import KeyLife
+from refresher.model.timing import Reserve
 from refresher.status.health import ConnectionStatus
 from refresher.status.history import History
 
@@ -31,6 +32,7 @@ def report_body(report: RunReport, now: datetime) -> dict[str, object]:
             "expires_at": _instant(expires_at),
             "expires_in": round((expires_at - now).total_seconds()) if expires_at else None,
             "refresh_at": _instant(report.refresh_at),
+            "in_hand": _in_hand(report.reserve),
             "refresh_token_expires_at": _instant(report.refresh_token_expires_at),
             "consecutive_failures": report.consecutive_failures,
             "user_name": report.user_name,
@@ -59,6 +61,7 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "issued_at": _instant(status.issued_at),
             "expires_at": _instant(status.expires_at),
             "refresh_at": _instant(status.refresh_at),
+            "in_hand": _in_hand(status.reserve),
             "refresh_token_expires_at": _instant(status.refresh_token_expires_at),
             "refresh_token_then": status.refresh_token_then,
             "signing_key": _signing_key(status),
@@ -81,6 +84,10 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "lives": [[_instant(begins), _instant(ends)] for begins, ends in status.lives],
         }
     )
+
+
+def _in_hand(reserve: Reserve | None) -> dict[str, object] | None:
+    return {"seconds": round(reserve.left.total_seconds()), "message": reserve.text} if reserve is not None else None
 
 
 def _signing_key(status: ConnectionStatus) -> dict[str, object] | None:

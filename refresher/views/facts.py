@@ -56,6 +56,8 @@ def _told(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
         ago = f"{span_text(now - status.last_attempt_at)} ago"
         text = Step(f"{ago}: {status.last_outcome or 'unknown'}{failures}")
         yield Fact("last attempt", text, _clock(status.last_attempt_at, now))
+    if status.reserve is not None:
+        yield Fact("if ServiceNow is away", Step(status.reserve.text))
     for target in status.targets:
         if not target.current:
             yield Fact(f"target {target.name} in {target.vault_url}", Step(holds(target)))

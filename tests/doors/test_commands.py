@@ -271,7 +271,10 @@ def test_a_terminal_sees_what_a_refresh_waits_for_and_which_try_it_is(real_time:
     assert seen[1] == f"  ... asking {real_time.instance.url} for a token (grant refresh_token)"
     assert re.fullmatch(r"  \.\.\. ServiceNow failed with status 503; try 2 in \d\.\d s", seen[2])
     assert seen[3:] == ["  ... trying the new token", "  ... publishing"]
-    assert result.startswith("servicenow: refreshed; the token lives 60 min\n")
+    assert result.startswith(
+        "servicenow: refreshed; the token lives 60 min\n"
+        "  if ServiceNow is away: 10 min in hand; with a lifespan of 7200 s: 70 min"
+    )
 
 
 def test_help_loads_no_sdk() -> None:
