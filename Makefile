@@ -44,10 +44,10 @@ serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken sur
 	@$(PY) -m sandbox.trial.serve $(ARGS)
 
 test: $(STAMP) ## the suite but for what is exhaustive; ARGS="-k name" for a part of it
-	$(PYTEST) -n auto -m "not exhaustive" $(ARGS)
+	$(PYTEST) -n auto --dist worksteal -m "not exhaustive" $(ARGS)
 
 test-all: $(STAMP) ## and what is exhaustive or random, and every request over HTTPS
-	MODEL_SEQUENCES=40 $(PYTEST) -n auto --wire https $(ARGS)
+	MODEL_SEQUENCES=40 $(PYTEST) -n auto --dist worksteal --wire https $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
 	$(PY) -m ruff check

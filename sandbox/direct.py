@@ -1,8 +1,8 @@
 """The sandbox without sockets: the same services, reached through transports of the SDK and of httpx.
 
-For what has to run a million times: simulations and stateful tests. The product's code and the SDK's pipeline are
-the real ones; in place of TLS and HTTP on the wire stands a call. Time passes by the sandbox's clock only: each
-request takes `latency`, and one that is never answered takes the client's whole time-out.
+For what has to run a million times, and for `make test` where any wire will do. The product's code and the SDK's
+pipeline are the real ones; in place of TLS and HTTP on the wire stands a call. Time passes by the sandbox's clock:
+each request takes `latency`, and one that is never answered takes the client's whole time-out.
 
 A program that uses it is a `Process`: it has its own transports, and can be killed at any request.
 """

@@ -12,13 +12,14 @@ from typing import Any
 
 
 def silence(is_silent: Callable[[str], bool]) -> threading.Event:
-    """Let the resolution of these hosts wait until the event is set; returns the event."""
+    """Let the resolution of these hosts wait until the event is set, and come to nothing then; returns the event."""
     released = threading.Event()
     resolve: Callable[..., Any] = socket.getaddrinfo
 
     def wait_or_resolve(host: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as the C library has it
         if is_silent(host.decode() if isinstance(host, bytes) else str(host)):
             released.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "the name server never answered")
         return resolve(host, *arguments, **options)
 
     socket.getaddrinfo = wait_or_resolve

@@ -29,6 +29,8 @@ from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
 from tests.forks import python
 
+pytestmark = pytest.mark.wire("any")
+
 
 @pytest.fixture
 def real_time() -> Iterator[Sandbox]:
@@ -110,6 +112,7 @@ class TestWithAPassword:
         assert sandbox.vault.get("servicenow-password") is None
         assert sandbox.vault.get("servicenow-refresh-record") is None
 
+    @pytest.mark.wire("https")
     def test_a_lost_answer_does_not_send_the_password_again(self, sandbox: Sandbox, app: App) -> None:
         """What a person typed goes out once; they can start again."""
         user_name, password = password_of(sandbox)

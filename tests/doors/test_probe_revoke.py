@@ -18,6 +18,8 @@ from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
 from tests.forks import python
 
+pytestmark = pytest.mark.wire("any")
+
 TARGET = "servicenow--action--global--oauth-token"
 
 

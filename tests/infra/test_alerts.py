@@ -19,6 +19,8 @@ from tests.infra.kql import fields, selects, silent
 from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, Snapshot
 from tests.sampling import sampled
 
+pytestmark = pytest.mark.wire("any")
+
 INFRA, RUNBOOK = ROOT / "infra", ROOT / "docs" / "runbook"
 QUERIES = {path.stem: path.read_text("utf-8") for path in sorted((INFRA / "queries").glob("*.kql"))}
 WORKBOOK = json.loads((INFRA / "workbook.json").read_text("utf-8"))

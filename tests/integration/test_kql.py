@@ -5,6 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.infra.test_alerts import QUERIES, WORKBOOK_QUERIES
 from tests.needs import need_node_package
 
@@ -33,6 +35,7 @@ def filled(query: str) -> str:
     return query.replace("{connections}", '"servicenow", "servicenow-hr"').replace("{minutes}", "65")
 
 
+@pytest.mark.exhaustive
 def test_the_language_service_finds_what_is_wrong() -> None:
     misspelt, wrong_column = analysed(["AppTraces | wher true", "AppTraces | where Mesage == ''"])
     assert misspelt["problems"]

@@ -14,6 +14,7 @@ from benchmarks.stage import Stage, names_of
 from benchmarks.tables import fill
 
 
+@pytest.mark.exhaustive
 def test_both_refresh_and_their_requests_are_counted_apart() -> None:
     with Stage(2) as stage:
         environ = {**stage.environ, "LEASE_CONTAINER_URL": ""}

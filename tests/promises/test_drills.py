@@ -14,6 +14,7 @@ import function_app
 from refresher.model.steps import Step
 from sandbox.drills import DRILLS
 from sandbox.trial.serve import Standing, standing
+from tests.sampling import sampled
 from tests.shell import type_in
 
 LIVED = timedelta(minutes=55)
@@ -83,11 +84,14 @@ def place(request: pytest.FixtureRequest) -> Iterator[Standing]:
         function_app.refresher_app.close()
 
 
+PAIRS = [(name, name) for name in DRILLS]
+
+
 def test_every_drill_has_a_repair() -> None:
     assert REPAIRS.keys() == DRILLS.keys()
 
 
-@pytest.mark.parametrize(("place", "name"), [(name, name) for name in DRILLS], indirect=["place"])
+@pytest.mark.parametrize(("place", "name"), sampled(PAIRS, PAIRS[:1]), indirect=["place"])
 def test_what_is_broken_is_named_and_mended_by_the_command_that_is_named(
     place: Standing, name: str, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from sandbox.alone import kept, shell_lines
 from sandbox.trial.gateway import PortError
 from sandbox.trial.serve import Standing, standing
 from tests.environments import AZURE, PRODUCTION, TOGETHER
+from tests.sampling import sampled
 from tests.shell import ROOT
 
 
@@ -22,7 +23,9 @@ def test_what_reaches_the_sandbox_is_listed_and_production_is_not() -> None:
     assert kept({**ours, **TOGETHER}) == ours
 
 
-@pytest.mark.parametrize("module", ["sandbox.trial.demo", "sandbox.simulation.simulate"])
+@pytest.mark.parametrize(
+    "module", sampled(["sandbox.trial.demo", "sandbox.simulation.simulate"], ["sandbox.trial.demo"])
+)
 def test_the_sandbox_works_in_a_shell_with_the_settings_of_production(module: str) -> None:
     options = ["--days", "0.1", "--scenarios", "100d"] if "simulate" in module else []
     done = subprocess.run(
@@ -37,6 +40,7 @@ def test_the_sandbox_works_in_a_shell_with_the_settings_of_production(module: st
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.exhaustive
 def test_the_suite_is_alone_before_anything_is_imported() -> None:
     """A proxy, an authority or a queue's name that were left would fail any test over the sandbox."""
     command = [

@@ -65,6 +65,7 @@ def test_each_run_loads_what_it_uses(sandbox: Sandbox) -> None:
     assert packages(after, *HEAVY) == {"azure.identity"}
 
 
+@pytest.mark.exhaustive
 def test_only_the_grant_that_signs_loads_what_signs(sandbox: Sandbox) -> None:
     grant = {"SERVICENOW_GRANT": "jwt_bearer", "SERVICENOW_JWT": '{"sub": "servicenow.integration"}'}
     outcome, at_import, after = tick(sandbox, **grant)

@@ -116,6 +116,7 @@ def test_the_deployed_packages_are_enough_to_refresh_a_token(package: Path, site
     assert run(package, site, script, sandbox.environ()) == "refreshed refresh_token\n[None, None, None, None]"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("grant", ["jwt_bearer", "password"])
 def test_they_are_enough_for_every_grant(package: Path, site: Path, sandbox: Sandbox, grant: str) -> None:
     sandbox.add_connection(refresh_token=False, username=True, jwt_key=True)

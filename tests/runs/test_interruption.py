@@ -1,5 +1,6 @@
 """Whoever stops a run waits for nobody: neither for runs that have not begun, nor for a peer that does not answer."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from sandbox.hostile.behaviours import handshake_drips, silence
 from sandbox.hostile.peer import Behaviour, Peer
 from sandbox.running import server_tls
 from sandbox.trial.host import product_clock
+from tests.sampling import sampled
 
 MANY = 300
 AT_ONCE = 3.0
@@ -42,16 +44,19 @@ def test_an_interruption_lets_no_further_run_begin() -> None:
     assert len(begun) <= CONNECTIONS_AT_ONCE + 1
 
 
-@pytest.mark.parametrize("arguments", [["refresh", "servicenow", "--force"], ["tick"], ["status"], ["doctor"]])
-@pytest.mark.parametrize("behaviour", [silence, handshake_drips])
-def test_one_ctrl_c_ends_a_command_that_waits_for_a_peer(
-    sandbox: Sandbox, arguments: list[str], behaviour: Behaviour
-) -> None:
+COMMANDS = ("refresh servicenow --force", "tick", "status", "doctor")
+CASES = list(itertools.product(COMMANDS, [silence, handshake_drips]))
+
+
+@pytest.mark.parametrize(
+    ("command", "behaviour"), sampled(CASES, [("refresh servicenow --force", silence), ("doctor", handshake_drips)])
+)
+def test_one_ctrl_c_ends_a_command_that_waits_for_a_peer(sandbox: Sandbox, command: str, behaviour: Behaviour) -> None:
     """Its threads are in the middle of requests, and the interpreter would wait for each of them."""
     with Peer(behaviour, server_tls(), greets=behaviour is silence) as peer:
         settings = {**sandbox.environ(), "KEY_VAULT_URL": peer.url}
         process = subprocess.Popen(
-            [sys.executable, "-m", "refresher", *arguments], env=settings, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "refresher", *command.split()], env=settings, stderr=subprocess.PIPE, text=True
         )
         assert peer.met.wait(60)
         began = time.monotonic()

@@ -1,5 +1,6 @@
 """Whatever a peer does, a request to it is over in its time, its connection is closed, and its answer stays small."""
 
+import itertools
 import ssl
 import time
 import tracemalloc
@@ -28,9 +29,10 @@ from sandbox.hostile.peer import Behaviour, Peer
 from sandbox.running import server_tls
 from tests.conftest import tick
 from tests.factories import connection
+from tests.sampling import sampled
 
 ALLOWED = 0.4
-AT_THE_LATEST = ALLOWED + 0.8
+AT_THE_LATEST = ALLOWED + 3.0
 """Of which most is for a machine that has other things to do."""
 MEGABYTE = 1 << 20
 """The bomb holds four thousand; the peer, in the same process, needs some to make it."""
@@ -82,7 +84,7 @@ def has_left(peer: Peer) -> bool:
     return bool(peer.left_after)
 
 
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", sampled(SLOW, ["silence", "headers drip", "body without end"]))
 class TestAPeerThatNeverComesToAnEnd:
     def test_keeps_a_token_request_for_no_longer_than_it_may_take(
         self, name: str, certificate: ssl.SSLContext
@@ -178,6 +180,9 @@ class TestAPause:
         assert tick(app).outcome is Outcome.REFRESHED
 
 
+PROXIES = sampled(itertools.product([403, 407], [False, True]), [(403, False), (407, True)])
+
+
 class TestAProxy:
     @pytest.fixture(autouse=True)
     def nothing_exempt(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,8 +191,7 @@ class TestAProxy:
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
 
-    @pytest.mark.parametrize("encrypted", [False, True])
-    @pytest.mark.parametrize("status", [403, 407])
+    @pytest.mark.parametrize(("status", "encrypted"), PROXIES)
     def test_that_refuses_the_instance_is_named_and_nothing_was_sent(
         self, app: App, monkeypatch: pytest.MonkeyPatch, status: int, *, encrypted: bool
     ) -> None:
@@ -200,8 +204,7 @@ class TestAProxy:
         assert f"(it answered {status})" in report.message
         assert "HTTPS_PROXY" in (report.hint or "")
 
-    @pytest.mark.parametrize("encrypted", [False, True])
-    @pytest.mark.parametrize("status", [403, 407])
+    @pytest.mark.parametrize(("status", "encrypted"), PROXIES)
     def test_that_refuses_the_vault_is_named(
         self, sandbox: Sandbox, app: App, monkeypatch: pytest.MonkeyPatch, status: int, *, encrypted: bool
     ) -> None:

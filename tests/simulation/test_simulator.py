@@ -19,6 +19,7 @@ from sandbox.simulation import scenarios, simulate
 from sandbox.simulation.picture import draw_picture
 from sandbox.simulation.revocations import simulate as simulate_revocations
 from sandbox.simulation.trace import HAZARDS, Hazard, draw_trace, length, union, without
+from tests.sampling import sampled
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")
 SPANS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 40)).map(lambda span: (span[0], span[0] + span[1])))
@@ -132,6 +133,7 @@ def results() -> list[scenarios.Result]:
     return list(scenarios.run_job(scenarios.Job(days=2, seed=3, harshness=2.0, scenario="24h")))
 
 
+@pytest.mark.exhaustive
 class TestResults:
     """What both lived through."""
 
@@ -212,10 +214,10 @@ class TestCommand:
         assert made == {"100d": 1}
 
 
-@pytest.mark.parametrize(
-    ("scenario", "a_day"),
-    [("100d", (28, 30)), ("same-token", (24, 25)), ("same-token-extended", (28, 30))],
-)
+WAYS = [("100d", (28, 30)), ("same-token", (24, 25)), ("same-token-extended", (28, 30))]
+
+
+@pytest.mark.parametrize(("scenario", "a_day"), sampled(WAYS, WAYS[:1]))
 def test_a_refresh_within_a_tokens_life_in_each_of_the_known_ways(scenario: str, a_day: tuple[int, int]) -> None:
     """A new token, the same one with what remains, the same one with a later end: in fair weather, for a day.
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, strategies as st
 
 from refresher.status.lives import REMEMBERED, cells, gaps, recall, remember, union
@@ -61,10 +62,11 @@ def test_cells_are_covered_throughout_or_not_at_all() -> None:
     assert cells(spans, at(0), at(60), 4) == (True, True, False, True)
 
 
+@pytest.mark.wire("any")
 def test_a_day_of_refreshes_is_known_after_one_read(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection()
     app = make_app()
-    for _ in range(60):
+    for _ in range(32):
         tick(app)
         sandbox.clock.advance(timedelta(minutes=50))
     (status,) = app.status()
