@@ -63,7 +63,13 @@ if os.environ.get("REFRESH_QUEUE", "").strip():
     @app.queue_output(arg_name="messages", queue_name="%REFRESH_QUEUE%", connection="AzureWebJobsStorage")
     def refresh_tokens(timer: func.TimerRequest, messages: func.Out[List[str]]) -> None:  # noqa: UP006
         """One tick: a message for each connection that is due, so that the platform spreads them over instances."""
-        _run(lambda: messages.set(list(due)) if (due := refresher_app.due()) else None)
+
+        def dispatch() -> None:
+            refresher_app.note_tick()
+            if due := refresher_app.due():
+                messages.set(list(due))
+
+        _run(dispatch)
 
     @app.queue_trigger(arg_name="message", queue_name="%REFRESH_QUEUE%", connection="AzureWebJobsStorage")
     def refresh_connection(message: func.QueueMessage) -> None:
@@ -80,7 +86,12 @@ else:
     @app.timer_trigger(arg_name="timer", schedule=schedule, run_on_startup=False, use_monitor=True)
     def refresh_tokens(timer: func.TimerRequest) -> None:
         """One tick for all connections; what is not due costs one round of reads."""
-        _run(lambda: refresher_app.tick(RunRequest(trigger=Trigger.TIMER)))
+
+        def tick() -> None:
+            refresher_app.note_tick()
+            refresher_app.tick(RunRequest(trigger=Trigger.TIMER))
+
+        _run(tick)
 
 
 @app.route(route="refresh", methods=["POST"])
@@ -109,6 +120,6 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
     def stand() -> "Reply":
         name = parse_status_call(req.params)
         statuses = refresher_app.status([name] if name else None, again_after=TRIED_AGAIN_AFTER)
-        return reply(statuses, refresher_app.clock.now())
+        return reply(statuses, refresher_app.timer(), refresher_app.clock.now())
 
     return _answer(stand)

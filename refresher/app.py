@@ -41,7 +41,7 @@ from refresher.run.verify import Verification
 from refresher.servicenow.answers import Probe
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings, load_settings
-from refresher.telemetry import emit
+from refresher.telemetry import emit, emit_problem
 
 if TYPE_CHECKING:
     import httpx
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from refresher.run.by_hand import Authorization
     from refresher.status.health import ConnectionStatus
     from refresher.status.history import History
+    from refresher.status.timer import TimerStatus
     from refresher.status.trials import Trials
 
 _READING_TAKES = timedelta(seconds=180)
@@ -110,6 +111,31 @@ class App:
         if self._settings is None:
             self._settings = load_settings(self._environ)
         return self._settings
+
+    def note_tick(self) -> None:
+        """Note, beside all else, that the timer fired; say what is wrong with its schedule. Raises SettingsError."""
+        if self.settings.schedule_problem is not None:
+            emit_problem(self.settings.schedule_problem)
+        self._request_pool().submit(self.lease().note_tick)
+
+    def timer(self) -> "TimerStatus":
+        """Whether the timer fires, by what its last tick left and by the settings of this process."""
+        from refresher.status.timer import judge_timer, read_last_tick  # noqa: PLC0415 - a tick does not need it
+
+        settings = self.settings
+        last = read_last_tick(self.lease())
+        return judge_timer(
+            last,
+            shared=settings.lease_container_url is not None,
+            tick=settings.tick,
+            now=self.clock.now(),
+            schedule_problem=settings.schedule_problem,
+            disabled=self._environ.get("AzureWebJobs.refresh_tokens.Disabled", "").strip().lower() in {"true", "1"},
+        )
+
+    def lease(self) -> Lease:
+        """Who keeps refreshers apart, and the mark of the last tick. Raises SettingsError."""
+        return self._make_parts().lease
 
     def tick(self, request: RunRequest) -> tuple[RunReport, ...]:
         """Run every connection, side by side; each is reported, whatever happens to the others."""
@@ -225,6 +251,7 @@ class App:
             servicenow=self._servicenow,
             lease=self._make_lease(settings),
             look=self.status,
+            timer=self.timer,
             share=self._shares(JOBS_THAT_ASK * len(connections), EXAMINED_AT_ONCE, _EXAMINING_TAKES),
         ).examine(connections)
 

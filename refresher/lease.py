@@ -77,6 +77,8 @@ _TELLS_WITHIN = 2.0
 _END_HOLDER = "See what that process does (`ps`): one that was stopped goes on (`kill -CONT`) or has to be ended."
 _REFUSED = frozenset({401, 403})
 _NOT_FOUND = 404
+_TICK = "last_tick"
+"""What stands in a connection's place where the last tick is noted."""
 _NO_ETAG = '"0x0"'
 """The entity tag of no blob."""
 
@@ -96,6 +98,12 @@ class Lease(Protocol):
 
     def is_held(self, connection: str) -> bool:
         """Whether a run holds it now; nothing is taken. Raises LeaseUnavailableError, also where it never could be."""
+
+    def note_tick(self) -> None:
+        """Write down that a tick begins now. Never raises: nothing is decided by it, and nobody waits for it."""
+
+    def last_tick(self) -> datetime | None:
+        """When the last tick began; None where none was ever noted. Raises LeaseUnavailableError."""
 
 
 class FileLease:
@@ -130,6 +138,20 @@ class FileLease:
         file, taken = self._take(connection)
         os.close(file)
         return not taken
+
+    def note_tick(self) -> None:
+        """Write it into a file beside the locks."""
+        with suppress(LeaseUnavailableError):
+            file, _ = self._take(_TICK)
+            lock_file.write(file, _stamp(self._clock.now()))
+            os.close(file)
+
+    def last_tick(self) -> datetime | None:
+        """Read it there."""
+        file, _ = self._take(_TICK)
+        text = lock_file.read(file)
+        os.close(file)
+        return parse_instant(text.decode("ascii", errors="replace"))
 
     def _take(self, connection: str) -> tuple[int, bool]:
         path = self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock"
@@ -324,6 +346,18 @@ class BlobLease:
             return True
         self._try_to_write(blob)
         return False
+
+    def note_tick(self) -> None:
+        """Write it on a blob of its own, whose name no connection can have."""
+        with suppress(*_BROKEN), limit(_ENDING_TAKES):
+            blob = self._open().get_blob_client(_TICK)
+            blob.upload_blob(b"", overwrite=True, metadata={"at": _stamp(self._clock.now())}, **_LIMITS)
+
+    def last_tick(self) -> datetime | None:
+        """Read it there."""
+        with limit(_ENDING_TAKES):
+            properties = self._read_properties(self._open().get_blob_client(_TICK))
+        return parse_instant(properties.metadata.get("at")) if properties is not None else None
 
     def _try_to_write(self, blob: "BlobClient") -> None:
         """Write on a condition that nothing meets: refused for the condition where writing is permitted."""

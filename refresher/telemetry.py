@@ -95,6 +95,11 @@ def emit_tick(connections: int, *, due: int, tried: int, refused: Collection[str
     LOGGER.log(logging.WARNING if refused else logging.INFO, "%s", _line(event))
 
 
+def emit_problem(problem: str) -> None:
+    """Log what is wrong with the settings and stops nothing, for people."""
+    LOGGER.error("%s", problem)
+
+
 def emit_poisoned(body: bytes) -> None:
     """Log that a queue message failed at every delivery. What it held is shown only if it can be a connection."""
     name = body.decode("ascii", errors="replace")

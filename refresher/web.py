@@ -15,7 +15,8 @@ from refresher.model.moments import format_instant
 from refresher.model.report import SUCCESSES, Outcome, RunReport, RunRequest, Trigger
 from refresher.model.version import VERSION
 from refresher.status.health import ConnectionStatus
-from refresher.views.bodies import report_body, status_body
+from refresher.status.timer import TimerStatus
+from refresher.views.bodies import report_body, status_body, timer_body
 from refresher.views.page import HEADERS as PAGE_HEADERS, status_page
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -160,24 +161,26 @@ def refresh_reply(reports: Sequence[RunReport], now: datetime) -> Reply:
     return _json(_status(worst), "application/problem+json", body, headers)
 
 
-def status_reply(statuses: Sequence[ConnectionStatus], now: datetime) -> Reply:
-    """Health for monitors: 200 where every connection holds a working token, 503 otherwise."""
-    passing = all(status.working for status in statuses)
+def status_reply(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> Reply:
+    """Health for monitors: 200 where every connection holds a working token and the timer fires, 503 otherwise."""
+    passing = timer.healthy and all(status.working for status in statuses)
     body = {
         "status": "pass" if passing else "fail",
         "version": VERSION,
         "time": format_instant(now),
+        "timer": timer_body(timer),
         "connections": [status_body(status) for status in statuses],
     }
     code = HTTPStatus.OK if passing else HTTPStatus.SERVICE_UNAVAILABLE
     return _json(code, "application/health+json", body)
 
 
-def status_page_reply(statuses: Sequence[ConnectionStatus], now: datetime) -> Reply:
+def status_page_reply(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> Reply:
     """The same for a person with a browser."""
-    code = HTTPStatus.OK if all(status.working for status in statuses) else HTTPStatus.SERVICE_UNAVAILABLE
+    passing = timer.healthy and all(status.working for status in statuses)
+    code = HTTPStatus.OK if passing else HTTPStatus.SERVICE_UNAVAILABLE
     headers = {**_NO_STORE, **PAGE_HEADERS}
-    return Reply(status=int(code), content_type="text/html", body=status_page(statuses, now), headers=headers)
+    return Reply(status=int(code), content_type="text/html", body=status_page(statuses, timer, now), headers=headers)
 
 
 def wants_page(accept: str) -> bool:

@@ -9,6 +9,7 @@ from refresher.model.stored import StoredAccessToken, StoredRefreshToken, Target
 from refresher.model.timing import Timing
 from refresher.model.tokens import AccessToken, Secret
 from refresher.settings.load import load_settings
+from refresher.status.timer import TimerState, TimerStatus
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -16,6 +17,7 @@ MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
 TIMING = Timing(interval=50 * MINUTE, tick=5 * MINUTE)
 VAULT = "https://v.vault.azure.net"
+TICKING = TimerStatus(state=TimerState.TICKING, message="the last tick was 1 min ago")
 
 
 def connection(**settings: str) -> Connection:

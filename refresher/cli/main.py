@@ -130,6 +130,7 @@ def _make_app(environ: Mapping[str, str]) -> "App":
 
 
 def _tick(app: "App", options: argparse.Namespace) -> int:
+    app.note_tick()
     reports = app.tick(RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
     _print_reports(app, reports, as_json=options.json)
     return tick_exit_code(reports)
@@ -145,24 +146,25 @@ def _refresh(app: "App", options: argparse.Namespace) -> int:
 
 
 def _status(app: "App", options: argparse.Namespace) -> int:
-    from refresher.views.bodies import status_body  # noqa: PLC0415 - serves JSON only
+    from refresher.views.bodies import status_body, timer_body  # noqa: PLC0415 - serves JSON only
     from refresher.views.tables import show_statuses  # noqa: PLC0415 - a view of this command's own
 
     names = [options.name] if options.name else None
     again_after = timedelta(seconds=30 if options.watch else 0)
     while True:
-        statuses = app.status(names, offline=options.offline, again_after=again_after)
+        statuses, timer = app.status(names, offline=options.offline, again_after=again_after), app.timer()
         if options.json:
-            body = {"version": VERSION, "connections": [status_body(status) for status in statuses]}
+            connections = [status_body(status) for status in statuses]
+            body = {"version": VERSION, "timer": timer_body(timer), "connections": connections}
             print(json.dumps(body, indent=2), flush=True)
         else:
             if options.watch and sys.stdout.isatty():
                 print("\033[2J\033[H", end="")
-            show_statuses(statuses, app.clock.now())
+            show_statuses(statuses, timer, app.clock.now())
             if options.watch:
                 print(f"\n{app.clock.now():%H:%M:%S} UTC, again every {options.every:g} s; Ctrl-C ends it", flush=True)
         if not options.watch:
-            return gravest(map(_status_code, statuses))
+            return gravest([*map(_status_code, statuses), ExitCode.DONE if timer.healthy else ExitCode.FAILED])
         app.clock.sleep(options.every)
 
 

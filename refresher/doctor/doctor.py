@@ -17,7 +17,7 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
 
 from refresher.doctor.secret_checks import Examination
-from refresher.doctor.standing import life_checks, simple_chat_check, token_check
+from refresher.doctor.standing import life_checks, simple_chat_check, timer_check, token_check
 from refresher.keyvault.errors import IDENTITY, WHO_IDENTITY_IS, no_identity
 from refresher.keyvault.vaults import Vaults
 from refresher.lease import Lease
@@ -31,6 +31,7 @@ from refresher.model.steps import Step
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
 from refresher.status.health import ConnectionStatus
+from refresher.status.timer import TimerStatus
 
 _LARGEST_SKEW = timedelta(seconds=60)
 """ServiceNow allows an assertion's dates some clock skew; beyond a minute lives are misjudged as well."""
@@ -49,6 +50,7 @@ class Doctor:
         servicenow: ServiceNow,
         lease: Lease,
         look: Callable[[Iterable[str]], Sequence[ConnectionStatus]],
+        timer: Callable[[], TimerStatus],
         share: Callable[[], timedelta],
     ) -> None:
         self._settings = settings
@@ -58,6 +60,7 @@ class Doctor:
         self._servicenow = servicenow
         self._lease = lease
         self._look = look
+        self._timer = timer
         self._share = share
 
     def examine(self, connections: Sequence[Connection]) -> tuple[Check, ...]:
@@ -71,6 +74,7 @@ class Doctor:
         with ThreadPoolExecutor(EXAMINED_AT_ONCE, thread_name_prefix="examination") as pool:
             for found in pool.map(self._examine_one, connections, statuses):
                 checks += found
+        checks.append(timer_check(self._timer()))
         return tuple(replace(check, remedy=_for(identity, check.remedy)) for check in checks)
 
     def _examine_one(self, connection: Connection, status: ConnectionStatus) -> list[Check]:
@@ -101,6 +105,9 @@ class Doctor:
 
     def _settings_check(self) -> Check:
         names = ", ".join(connection.name for connection in self._settings.connections)
+        problem = self._settings.schedule_problem
+        if problem is not None:
+            return failed(None, "settings", problem, steps.set_app_setting())
         return passed(None, "settings", f"valid; connections: {names}; vault {self._settings.vault_url}")
 
     def _identity(self) -> "Identity | Check":

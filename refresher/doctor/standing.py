@@ -15,6 +15,7 @@ from refresher.model.stored import KeyLife
 from refresher.policy.forecast import ENDING, KEY_ENDING
 from refresher.servicenow.answers import Verdict
 from refresher.status.health import ConnectionStatus
+from refresher.status.timer import TimerState, TimerStatus
 from refresher.views.words import holds
 
 TOKEN = "token"  # noqa: S105 - a check's name
@@ -24,6 +25,18 @@ ACCESS_TOKEN_LIFE = "access token's life"  # noqa: S105
 SIMPLE_CHAT = "Simple Chat"
 _SIMPLE_CHAT_NAME = re.compile(r".+--(action|action-addset|agent|model-endpoint|other)--(global|user|group)--.+")
 _LIVES = frozenset({WarningCode.ACCESS_TOKEN_SHORT, WarningCode.ACCESS_TOKEN_LONG})
+
+
+def timer_check(timer: TimerStatus) -> Check:
+    """Whether anything refreshes the tokens once they age."""
+    detail = "; ".join((timer.message, *timer.remarks))
+    match timer.state:
+        case TimerState.TICKING:
+            return passed(None, "timer", detail)
+        case TimerState.NO_TICK:
+            return failed(None, "timer", detail, timer.next_step or steps.refresh_all())
+        case TimerState.UNKNOWN:
+            return warned(None, "timer", detail, timer.next_step or "The portal shows when the timer fired.")
 
 
 def token_check(status: ConnectionStatus) -> Check:

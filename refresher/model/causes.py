@@ -432,6 +432,17 @@ class Cause(StrEnum):
         next_step=Step("Set the access token's lifespan to 3600 s or more on the application registry."),
         passes=True,
     )
+    NO_TICK = Row(
+        code="no_tick",
+        kind=Kind.PRODUCT,
+        meaning="The timer has not fired for three intervals: nothing refreshes the tokens, however long they live.",
+        checks=(
+            "the function app runs, and its function refresh_tokens is listed and enabled (portal: Functions)",
+            "REFRESH_SCHEDULE, and AzureWebJobs.refresh_tokens.Disabled: whoever stopped the timer may have meant it",
+            "the app's log of its last start: what kept the host from loading the timer",
+        ),
+        next_step=Step("Start the app or its timer again. Until it fires, by hand: ", steps.refresh_all()),
+    )
     LEASE_HELD = Row(
         code="lease_held",
         kind=Kind.BUSY,

@@ -71,6 +71,11 @@ def refresh(connection: str, *, force: bool = False) -> Command:
     return _refresher("refresh", connection, *(["--force"] if force else []))
 
 
+def refresh_all() -> Command:
+    """Refresh what is due of all connections."""
+    return _refresher("refresh")
+
+
 def authorize(connection: str, *, browser: bool = False) -> Command:
     """Begin a new refresh token's life; with the password, since the guide's OAuth application has that grant."""
     return _refresher("authorize", connection, "--grant", "authorization_code" if browser else "password")

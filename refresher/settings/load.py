@@ -26,9 +26,19 @@ from refresher.settings.declared import (
     SEVERAL,
     SettingSpec,
 )
-from refresher.settings.forms import UnusableError, host_problem, listed, parse_json_object, printable, quote
+from refresher.settings.forms import (
+    UnusableError,
+    host_problem,
+    listed,
+    parse_json_object,
+    parse_schedule,
+    printable,
+    quote,
+)
+from refresher.settings.schedule import DEFAULT_SCHEDULE
 
 _BEFORE_THE_NEXT_TICK = timedelta(minutes=1)
+_SCHEDULE = "REFRESH_SCHEDULE"
 _APP = tuple(spec for spec in SETTINGS if spec.name not in SETTING_OF_KEY.values())
 
 
@@ -47,6 +57,8 @@ class Settings:
     tick_deadline: timedelta = timedelta(minutes=4)
     lease_container_url: str | None = None
     refresh_queue: str | None = None
+    schedule_problem: str | None = None
+    """What is wrong with REFRESH_SCHEDULE, in whose place the default counts."""
 
     @property
     def patience(self) -> timedelta:
@@ -80,6 +92,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         for spec in SETTINGS
         if spec.name in environ and (environ[spec.name].strip() or spec.empty_is_none)
     }
+    schedule_problem = _unusable_schedule(given)
+    if schedule_problem is not None:
+        del given[_SCHEDULE]
     app = _read(_APP, given, str, problems)
     found = list(_connections(given, app, problems))
     for each in found:
@@ -92,10 +107,20 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         vault_url=vault_url,
         connections=tuple(_build(each, vault_url) for each in found),
         refresh_interval=timedelta(minutes=app["REFRESH_INTERVAL_MINUTES"]),
-        tick=app["REFRESH_SCHEDULE"],
+        tick=app[_SCHEDULE],
         lease_container_url=app["LEASE_CONTAINER_URL"],
         refresh_queue=app["REFRESH_QUEUE"],
+        schedule_problem=schedule_problem,
     )
+
+
+def _unusable_schedule(given: Mapping[str, str]) -> str | None:
+    """What is wrong with the schedule. It stops nothing: the host ticks by the default, and so it counts here."""
+    try:
+        parse_schedule(given.get(_SCHEDULE, DEFAULT_SCHEDULE))
+    except UnusableError as error:
+        return f"{_SCHEDULE} {error.problem}; the timer ticks by the default, {DEFAULT_SCHEDULE}"
+    return None
 
 
 def _read(

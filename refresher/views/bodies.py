@@ -11,6 +11,7 @@ from refresher.model.stored import KeyLife
 from refresher.model.timing import Reserve
 from refresher.status.health import ConnectionStatus
 from refresher.status.history import History
+from refresher.status.timer import TimerStatus
 
 
 def report_body(report: RunReport, now: datetime) -> dict[str, object]:
@@ -40,6 +41,19 @@ def report_body(report: RunReport, now: datetime) -> dict[str, object]:
             "trigger": report.trigger.value,
             "transaction_id": report.transaction_id,
             "warnings": [_warning_body(warning) for warning in report.warnings],
+        }
+    )
+
+
+def timer_body(timer: TimerStatus) -> dict[str, object]:
+    """Whether the timer fires, as JSON."""
+    return _without_none(
+        {
+            "state": timer.state.value,
+            "last_tick_at": _instant(timer.last_tick_at),
+            "message": timer.message,
+            "next_step": timer.next_step,
+            "remarks": list(timer.remarks),
         }
     )
 

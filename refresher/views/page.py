@@ -12,6 +12,7 @@ from html import escape
 from refresher.model.steps import Command, Step
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.lives import REMEMBERED, Life, gaps, union
+from refresher.status.timer import TimerStatus
 from refresher.views.facts import Fact, facts
 from refresher.views.words import span_text
 
@@ -67,7 +68,7 @@ HEADERS = {
 }
 
 
-def status_page(statuses: Sequence[ConnectionStatus], now: datetime) -> str:
+def status_page(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> str:
     """The page."""
     broken = sum(status.working is False for status in statuses)
     unknown = sum(status.working is None for status in statuses)
@@ -77,6 +78,8 @@ def status_page(statuses: Sequence[ConnectionStatus], now: datetime) -> str:
         verdict = f"{broken} {total} without a working token"
     elif unknown:
         verdict = f"{unknown} {total} cannot be judged"
+    elif not timer.healthy:
+        verdict = "Every connection holds a working token, but the timer does not fire"
     gravest_first = sorted(statuses, key=lambda status: _TONES.index(_tone(status)))
     cards = "".join(_card(status, now) for status in gravest_first)
     return (
@@ -85,9 +88,19 @@ def status_page(statuses: Sequence[ConnectionStatus], now: datetime) -> str:
         '<meta http-equiv="refresh" content="60">'
         f"<title>{escape(verdict)}</title><style>{_STYLE}</style></head>"
         f"<body><main><header><h1>{escape(verdict)}</h1>"
-        f"<p>ServiceNow token refresher, {now:%Y-%m-%d %H:%M:%S} UTC; loads again every minute</p></header>"
+        f"<p>ServiceNow token refresher, {now:%Y-%m-%d %H:%M:%S} UTC; loads again every minute. "
+        f"{escape(timer.message.capitalize())}.</p></header>{_timer(timer)}"
         f"{cards}</main></body></html>"
     )
+
+
+def _timer(timer: TimerStatus) -> str:
+    """What is to be done about it, and nothing where that is nothing."""
+    told = "".join(f"<div>{escape(remark)}</div>" for remark in timer.remarks)
+    if timer.next_step:
+        told += f'<div class="next"><b>Next step</b>{_step(timer.next_step)}</div>'
+    tone = "warn" if timer.healthy else "bad"
+    return f'<article class="{tone}"><h2>timer</h2>{told}</article>' if told else ""
 
 
 def _tone(status: ConnectionStatus) -> str:

@@ -16,6 +16,7 @@ from refresher.model.steps import Command, Step
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History
 from refresher.status.lives import REMEMBERED, cells
+from refresher.status.timer import TimerStatus
 from refresher.views.facts import facts
 from refresher.views.words import span_text
 
@@ -38,8 +39,8 @@ _STYLES: Mapping[str, str] = {
 Row = Sequence[str]
 
 
-def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
-    """A table, then what to know and to do of each connection."""
+def show_statuses(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> None:
+    """A table, then what to know and to do of each connection, and last of the timer."""
     known = [(status, facts(status, now)) for status in statuses]
     labels = [fact.label for fact in known[0][1] if fact.cell]
     rows = [(status.connection, status.state, *(fact.text for fact in told if fact.cell)) for status, told in known]
@@ -55,6 +56,12 @@ def show_statuses(statuses: Sequence[ConnectionStatus], now: datetime) -> None:
             show_step(status.next_step)
         if status.cause:
             print(f"  runbook: docs/runbook/causes.md#{status.cause}")
+    print()
+    print(f"timer: {timer.message}")
+    for remark in timer.remarks:
+        print(_wrapped("  warning: ", remark))
+    if timer.next_step:
+        show_step(timer.next_step)
 
 
 def show_history(history: History, now: datetime, limit: int) -> None:

@@ -39,6 +39,7 @@ def everything_in(sandbox: Sandbox) -> dict[str, list[tuple[object, ...]]]:
 def test_a_sound_installation_passes_and_is_left_as_it_was(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection(username=True)
     app = make_app(SERVICENOW_FALLBACK_GRANT="password", LEASE_CONTAINER_URL=sandbox.leases.url)
+    app.lease().note_tick()
     tick(app)
     before, requests = everything_in(sandbox), len(sandbox.log)
     checks = app.doctor()
@@ -131,6 +132,7 @@ def test_what_is_broken_is_found(
 ) -> None:
     sandbox.add_connection(username=True)
     app = make_app(SERVICENOW_FALLBACK_GRANT="password", LEASE_CONTAINER_URL=sandbox.leases.url)
+    app.lease().note_tick()
     tick(app)
     break_it(sandbox)
     found = verdicts(app)

@@ -25,6 +25,7 @@ from sandbox import Fault, Sandbox
 from sandbox.clock import START
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, tick
+from tests.factories import TICKING
 from tests.needs import need_chromium
 
 pytestmark = pytest.mark.wire("any")
@@ -80,7 +81,7 @@ def test_a_gap_of_the_last_day_is_drawn_and_told(sandbox: Sandbox, make_app: Mak
     assert tick(app).outcome != "refreshed"
     sandbox.faults.clear()
     ticks(12)
-    page = status_page(app.status(), sandbox.clock.now())
+    page = status_page(app.status(), TICKING, sandbox.clock.now())
     assert page.count('class="gap"') == 1
     (lacked,) = re.findall(r"(\d+) min without a token", Words(page).text)
     assert 50 <= int(lacked) <= 100
@@ -100,6 +101,7 @@ def test_words_from_anywhere_are_escaped() -> None:
                 targets=(target,),
             )
         ],
+        TICKING,
         START,
     )
     read = Words(page)
@@ -108,7 +110,7 @@ def test_words_from_anywhere_are_escaped() -> None:
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_runs_no_script() -> None:
-    read = Words(status_page([a_status()], START))
+    read = Words(status_page([a_status()], TICKING, START))
     for _, attributes in read.tags:
         assert not {"src", "href", "style", "onclick", "onload"} & set(attributes)
     policy = HEADERS["Content-Security-Policy"]
@@ -122,14 +124,14 @@ def test_what_is_broken_comes_first_and_decides_the_status() -> None:
         a_status("worried", state=State.FAILING),
         a_status("broken", state=State.EXPIRED, working=False, next_step=Step("Now: ", refresh("broken", force=True))),
     ]
-    reply = status_page_reply(statuses, START)
-    assert reply.status == status_reply(statuses, START).status == 503
+    reply = status_page_reply(statuses, TICKING, START)
+    assert reply.status == status_reply(statuses, TICKING, START).status == 503
     text = Words(reply.body).text
     assert text.index("broken") < text.index("worried") < text.index("calm")
     assert "1 of 3 connections without a working token" in text
     assert "python -m refresher refresh broken --force" in text
     assert reply.headers["Cache-Control"] == "no-store"
-    assert status_page_reply(statuses[:2], START).status == 200
+    assert status_page_reply(statuses[:2], TICKING, START).status == 200
 
 
 def test_terminal_and_page_tell_the_same_facts(capfd: pytest.CaptureFixture[str]) -> None:
@@ -147,8 +149,8 @@ def test_terminal_and_page_tell_the_same_facts(capfd: pytest.CaptureFixture[str]
         warnings=(warning,),
     )
     now = START + timedelta(minutes=20)
-    show_statuses([status], now)
-    terminal, page = capfd.readouterr().out, Words(status_page([status], now)).text
+    show_statuses([status], TICKING, now)
+    terminal, page = capfd.readouterr().out, Words(status_page([status], TICKING, now)).text
     told = facts(status, now)
     assert [(fact.label, fact.text) for fact in told] == [
         ("access token", "ends in 40 min"),
@@ -215,6 +217,6 @@ def refusals(page: str, folder: Path) -> str:
 
 
 def test_a_real_browser_shows_it_under_its_policy(tmp_path: Path) -> None:
-    page = status_page([a_status()], START)
+    page = status_page([a_status()], TICKING, START)
     assert refusals(page, tmp_path) == ""
     assert "style" in refusals(page.replace("margin:0;", "margin:1px;", 1), tmp_path)

@@ -15,6 +15,7 @@ from refresher.status.history import History, Issue
 from refresher.status.lives import Life, gaps
 from refresher.views.tables import show_history, show_statuses, show_step
 from sandbox.clock import START
+from tests.factories import TICKING
 
 HOUR = timedelta(hours=1)
 
@@ -78,7 +79,7 @@ def a_status(**changes: object) -> ConnectionStatus:
 
 
 def test_a_status_says_since_when_why_and_where_to_read_on(capfd: pytest.CaptureFixture[str]) -> None:
-    show_statuses([a_status(next_step=Step("Authorize again: ", authorize("servicenow")))], START + 2 * HOUR)
+    show_statuses([a_status(next_step=Step("Authorize again: ", authorize("servicenow")))], TICKING, START + 2 * HOUR)
     lines = capfd.readouterr().out.splitlines()
     assert re.split(r"  +", lines[1])[2:] == ["ended 60 min ago", "120 min", "overdue", "refused", "1 of 1"]
     assert lines[3:] == [
@@ -87,6 +88,8 @@ def test_a_status_says_since_when_why_and_where_to_read_on(capfd: pytest.Capture
         "  next: Authorize again:",
         "      python -m refresher authorize servicenow --grant password",
         "  runbook: docs/runbook/causes.md#refresh_token_refused",
+        "",
+        "timer: the last tick was 1 min ago",
     ]
 
 
@@ -106,7 +109,7 @@ def test_a_status_says_since_when_why_and_where_to_read_on(capfd: pytest.Capture
 def test_each_cell_says_what_is_so(
     changes: dict[str, object], cells: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    show_statuses([a_status(**changes)], START + 2 * HOUR)
+    show_statuses([a_status(**changes)], TICKING, START + 2 * HOUR)
     row = re.split(r"  +", capfd.readouterr().out.splitlines()[1])[2:]
     assert row[: len(cells)] == cells
 
@@ -116,7 +119,7 @@ def test_a_narrow_terminal_cuts_no_word_and_leaves_commands_whole(monkeypatch: p
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
     command = Command(("python", "-m", "refresher", "authorize", "servicenow", *(["--port=8400", "--no-browser"] * 3)))
-    show_statuses([a_status()], START + 2 * HOUR)
+    show_statuses([a_status()], TICKING, START + 2 * HOUR)
     show_step(Step("many words " * 10, ": ", command, ". And more ", "words " * 12))
     shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
     assert "…" not in shown

@@ -19,6 +19,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.drills import TICK
 from sandbox.running import add_connection
 from sandbox.trial.host import direct_app
+from tests.factories import TICKING
 from tests.needs import BROWSERS
 from tests.promises.places import ROOT
 
@@ -55,7 +56,7 @@ def page() -> str:
         app.tick(RunRequest(trigger=Trigger.TIMER))
         # The tick has taken time of its own.
         sandbox.clock.advance(now + TICK - sandbox.clock.now())
-    return status_page(app.status(), sandbox.clock.now())
+    return status_page(app.status(), TICKING, sandbox.clock.now())
 
 
 def take(browser: str, shown: str, size: tuple[int, int], scheme: int, picture: Path) -> None:

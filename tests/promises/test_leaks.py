@@ -23,6 +23,7 @@ from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
 from sandbox.faults import Action, Drop, DropAfter, Garbage, Respond, Throttle, Truncate
 from sandbox.trial.host import load_functions
 from tests.conftest import CapturedLog, MakeApp
+from tests.factories import TICKING
 from tests.sampling import sampled
 
 MINUTES = timedelta(minutes=1)
@@ -54,7 +55,11 @@ def everything_said(app: App, reports: tuple[RunReport, ...]) -> str:
     """What leaves the product about these reports and the connection, in every form."""
     now = app.clock.now()
     statuses = app.status()
-    replies = [refresh_reply(reports, now), status_reply(statuses, now), status_page_reply(statuses, now)]
+    replies = [
+        refresh_reply(reports, now),
+        status_reply(statuses, TICKING, now),
+        status_page_reply(statuses, TICKING, now),
+    ]
     return "\n".join(
         [
             *(str(reply.body) + repr(reply) for reply in replies),

@@ -11,6 +11,7 @@ from refresher.model.version import USER_AGENT, VERSION
 from refresher.web import status_reply
 from sandbox import Sandbox
 from tests.conftest import CapturedLog, MakeApp, tick
+from tests.factories import TICKING
 from tests.promises.places import ROOT
 
 
@@ -35,7 +36,7 @@ def test_events_and_status_say_it(sandbox: Sandbox, app: App, everything_logged:
     tick(app)
     events = [json.loads(line.split(" ", 2)[2]) for line in everything_logged.lines if line.startswith("refresher ")]
     assert {event["version"] for event in events} == {VERSION}
-    assert json.loads(status_reply(app.status(), sandbox.clock.now()).body)["version"] == VERSION
+    assert json.loads(status_reply(app.status(), TICKING, sandbox.clock.now()).body)["version"] == VERSION
 
 
 def test_the_command_line_prints_it(capfd: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from refresher.views.page import status_page
 from sandbox import Sandbox
 from sandbox.entra import METADATA_V2, PRINCIPAL, OidcEntity, Registration
 from tests.conftest import CapturedLog, MakeApp, tick
+from tests.factories import TICKING
 
 pytestmark = pytest.mark.wire("any")
 
@@ -142,7 +143,7 @@ class TestWhatPeopleSee:
         (status,) = app.status()
         assert (status.state, status.working, status.warnings) == (State.FRESH, True, ())
         assert (status.refresh_token_expires_at, status.refresh_token_then) == (None, None)
-        assert "Registry" not in status_page([status], sandbox.clock.now())
+        assert "Registry" not in status_page([status], TICKING, sandbox.clock.now())
         (issue,) = app.history("servicenow").issues
         assert issue.grant == "entra_id"
 

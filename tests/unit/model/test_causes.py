@@ -8,7 +8,7 @@ from refresher.model.causes import Cause, Kind, diagnose
 
 KINDS = {
     Kind.CALLER: {"bad_request"},
-    Kind.PRODUCT: {"settings_invalid", "unexpected"},
+    Kind.PRODUCT: {"settings_invalid", "no_tick", "unexpected"},
     Kind.BUSY: {"lease_held"},
     Kind.AZURE: {
         "identity_unavailable",

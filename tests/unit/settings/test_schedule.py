@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from hypothesis import example, given, strategies as st
 
-from refresher.model.errors import SettingsError
 from refresher.settings.load import load_settings
 from refresher.settings.schedule import DEFAULT_SCHEDULE, ScheduleError, longest_gap, timer_schedule
 
@@ -66,13 +65,13 @@ def test_the_tick_is_the_longest_wait_between_two_of_its_minutes(schedule: str, 
         ("janx", DEFAULT_SCHEDULE),
     ],
 )
-def test_anything_else_is_refused_with_what_to_write_instead(schedule: str, instead: str) -> None:
+def test_anything_else_counts_as_the_default_and_is_told_with_the_right_one(schedule: str, instead: str) -> None:
     """White space counts as well: the host would not load the timer, and nobody would be told."""
-    with pytest.raises(SettingsError) as caught:
-        tick(schedule)
-    (told,) = caught.value.problems
+    settings = load_settings({**REQUIRED, "REFRESH_SCHEDULE": schedule})
+    told = settings.schedule_problem or ""
     assert told.startswith("REFRESH_SCHEDULE is ")
-    assert told.endswith(f"; such as {instead}")
+    assert told.endswith(f"; such as {instead}; the timer ticks by the default, {DEFAULT_SCHEDULE}")
+    assert settings.tick == timedelta(minutes=5)
     assert longest_gap(instead)
     assert timer_schedule(schedule) == DEFAULT_SCHEDULE
 

@@ -1,0 +1,82 @@
+"""Whether the timer fires: by the mark that its last tick left, and by what this process's own settings say of it.
+
+A host that cannot load the timer goes on answering, and tokens live for a while: only the mark tells. It stands where
+the lease is kept, since timer, calls and people are on different machines; nothing that refreshes reads it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from refresher.lease import Lease
+from refresher.model.causes import Cause
+from refresher.model.errors import LeaseUnavailableError
+from refresher.model.steps import Step
+
+_MISSED = 3
+"""Intervals between two ticks after which the timer is taken to be dead."""
+
+
+class TimerState(StrEnum):
+    """Whether the timer fires."""
+
+    TICKING = "ticking"
+    NO_TICK = "no_tick"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerStatus:
+    """What is known of the timer; `remarks` is what the settings say of it, as sentences."""
+
+    state: TimerState
+    message: str
+    last_tick_at: datetime | None = None
+    next_step: Step | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is known against it."""
+        return self.state is not TimerState.NO_TICK
+
+
+def read_last_tick(lease: Lease) -> datetime | LeaseUnavailableError | None:
+    """When the last tick began, or why that cannot be read; None where none was noted."""
+    try:
+        return lease.last_tick()
+    except LeaseUnavailableError as error:
+        return error
+
+
+def judge_timer(
+    last: datetime | LeaseUnavailableError | None,
+    *,
+    shared: bool,
+    tick: timedelta,
+    now: datetime,
+    schedule_problem: str | None = None,
+    disabled: bool = False,
+) -> TimerStatus:
+    """Judge the mark: `shared` says that whoever ticks leaves it there, and `tick` is the longest time between two."""
+    remarks: tuple[str, ...] = (schedule_problem,) if schedule_problem is not None else ()
+    if disabled:
+        remarks += ("AzureWebJobs.refresh_tokens.Disabled stops the timer",)
+    if isinstance(last, LeaseUnavailableError):
+        message = f"when the last tick was is unknown: {last.message}"
+        return TimerStatus(state=TimerState.UNKNOWN, message=message, next_step=last.hint, remarks=remarks)
+    if last is None and not shared:
+        message = "no tick was noted on this machine; without LEASE_CONTAINER_URL those of others are unknown"
+        return TimerStatus(state=TimerState.UNKNOWN, message=message, remarks=remarks)
+    if last is None or now - last > _MISSED * tick:
+        message = "no tick was ever noted" if last is None else f"the last tick was at {last:%Y-%m-%d %H:%M} UTC"
+        every = round(tick.total_seconds() / 60)
+        return TimerStatus(
+            state=TimerState.NO_TICK,
+            message=f"{message}; the timer should fire every {every} min",
+            last_tick_at=last,
+            next_step=Cause.NO_TICK.row.next_step,
+            remarks=remarks,
+        )
+    message = f"the last tick was {max(0, round((now - last).total_seconds() / 60))} min ago"
+    return TimerStatus(state=TimerState.TICKING, message=message, last_tick_at=last, remarks=remarks)

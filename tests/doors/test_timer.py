@@ -1,0 +1,127 @@
+"""A timer that is not loaded: what each door says, and where the mark of the last tick stands."""
+
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from refresher.app import App
+from refresher.cli.main import main
+from refresher.model.check import Verdict
+from refresher.model.report import Outcome
+from sandbox import Sandbox, SandboxClock
+from sandbox.faults import Fault, Interrupt, Respond
+from sandbox.trial.host import Functions, environment, load_functions
+from tests.conftest import CapturedLog, MakeApp, tick
+
+MINUTES = timedelta(minutes=1)
+
+
+def noted(app: App) -> None:
+    """A mark of the timer, in place."""
+    app.lease().note_tick()
+
+
+@pytest.fixture
+def working(sandbox: Sandbox, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox with a token that works, and the settings of an app with the blob lease."""
+    sandbox.add_connection()
+    monkeypatch.setenv("LEASE_CONTAINER_URL", sandbox.leases.url)
+    tick(make_app())
+    return sandbox
+
+
+def test_every_door_says_when_the_last_tick_was(working: Sandbox, make_app: MakeApp) -> None:
+    noted(make_app())
+    working.clock.advance(7 * MINUTES)
+    functions = load_functions(working.clock)
+    answer = functions.http("status", "GET", "/api/status")
+    body = json.loads(answer.get_body())
+    assert (answer.status_code, body["timer"]["state"]) == (200, "ticking")
+    assert body["timer"]["message"] == "the last tick was 7 min ago"
+    page = functions.http("status", "GET", "/api/status", headers={"accept": "text/html"})
+    assert "The last tick was 7 min ago." in page.get_body().decode()
+    (check,) = [check for check in make_app().doctor() if check.name == "timer"]
+    assert (check.verdict, check.detail) == (Verdict.PASS, "the last tick was 7 min ago")
+
+
+@pytest.mark.parametrize("ever", [True, False], ids=["stopped", "never loaded"])
+def test_a_timer_that_does_not_fire_is_not_healthy_though_the_tokens_live(
+    working: Sandbox, make_app: MakeApp, *, ever: bool
+) -> None:
+    if ever:
+        noted(make_app())
+    working.clock.advance(16 * MINUTES)
+    functions: Functions = load_functions(working.clock)
+    answer = functions.http("status", "GET", "/api/status")
+    body = json.loads(answer.get_body())
+    assert (answer.status_code, body["status"]) == (503, "fail")
+    assert body["connections"][0]["working"]
+    assert body["timer"]["state"] == "no_tick"
+    page = functions.http("status", "GET", "/api/status", headers={"accept": "text/html"})
+    assert page.status_code == 503
+    assert "the timer does not fire" in page.get_body().decode()
+    (check,) = [check for check in make_app().doctor() if check.name == "timer"]
+    assert check.verdict is Verdict.FAIL
+
+
+def test_the_command_ends_with_1_where_all_works_but_the_timer(capfd: pytest.CaptureFixture[str]) -> None:
+    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as sandbox:
+        sandbox.add_connection()
+        with environment({**sandbox.environ(), "LEASE_CONTAINER_URL": sandbox.leases.url}):
+            assert main(["refresh"]) == 0
+            assert main(["status"]) == 1
+            assert "timer: no tick was ever noted; the timer should fire every 5 min" in capfd.readouterr().out
+            assert main(["tick"]) == 0
+            until = time.monotonic() + 10
+            while main(["status", "--json"]) and time.monotonic() < until:
+                time.sleep(0.1)
+            assert main(["status"]) == 0
+    assert '"state": "ticking"' in capfd.readouterr().out
+
+
+def test_what_cannot_be_read_is_unknown_and_breaks_nothing(working: Sandbox, make_app: MakeApp) -> None:
+    noted(make_app())
+    working.clock.advance(16 * MINUTES)
+    working.faults.add(Fault(service="leases", method="HEAD", action=Respond(403), times=None))
+    answer = load_functions(working.clock).http("status", "GET", "/api/status")
+    timer = json.loads(answer.get_body())["timer"]
+    assert (answer.status_code, timer["state"]) == (200, "unknown")
+    assert "refused this identity" in timer["message"]
+
+
+def test_the_mark_is_waited_for_by_nobody_and_decides_nothing(working: Sandbox, make_app: MakeApp) -> None:
+    """A storage service that hangs costs a tick no time, and one that refuses costs it nothing else."""
+    ended = threading.Event()
+    working.faults.add(Fault(service="leases", action=Interrupt(do=lambda: ended.wait(10) and None), times=1))
+    app = make_app()
+    app.note_tick()
+    working.clock.advance(5 * MINUTES)
+    assert tick(app).outcome is Outcome.NOT_DUE
+    ended.set()
+
+
+def test_on_one_machine_the_mark_stands_beside_the_locks(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    app = make_app()
+    assert app.timer().message.startswith("no tick was noted on this machine")
+    noted(app)
+    sandbox.clock.advance(2 * MINUTES)
+    assert make_app().timer().message == "the last tick was 2 min ago"
+
+
+def test_a_schedule_that_cannot_be_used_means_the_default_and_an_error_at_each_tick(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    """Refreshing goes on, and everybody who asks is told."""
+    sandbox.add_connection()
+    app = make_app(REFRESH_SCHEDULE="janx")
+    app.note_tick()
+    assert tick(app).outcome is Outcome.REFRESHED
+    told = [line for line in everything_logged.lines if line.startswith("refresher ERROR REFRESH_SCHEDULE")]
+    assert len(told) == 1
+    assert any("REFRESH_SCHEDULE" in remark for remark in app.timer().remarks)
+    (check,) = [check for check in app.doctor() if check.name == "settings"]
+    assert check.verdict is Verdict.FAIL
