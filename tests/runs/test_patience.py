@@ -211,11 +211,18 @@ class TestWaiting:
         assert tick(app).outcome is Outcome.REFRESHED
 
     @pytest.mark.parametrize(
-        ("schedule", "longest"), [("0 */1 * * * *", 0), ("0 */2 * * * *", 0), ("0 */3 * * * *", 120)]
+        ("schedule", "action", "longest"),
+        [
+            ("0 */1 * * * *", Respond(503), 0),
+            ("0 */2 * * * *", Respond(503), 0),
+            ("0 */3 * * * *", Respond(503), 120),
+            ("0 */3 * * * *", Stall(), 45),
+        ],
     )
-    def test_it_does_not_wait_into_the_next_tick(self, schedule: str, longest: int) -> None:
+    def test_it_does_not_wait_into_the_next_tick(self, schedule: str, action: Action, longest: int) -> None:
+        """Nor for what would have no time."""
         sandbox, app = with_ended_token(REFRESH_SCHEDULE=schedule)
-        Away(sandbox, Respond(503), HOUR)
+        Away(sandbox, action, HOUR)
         began = sandbox.clock.now()
         tick(app)
         assert sandbox.clock.now() - began < (longest + 10) * SECOND
@@ -243,6 +250,19 @@ class TestSameToken:
         assert secret is not None
         assert sandbox.instance.is_living_access_token(secret.value)
         assert secret.created_on - first.access_token_expires_at < 3 * SECOND
+
+    def test_an_instance_that_always_says_that_it_ends_in_a_second_is_not_asked_each_second(self) -> None:
+        sandbox, app = direct()
+        tick(app)
+        secret = sandbox.vault.get(TOKEN)
+        assert secret is not None
+        body = json.dumps({"access_token": secret.value, "expires_in": 1, "token_type": "Bearer"}).encode()
+        again = Respond(200, {"Content-Type": "application/json"}, body)
+        sandbox.faults.add(Fault(path="/oauth_token.do", times=None, action=again))
+        sandbox.clock.advance(58 * MINUTE)
+        sandbox.log.clear()
+        tick(app)
+        assert 2 <= len(sandbox.log.select(path="/oauth_token.do")) <= 6
 
     def test_the_end_that_is_too_far_away_is_the_next_ticks(self) -> None:
         sandbox, app = direct(personality=Personality(same_token=True))

@@ -10,6 +10,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline, system_clock
 from refresher.model.errors import TokenEndpointError
@@ -17,6 +18,7 @@ from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.model.tokens import Secret
 from refresher.policy.due import Urgency
 from refresher.policy.herd import seconds_to_others
+from refresher.run.order import Refresher
 from refresher.servicenow.answers import Verdict
 from refresher.servicenow.instances import ServiceNow
 from refresher.servicenow.turns import AT_ONCE, Turns
@@ -115,6 +117,22 @@ def test_a_token_goes_before_a_probe_that_can_come_later() -> None:
     assert came == ["token 1", "probe 1", "probe 2"]
 
 
+HERD = tuple(f"team-{number}" for number in range(20))
+
+
+def a_herd() -> tuple[DirectSandbox, App, list[float]]:
+    """Many of one instance, all refreshed, and what their runs will have slept."""
+    sandbox = DirectSandbox()
+    for name in HERD:
+        sandbox.add_connection(name)
+    connections = {name: {"instance_url": sandbox.instance.url} for name in HERD}
+    app = direct_app(sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(connections))
+    slept: list[float] = []
+    app.clock = replace(app.clock, sleep=slept.append)
+    app.tick(RunRequest(trigger=Trigger.TIMER))
+    return sandbox, app, slept
+
+
 @pytest.mark.parametrize(
     ("trigger", "minutes", "spreads"),
     [
@@ -126,21 +144,23 @@ def test_a_token_goes_before_a_probe_that_can_come_later() -> None:
     ],
 )
 def test_a_herd_that_is_due_together_spreads_by_its_names(trigger: Trigger, minutes: int, spreads: bool) -> None:
-    """Save where a person waits, or a token is about to end."""
-    sandbox = DirectSandbox()
-    names = [f"team-{number}" for number in range(40)]
-    for name in names:
-        sandbox.add_connection(name)
-    many = {name: {"instance_url": sandbox.instance.url} for name in names}
-    app = direct_app(sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(many))
-    slept: list[float] = []
-    app.clock = replace(app.clock, sleep=slept.append)
-    app.tick(RunRequest(trigger=Trigger.TIMER))
+    """Save where a person waits, or a token is about to end. Few of them: without sockets, all waits add up."""
+    sandbox, app, slept = a_herd()
     sandbox.clock.advance(timedelta(minutes=minutes))
     reports = app.tick(RunRequest(trigger=trigger))
     assert {each.outcome for each in reports} == {Outcome.REFRESHED}
-    left_to_others = {seconds_to_others(name, len(names), Urgency.ADVISORY) for name in names}
+    left_to_others = {seconds_to_others(name, len(HERD), Urgency.ADVISORY) for name in HERD}
     assert left_to_others & set(slept) == (left_to_others if spreads else set())
+
+
+def test_one_whose_token_is_refused_goes_first_too() -> None:
+    sandbox, app, slept = a_herd()
+    stored = sandbox.vault.get("team-0-oauth-token")
+    assert stored is not None
+    run = Refresher(app._make_parts()).run
+    report = run(app.connection("team-0"), RunRequest(trigger=Trigger.TIMER), refused=Secret(stored.value))
+    assert (report.outcome, report.reason) == (Outcome.REFRESHED, "access_token_refused")
+    assert seconds_to_others("team-0", len(HERD), Urgency.ADVISORY) not in slept
 
 
 class TestAfterA429:
