@@ -25,7 +25,10 @@ from refresher.keyvault.clients import (
 from refresher.keyvault.keys import Keys
 from refresher.keyvault.reading import read_consumer_side
 from refresher.keyvault.vaults import Vaults
-from refresher.lease import LOCK_DIRECTORY, TOKEN_SCOPE, BlobLease, FileLease, Lease
+from refresher.lease.blob import BlobLease
+from refresher.lease.container import TOKEN_SCOPE
+from refresher.lease.file import LOCK_DIRECTORY, FileLease
+from refresher.lease.lease import Lease
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline, system_clock
 from refresher.model.connection import Connection

@@ -20,7 +20,7 @@ from refresher.doctor.secret_checks import Examination
 from refresher.doctor.standing import life_checks, simple_chat_check, timer_check, token_check
 from refresher.keyvault.errors import IDENTITY, WHO_IDENTITY_IS, no_identity
 from refresher.keyvault.vaults import Vaults
-from refresher.lease import Lease
+from refresher.lease.lease import Lease
 from refresher.model import steps
 from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.check import Check, failed, passed, warned

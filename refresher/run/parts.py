@@ -8,7 +8,7 @@ from datetime import timedelta
 from refresher.entra.identity import Identity
 from refresher.keyvault.reading import Everything, read_everything
 from refresher.keyvault.vaults import Vaults
-from refresher.lease import Lease
+from refresher.lease.lease import Lease
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import LeaseUnavailableError

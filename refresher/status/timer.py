@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from refresher.lease import Lease
+from refresher.lease.lease import Lease
 from refresher.model.causes import Cause
 from refresher.model.errors import LeaseUnavailableError
 from refresher.model.steps import Step

@@ -17,7 +17,7 @@ from azure.functions.timer import TimerRequest
 
 from refresher.app import App
 from refresher.entra.identity import ManagedIdentity
-from refresher.lease import BlobLease
+from refresher.lease.blob import BlobLease
 from refresher.model.clock import Clock
 from sandbox.clock import SandboxClock
 from sandbox.direct import AzureTransport, DirectSandbox, InOrder, Process

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from refresher.app import App
-from refresher.lease import LOCK_DIRECTORY, FileLease
+from refresher.lease.file import LOCK_DIRECTORY, FileLease
 from refresher.model.errors import SettingsError
 from sandbox import Fault, Sandbox
 from sandbox.faults import Respond

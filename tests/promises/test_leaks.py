@@ -177,7 +177,7 @@ LAYERS = {
     "vault, write": "refresher.keyvault.vault.Vault.write",
     "servicenow": "refresher.servicenow.session.Session.request_token",
     "parsing": "refresher.servicenow.session.parse_token_response",
-    "lease": "refresher.lease.FileLease.acquire",
+    "lease": "refresher.lease.file.FileLease.acquire",
     "http library": "httpx.Client.send",
     "SDK": "azure.keyvault.secrets.SecretClient.get_secret",
     "log": "refresher.run.tick.emit",

@@ -30,7 +30,9 @@ from azure.core.exceptions import (
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
 
-from refresher.lease import CONNECT_TIMEOUT, READ_TIMEOUT, BlobLease, FileLease
+from refresher.lease.blob import BlobLease
+from refresher.lease.container import CONNECT_TIMEOUT, READ_TIMEOUT
+from refresher.lease.file import FileLease
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, system_clock
 from refresher.model.errors import LeaseHeldError, LeaseUnavailableError
@@ -48,7 +50,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from refresher.model.clock import system_clock
-from refresher.lease import FileLease
+from refresher.lease.file import FileLease
 with FileLease(Path(sys.argv[1]), system_clock(), sys.argv[2]).acquire("servicenow", int):
     print("held", flush=True)
     time.sleep(60)
@@ -645,7 +647,7 @@ class TestBlobLease:
         # The first found no blob.
         assert transport.asked == ["look", "look", "create", "acquire", "metadata", "release"]
         transport.asked.clear()
-        other = BlobLease(lease._container_url, StubCredential(), CLOCK, InOrder(), transport=transport)
+        other = BlobLease(lease._container.url, StubCredential(), CLOCK, InOrder(), transport=transport)
         other.expect("servicenow")
         with other.acquire("servicenow", nothing):
             pass

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from refresher.lease import LOCK_DIRECTORY, FileLease
+from refresher.lease.file import LOCK_DIRECTORY, FileLease
 from refresher.model.causes import Cause
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
 from refresher.web import refresh_reply

@@ -13,7 +13,7 @@ import pytest
 from refresher.app import App
 from refresher.keyvault.clients import SharedCredential, make_secret_client, make_transport
 from refresher.keyvault.vault import Vault
-from refresher.lease import BlobLease
+from refresher.lease.blob import BlobLease
 from refresher.model.causes import Cause
 from refresher.model.clock import Deadline, system_clock
 from refresher.model.errors import LeaseUnavailableError, TokenEndpointError, VaultError
