@@ -186,13 +186,17 @@ def _place(moment: datetime, since: datetime, until: datetime) -> float:
 
 
 def _cells(known: Sequence[Fact]) -> str:
-    cells = [(fact, f"{fact.text} ({fact.more})" if fact.more else fact.text) for fact in known if fact.cell]
-    return "".join(
-        f"<div><dt>{escape(fact.label.capitalize())}</dt><dd>{escape(text)}</dd></div>" for fact, text in cells if text
-    )
+    cells = ((fact.label.capitalize(), f"{fact.text}{_more(fact)}") for fact in known if fact.cell)
+    return "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>" for label, text in cells if text)
 
 
 def _lines(known: Sequence[Fact]) -> str:
     lines = [fact for fact in known if not fact.cell]
-    items = "".join(f"<li>{escape(fact.label)}: {_with_commands(fact.text)}</li>" for fact in lines)
+    items = "".join(
+        f"<li>{escape(fact.label)}: {_with_commands(fact.text)}{escape(_more(fact))}</li>" for fact in lines
+    )
     return f"<ul>{items}</ul>" if items else ""
+
+
+def _more(fact: Fact) -> str:
+    return f" ({fact.more})" if fact.more else ""
