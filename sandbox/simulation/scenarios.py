@@ -8,7 +8,7 @@ counted apart.
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -27,7 +27,10 @@ from sandbox.trial.host import direct_app, environment
 
 APPLICATION = "00000000-0000-4000-8000-0000000000a1"
 TARGET = "servicenow--action--global--oauth-token"
-_TICK = 5.0
+_TICK = 5
+EVERY_FIVE, EVERY_FIFTEEN = frozenset(range(0, 60, 5)), frozenset(range(0, 60, 15))
+GUIDE = frozenset({0, 50})
+"""Minutes of an hour at which a timer fires: of the product, and of the guide's expression `0 */50 * * * *`."""
 _LATE = 2.0
 """Seconds that a timer fires late, at most."""
 _START = 0.25
@@ -185,7 +188,7 @@ def _simulate_product(trace: Trace, scenario: Scenario, sandbox: DirectSandbox, 
     result = _result("product", trace, scenario)
     process = Process(sandbox)
     app = direct_app(sandbox, process, trace.seed, **scenario.settings)
-    for dies_at in _ticks(trace, sandbox, weather, every_five_minutes=True):
+    for dies_at in _ticks(trace, sandbox, weather, EVERY_FIVE):
         process.dies_at = dies_at
         weather.begin_run(process, 20)
         try:
@@ -202,12 +205,12 @@ def _simulate_product(trace: Trace, scenario: Scenario, sandbox: DirectSandbox, 
     return result
 
 
-def simulate_straight_line(trace: Trace, scenario: Scenario) -> Result:
-    """The straight-line refresher, at :00 and :50, with the SDK's own retries."""
+def simulate_straight_line(trace: Trace, scenario: Scenario, at: Collection[int] = GUIDE) -> Result:
+    """The straight-line refresher, at these minutes of each hour, with the SDK's own retries."""
     sandbox, weather = _sandbox(trace, scenario, "straight line")
     consumer = Consumer(sandbox, "servicenow-oauth-token")
     result = _result("straight line", trace, scenario)
-    for dies_at in _ticks(trace, sandbox, weather, every_five_minutes=False):
+    for dies_at in _ticks(trace, sandbox, weather, at):
         process = Process(sandbox)
         process.dies_at = dies_at
         weather.begin_run(process, 8)
@@ -267,7 +270,7 @@ def _is_healthy(sandbox: DirectSandbox, name: str) -> bool:
 
 
 def _ticks(
-    trace: Trace, sandbox: DirectSandbox, weather: TraceWeather, *, every_five_minutes: bool
+    trace: Trace, sandbox: DirectSandbox, weather: TraceWeather, at: Collection[int]
 ) -> Iterator[datetime | None]:
     """Move the clock from tick to tick, and say of each when the host goes away next.
 
@@ -278,7 +281,7 @@ def _ticks(
     schedule = firings(
         silent,
         trace.minutes,
-        every_five_minutes=every_five_minutes,
+        at,
         interrupted=lambda begins: weather.minute() > begins - _AN_INSTANT,
     )
     for minute in schedule:
@@ -293,11 +296,11 @@ def _ticks(
 def firings(
     silent: Sequence[tuple[float, float]],
     minutes: float,
+    at: Collection[int],
     *,
-    every_five_minutes: bool,
     interrupted: Callable[[float], bool] = lambda _: False,
 ) -> Iterator[float]:
-    """The minutes at which the timer fires, if nothing fires in these spans (in order, and apart).
+    """When the timer fires, if nothing fires in these spans (in order, and apart); `at` are minutes of an hour.
 
     The host keeps the schedule's state (timer trigger with `useMonitor`): where it missed ticks, or one of them was
     `interrupted` by the span that begins then, it makes up for them with one, as soon as it is there again.
@@ -311,7 +314,7 @@ def firings(
             if missed or interrupted(begins):
                 yield ends + _START
             missed = False
-        scheduled = every_five_minutes or minute % 60 in {0, 50}
+        scheduled = minute % 60 in at
         if coming and coming[-1][0] <= minute:
             missed |= scheduled
         elif scheduled:

@@ -58,6 +58,7 @@ def run(command: Mapping[str, Any]) -> None:
         keep = command["job"] == "authorize --store"
         authorization = password_authorization(*command["password"], keep=keep)
         app.authorize(name, RunRequest(trigger=Trigger.CLI), authorization)
+    app.close()  # what goes on beside the run ends as well: nothing of it may be left to the next one
     os._exit(0)
 
 

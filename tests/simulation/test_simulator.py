@@ -93,11 +93,11 @@ class TestSchedule:
         ],
     )
     def test_a_missed_tick_is_made_up_for(self, silent: list[tuple[float, float]], fired: list[float]) -> None:
-        assert list(scenarios.firings(silent, 30, every_five_minutes=True)) == fired
+        assert list(scenarios.firings(silent, 30, scenarios.EVERY_FIVE)) == fired
 
     @pytest.mark.parametrize(("interrupted", "fired"), [(False, [0, 5, 10]), (True, [0, 5, 9.25, 10])])
     def test_a_tick_that_was_cut_short_is_made_up_for(self, interrupted: bool, fired: list[float]) -> None:
-        ticks = scenarios.firings([(6, 9)], 15, every_five_minutes=True, interrupted=lambda _: interrupted)
+        ticks = scenarios.firings([(6, 9)], 15, scenarios.EVERY_FIVE, interrupted=lambda _: interrupted)
         assert list(ticks) == fired
 
     def test_a_process_that_waits_ends_with_its_host(self) -> None:
@@ -123,8 +123,8 @@ class TestSchedule:
         return process, sandbox.clock
 
     def test_the_straight_line_has_the_same_host(self) -> None:
-        assert list(scenarios.firings([(45, 53)], 120, every_five_minutes=False)) == [0, 53.25, 60, 110]
-        assert list(scenarios.firings([(51, 58)], 120, every_five_minutes=False)) == [0, 50, 60, 110]
+        assert list(scenarios.firings([(45, 53)], 120, scenarios.GUIDE)) == [0, 53.25, 60, 110]
+        assert list(scenarios.firings([(51, 58)], 120, scenarios.GUIDE)) == [0, 50, 60, 110]
 
 
 @pytest.fixture(scope="module")
