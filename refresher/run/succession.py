@@ -64,6 +64,9 @@ class Succession:
         token = self.credentials.refresh_token
         if token is None or token.own:
             return
+        other = self._stored_by_another()
+        if other is not None:
+            token = self._leave_alone(other)
         life = (token.issued_at, token.expires_at)
         self._run.before_writing()
         version = write_refresh_token(self._vaults, self._run.connection, token.value, life, None, self._run.deadline)
@@ -141,7 +144,7 @@ class Succession:
             return None  # Its name was deleted, and came back with what it held before.
         return held
 
-    def _leave_alone(self, other: StoredSecret) -> None:
+    def _leave_alone(self, other: StoredSecret) -> StoredRefreshToken:
         self._unstored = None
         lifetime, now = self._run.connection.refresh_token_lifetime, self._run.clock.now()
         token = parse_refresh_token(other, lifetime=lifetime, now=now)
@@ -151,6 +154,7 @@ class Succession:
             "somebody stored another refresh token while this run was under way; it was left as it is",
             Step("If that was not meant: ", steps.authorize(self._run.connection.name)),
         )
+        return token
 
     def _describe(self, value: Secret, life: tuple[datetime, datetime]) -> None:
         stored = self.credentials.refresh_token_secret

@@ -21,7 +21,8 @@ from refresher.model.report import Outcome
 from refresher.telemetry import outcome_event
 from sandbox import CANARY_PREFIX
 from sandbox.personality import Personality
-from tests.simulation.trouble import MINUTE, NAMES, PERSONALITIES, TROUBLE, Trouble
+from sandbox.vault import Policy
+from tests.simulation.trouble import MINUTE, NAMES, PERSONALITIES, POLICIES, TROUBLE, Trouble
 from tests.simulation.watched import MAIN, Run
 from tests.simulation.world import World
 
@@ -29,6 +30,7 @@ SEQUENCES = int(os.environ.get("MODEL_SEQUENCES", "2"))
 SECOND, TICK, DAY = timedelta(seconds=1), timedelta(minutes=5), timedelta(days=1)
 WAITS = st.sampled_from([45 * MINUTE, 50 * MINUTE, 0 * MINUTE, 120 * MINUTE, 95 * DAY])
 TICKS = st.sampled_from([1, 0, 2, 5])
+SPOILT = ["deleted", "purged", "stripped of its tags", "disabled", "hidden"]
 CREDENTIALS = st.sampled_from(
     [
         ("refresh token",),
@@ -105,9 +107,14 @@ class Promise(RuleBasedStateMachine):
         self.world.put(name, value)
         self.ticks(ticks)
 
-    @rule(name=NAMES, how=st.sampled_from(["deleted", "purged", "stripped of its tags", "disabled"]), ticks=TICKS)
+    @rule(name=NAMES, how=st.sampled_from(SPOILT), ticks=TICKS)
     def a_secret_is_spoiled(self, name: str, how: str, ticks: int) -> None:
         self.world.spoil(name, how)
+        self.ticks(ticks)
+
+    @rule(policy=POLICIES, ticks=TICKS)
+    def a_policy_of_the_vaults_changes(self, policy: Policy, ticks: int) -> None:
+        self.world.let_policy_be(policy)
         self.ticks(ticks)
 
     @rule(authorize=st.booleans())
@@ -125,6 +132,7 @@ class Promise(RuleBasedStateMachine):
             return
         self.a_token_that_works_gives_way_only_to_another(run)
         self.no_refresh_token_is_dropped_for_a_worse_one(run)
+        self.what_a_person_stored_meanwhile_stays(run)
         self.token_requests_never_overlap(run)
         self.passwords_are_tried_a_few_times_only()
         self.nothing_happens_that_nobody_foresaw(run)
@@ -151,14 +159,19 @@ class Promise(RuleBasedStateMachine):
         A received one is lost only where the vault fails to store it, or the program is killed before.
         """
         stored = run.refresh_token_after
-        assert stored in {run.refresh_token_before, run.deleted_refresh_token, *run.received}
-        if run.received and not run.killed and not run.not_stored:
+        assert stored in {run.refresh_token_before, run.deleted_refresh_token, run.stored_by_hand, *run.received}
+        if run.received and not run.killed and not run.unstored and run.stored_by_hand is None:
             assert stored in run.received
             assert run.refresh_token_lives or not run.living_received
 
+    def what_a_person_stored_meanwhile_stays(self, run: Run) -> None:
+        """Unless it was sent and replaced, or stored in the hop between the last look and the write."""
+        if run.by_hand is not None and run.by_hand != run.refresh_token_after:
+            assert not self.world.instance.is_living_refresh_token(run.by_hand)
+
     def token_requests_never_overlap(self, run: Run) -> None:
-        """Unless the lease service is away and the token about to end: an overlap is better than an outage."""
-        assert run.without_leases or run.most_token_requests_at_once <= 1
+        """Unless the lease service is away and the token about to end, or the process outlasted its lease."""
+        assert run.without_leases or run.frozen or run.most_token_requests_at_once <= 1
 
     def passwords_are_tried_a_few_times_only(self) -> None:
         """Four refusals of what is stored without a success, and one more for each run that an engineer forces."""

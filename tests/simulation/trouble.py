@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sandbox.faults import Action, Drop, DropAfter, Garbage, Refuse, Respond, Stall, Throttle, Truncate
 from sandbox.personality import GENERIC_REFUSAL, HIBERNATING, Personality
+from sandbox.vault import Policy
 
 TOKEN: Final = "servicenow-oauth-token"
 COPY: Final = "servicenow--action--global--oauth-token"
@@ -31,6 +32,18 @@ class Rival:
     force: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The answer takes so long; above a minute, the process was frozen meanwhile, and another machine's ticked."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredByHand:
+    """A person authorizes elsewhere, and stores the refresh token in the middle of the request."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
     """Something happens to requests of this kind: after so many, so many times."""
@@ -40,7 +53,7 @@ class Trouble:
     method: str | None
     after: int
     times: int | None
-    happens: Action | Kill | Rival
+    happens: Action | Kill | Rival | Late | StoredByHand
 
 
 MINUTE = timedelta(minutes=1)
@@ -79,6 +92,23 @@ ANSWERS = st.sampled_from(
 )
 SILENCES = st.sampled_from([Drop(), DropAfter(), Refuse(), Stall(), Stall(effect=True), Truncate()])
 NAMES = st.sampled_from([TOKEN, COPY, RECORD, REFRESH_TOKEN, CLIENT_SECRET, PASSWORD])
+INTERRUPTIONS = st.one_of(
+    st.builds(Kill, st.booleans()),
+    st.builds(Rival, st.booleans()),
+    st.builds(Late, st.sampled_from([14, 40, 70, 600])),
+    st.just(StoredByHand()),
+)
+DAY = timedelta(days=1)
+POLICIES = st.sampled_from(
+    [
+        Policy(),
+        Policy(demands_expiry=True),
+        Policy(at_most=90 * DAY, demands_expiry=True),
+        Policy(at_most=DAY),
+        Policy(at_least=20 * DAY),
+        Policy(demands_content_type=True, demands_expiry=True),
+    ]
+)
 WHERE = st.sampled_from(
     [
         ("", "/"),
@@ -98,7 +128,7 @@ TROUBLE = st.lists(
         method=st.sampled_from([None, None, "PUT", "PATCH"]),
         after=st.integers(0, 3) | st.integers(0, 24),
         times=st.sampled_from([1, 2, 5, None]),
-        happens=ANSWERS | SILENCES | st.builds(Kill, st.booleans()) | st.builds(Rival, st.booleans()),
+        happens=ANSWERS | SILENCES | INTERRUPTIONS,
     ),
     max_size=3,
 )

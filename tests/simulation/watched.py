@@ -56,8 +56,16 @@ class Run:
     refresh_token_lives: bool = False
     living_received: bool = False
     """Whether ServiceNow accepts, after the run, what is stored, or any of those that were received."""
-    not_stored: bool = False
-    """The vault failed when a refresh token was to be stored."""
+    unstored: set[str] = field(default_factory=set)
+    """Refresh tokens that the vault did not take."""
+    storing: bool = False
+    """A refresh token is about to be written, or was."""
+    by_hand: str | None = None
+    """A refresh token that a person stored meanwhile, but for the hop between the last look and the write."""
+    stored_by_hand: str | None = None
+    """Any."""
+    frozen: bool = False
+    """The process stood still for longer than a run may take."""
     most_token_requests_at_once: int = 0
     without_probe: bool = False
     """ServiceNow did not say of a token whether it accepts it."""
@@ -79,6 +87,8 @@ class Watched(DirectSandbox):
     def find(self, service: str, request: Request) -> Action | None:
         """The fault that meets this request."""
         action = self.faults.find(service, request)
+        if self.run is not None:
+            self.run.storing |= request.method == "PUT" and request.path == f"/secrets/{REFRESH_TOKEN}"
         if self.run is not None and action is not None and not isinstance(action, Interrupt):
             self.run.without_leases |= service == "leases"
             self.run.without_probe |= service == "instance" and request.path != _ENDPOINT
@@ -100,8 +110,10 @@ class Watched(DirectSandbox):
 
     def _observe(self, run: Run, request: Request, response: Response | None) -> None:
         if request.method == "PUT" and request.path == f"/secrets/{REFRESH_TOKEN}":
-            stored = self.vault.get(REFRESH_TOKEN)
-            run.not_stored |= stored is None or stored.value != request.json.get("value")
+            stored, value = self.vault.get(REFRESH_TOKEN), str(request.json.get("value"))
+            run.unstored.discard(value)
+            if stored is None or stored.value != value:
+                run.unstored.add(value)
         if request.path == _ENDPOINT and response is not None and response.status == 200:
             token = _json(response.body).get("refresh_token")
             run.received += [token] if isinstance(token, str) else []

@@ -14,6 +14,7 @@ from sandbox.direct import Killed, Process
 from sandbox.faults import Action, Fault, Interrupt
 from sandbox.personality import Personality
 from sandbox.trial.host import direct_app
+from sandbox.vault import Policy
 from tests.conftest import CapturedLog
 from tests.simulation.trouble import (
     CLIENT_SECRET,
@@ -22,10 +23,15 @@ from tests.simulation.trouble import (
     RECORD,
     REFRESH_TOKEN,
     Kill,
+    Late,
     Rival,
+    StoredByHand,
     Trouble,
 )
 from tests.simulation.watched import PLACES, Held, Place, Run, Watched
+
+LONGEST_RUN = 60
+"""Seconds, of the lease."""
 
 
 class World:
@@ -89,6 +95,10 @@ class World:
                 action = Interrupt(self._kill, before=before)
             case Rival(force):
                 action = Interrupt(partial(self._rival_runs, force=force))
+            case Late(seconds):
+                action = Interrupt(partial(self._answer_comes_late, seconds), before=False)
+            case StoredByHand():
+                action = Interrupt(self._somebody_authorizes)
             case _ as happens:
                 action = happens
         once = isinstance(action, Interrupt)
@@ -103,6 +113,19 @@ class World:
 
     def _kill(self) -> None:
         self._process.kill()
+
+    def _answer_comes_late(self, seconds: int) -> None:
+        self.wait(timedelta(seconds=seconds))
+        if seconds > LONGEST_RUN and self.sandbox.run is not None:
+            self.sandbox.run.frozen = True
+            self._rival_runs(force=False)
+
+    def _somebody_authorizes(self) -> None:
+        self.authorize_again()
+        if self.sandbox.run is not None:
+            # Once one is about to be written, nobody looks again: the hop that is left.
+            self.sandbox.run.by_hand = None if self.sandbox.run.storing else self.refresh_token()
+            self.sandbox.run.stored_by_hand = self.refresh_token()
 
     def _rival_runs(self, *, force: bool) -> None:
         self.password_tries += force
@@ -160,6 +183,7 @@ class World:
         """Mend what operators broke, as the runbook says; what the product can mend is left to it."""
         self.user.locked, self.user.failed_logins = False, 0
         for vault in self.sandbox.vaults.values():
+            vault.allow_all()
             for name in vault.names():
                 vault.versions(name)[-1].enabled = True
         if self._value(CLIENT_SECRET) != self.application.client_secret:
@@ -186,9 +210,18 @@ class World:
                     self._purge(name)
             case "disabled":
                 secret.enabled = False
+                return
+            case "hidden":
+                self.vault.deny("get", name)
+                return
             case _:
                 secret.tags.clear()
         self._forget(name)
+
+    def let_policy_be(self, policy: Policy) -> None:
+        """Let Azure Policy ask this of all secrets."""
+        for vault in self.sandbox.vaults.values():
+            vault.policy = policy
 
     def change_at_servicenow(self, what: str) -> None:
         """Make what the vault holds worthless."""
