@@ -129,6 +129,7 @@ class TestMovingThereAndBack:
             sandbox.clock.advance(MINUTE)
         return grants
 
+    @pytest.mark.exhaustive
     def test_no_reader_is_without_a_token_for_a_minute(
         self, sandbox: DirectSandbox, registration: Registration
     ) -> None:
