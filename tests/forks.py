@@ -15,6 +15,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 _LARGEST = 1 << 20
 
 
-_CLIENT = """#!{python} -ISs
+_CLIENT = """\
 import json, os, signal, socket, sys
 if sys.argv[1:2] != ["-m"] and not sys.argv[1].endswith(".py"):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
@@ -61,7 +62,9 @@ def python() -> str:
         folder.cleanup()
 
     atexit.register(end)
-    return str(Path(folder.name, "python"))
+    client = Path(folder.name, "python")
+    # Where nothing in the temporary folder may be executed, the interpreter itself does it, and takes its time.
+    return str(client) if os.access(client, os.X_OK) else sys.executable
 
 
 def serve(folder: Path) -> None:
@@ -76,8 +79,12 @@ def serve(folder: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(16)
+    asking = folder / "client.py"
+    asking.write_text(_CLIENT.format(python=sys.executable, address=address), "utf-8")
     client = folder / "python"
-    client.write_text(_CLIENT.format(python=sys.executable, address=address), "utf-8")
+    # By a shell: an interpreter's path with a space in it cannot stand behind "#!".
+    words = shlex.join([sys.executable, "-ISs", str(asking)])
+    client.write_text(f'#!/bin/sh\nexec {words} "$@"\n', "utf-8")
     client.chmod(0o700)
     print("ready", flush=True)  # noqa: T201 - the protocol
     # Nobody waits for the forks that serve a request: without this they would stay as zombies.
