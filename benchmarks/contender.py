@@ -103,6 +103,8 @@ def _product() -> Callable[[Sequence[str]], int]:
     from refresher.model.report import SUCCESSES, RunRequest, Trigger  # noqa: PLC0415 - measured
 
     def refresh(_: Sequence[str]) -> int:
+        # As the timer does.
+        function_app.refresher_app.note_tick()
         reports = function_app.refresher_app.tick(RunRequest(trigger=Trigger.TIMER))
         return sum(report.outcome not in SUCCESSES for report in reports)
 
