@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import function_app
+from refresher.model.version import VERSION
 from sandbox.alone import kept, shell_lines
 from sandbox.trial.gateway import PortError
 from sandbox.trial.serve import Standing, standing
@@ -108,3 +109,20 @@ def test_a_port_that_cannot_be_had_is_one_line(place: Standing, port: int | str)
     number = int(place.url.rsplit(":", 1)[1]) if port == "taken" else int(port)
     with pytest.raises(PortError, match=f"^port {number} is taken or forbidden: .+$"), standing(None, number):
         pass
+
+
+def test_commands_are_forked_in_a_path_with_spaces_and_letters_of_other_alphabets(tmp_path: Path) -> None:
+    place = tmp_path / "päth β x"
+    place.symlink_to(Path(sys.executable).parents[1])
+    typed = (
+        "import subprocess; from tests.forks import python; subprocess.run([python(), '-m', 'refresher', '--version'])"
+    )
+    done = subprocess.run(
+        [place / "bin" / Path(sys.executable).name, "-c", typed],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{VERSION}\n", "")
