@@ -39,7 +39,7 @@ def answer_after(sandbox: DirectSandbox, seconds: float) -> None:
     "action", [Stall(), Refuse(), Respond(503), Throttle(600)], ids=lambda each: type(each).__name__
 )
 def test_a_target_vault_that_hangs_does_not_keep_the_token_from_the_others(action: Action) -> None:
-    """It is read twice in a run, and written last, for a few seconds each."""
+    """It is read twice in a run, once more where that took long, and written last, for a few seconds each."""
     sandbox = DirectSandbox(vaults=("main", "other"))
     sandbox.add_connection()
     near, far = "servicenow--action--global--oauth-token", "https://other.vault.azure.net/secrets/far"
@@ -49,7 +49,7 @@ def test_a_target_vault_that_hangs_does_not_keep_the_token_from_the_others(actio
     sandbox.faults.add(Fault(service="vault:other", times=None, action=action))
     began = sandbox.clock.now()
     report = tick(app)
-    assert sandbox.clock.now() - began <= timedelta(seconds=3 * 5 + 2), "its threads are needed by other connections"
+    assert sandbox.clock.now() - began <= timedelta(seconds=4 * 5 + 2), "its threads are needed by other connections"
     assert (report.outcome, report.cause, report.attempts) == (Outcome.FAILED, Cause.PUBLISH_FAILED, 1)
     held = sandbox.vault.get(near)
     assert held is not None
@@ -101,16 +101,18 @@ def test_writes_end_with_ten_seconds_more_than_the_run() -> None:
     assert timedelta(seconds=45) < sandbox.clock.now() - began <= timedelta(seconds=56)
 
 
-@pytest.mark.parametrize("taken", [40.0, 44.0])
+@pytest.mark.parametrize(("taken", "cause"), [(40.0, Cause.INSTANCE_TIMEOUT), (44.0, Cause.RUN_OVERDUE)])
 @pytest.mark.parametrize("settings", [{}, {"SERVICENOW_GRANT": "password"}])
-def test_a_token_is_not_asked_for_with_no_time_left_to_hear_the_answer(settings: dict[str, str], taken: float) -> None:
-    """A slow vault took it; the password does not count as refused."""
+def test_a_token_is_not_asked_for_with_no_time_left_to_hear_the_answer(
+    settings: dict[str, str], taken: float, cause: Cause
+) -> None:
+    """A slow vault took it; the password does not count as refused. At the very end nothing is written either."""
     sandbox, app = direct(settings, username=True)
     sandbox.faults.add(
         Fault(service="vault", path="/secrets/servicenow-client-id", action=Interrupt(take(sandbox, taken)))
     )
     report = tick(app)
-    assert (report.outcome, report.cause, report.attempts) == (Outcome.FAILED, Cause.INSTANCE_TIMEOUT, 0)
+    assert (report.outcome, report.cause, report.attempts) == (Outcome.FAILED, cause, 0)
     assert sandbox.log.count(service="instance") == 0
     record = sandbox.vault.get(RECORD)
     assert record is None or "password" not in record.tags
