@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from refresher.telemetry import LOGGER
 from sandbox import Sandbox, SandboxClock
@@ -161,7 +162,8 @@ def shell_file(sandbox: Sandbox, url: str) -> Path:
         f'az() {{ {az} "$@"; }}',
         f'azd() {{ {az} azd "$@"; }}',
     ]
-    file = sandbox.ca_file.with_name("env")
+    # The folder is the process's; in a test it may hold the file of another sandbox.
+    file = sandbox.ca_file.with_name(f"env-{urlsplit(url).port}")
     file.touch(mode=0o600)
     file.write_text("\n".join([*lines, ""]), "utf-8")
     return file

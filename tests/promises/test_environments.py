@@ -126,3 +126,12 @@ def test_commands_are_forked_in_a_path_with_spaces_and_letters_of_other_alphabet
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{VERSION}\n", "")
+
+
+def test_two_sandboxes_of_a_process_have_a_file_each(place: Standing) -> None:
+    functions = function_app.refresher_app
+    with standing(None, 0) as other:
+        assert place.shell != other.shell
+        assert place.sandbox.vault.url in place.shell.read_text("utf-8")
+    function_app.refresher_app.close()
+    function_app.refresher_app = functions
