@@ -99,7 +99,8 @@ def test_a_token_that_the_probe_rejects_is_not_published(sandbox: Sandbox, make_
     sandbox.clock.advance(timedelta(minutes=50))
     sandbox.faults.add(Fault(path="/api/now/table/sys_user", times=None, action=Respond(401, {}, b"")))
     report = tick(app)
-    assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.TOKEN_REJECTED)
+    assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.TOKEN_REJECTED)
+    assert report.working is False  # the probe refuses the stored one as well
     assert sandbox.vault.get(TOKEN) == before
 
 

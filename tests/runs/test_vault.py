@@ -172,7 +172,7 @@ class TestPartialPublishing:
         sandbox.clock.advance(timedelta(minutes=5))
         assert tick(app).outcome is Outcome.PUBLISHED
         assert held(sandbox, "copy-two").value == held(sandbox).value
-        assert sandbox.log.count(service="instance") == 0
+        assert sandbox.log.count(path="/oauth_token.do") == 0
 
     def test_of_two_vaults_the_one_that_is_up_is_served(self, make_two: tuple[Sandbox, App]) -> None:
         """Simple Chat's vault is down: the main secret is current, and the other follows at the next tick."""
@@ -252,7 +252,7 @@ class TestPermissions:
         sandbox.vault.deny("set")
         sandbox.vault.deny("update")
         assert tick(app).cause is Cause.VAULT_FORBIDDEN
-        assert sandbox.log.count(service="instance") == 0
+        assert sandbox.log.count(path="/oauth_token.do") == 0
         assert sandbox.instance.is_living_refresh_token(held(sandbox, REFRESH_TOKEN).value)
 
 
