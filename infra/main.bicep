@@ -70,7 +70,7 @@ param alertEmail string = ''
 @description('Resource id of an action group that is already there; empty: none.')
 param actionGroupId string = ''
 @description('Where the runbook can be read.')
-param runbookUrl string = 'docs/runbook'
+param runbookUrl string = 'https://github.com/OWNER/servicenow-token-refresher/blob/main/docs/runbook'
 @description('Resource id of a Log Analytics workspace that is already there; empty: a new one.')
 param existingWorkspaceId string = ''
 @description('Days that events are kept, in a new workspace.')
@@ -139,6 +139,9 @@ var described = empty(severalConnections)
       grants: [each.value.?grant ?? 'refresh_token', each.value.?fallback_grant ?? '']
       jwt: json(string(each.value.?jwt ?? {}))
     })
+// Between two ticks, at the most: of a list or a number, an hour; of no schedule, the default's.
+var minuteField = contains(refreshSchedule, ' ') ? split(refreshSchedule, ' ')[1] : '*/5'
+var tickMinutes = contains(minuteField, '/') ? int(last(split(minuteField, '/'))) : 60
 // Neither the app's own identity nor the key of a public client needs a client secret, nor what goes with one.
 var withApplication = map(
   filter(
@@ -571,8 +574,7 @@ module alerts 'app/alerts.bicep' = {
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
-    connectionNames: connectionNames
-    silenceMinutes: refreshIntervalMinutes + 15
+    silenceMinutes: 2 * tickMinutes
     actionGroupIds: concat(
       empty(alertEmail) ? [] : [actionGroup!.outputs.id],
       empty(actionGroupId) ? [] : [actionGroupId]

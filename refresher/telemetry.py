@@ -11,7 +11,7 @@ from datetime import datetime
 
 from refresher.model.connection import CONNECTION_NAME
 from refresher.model.errors import RefresherError
-from refresher.model.report import SUCCESSES, Outcome, RunReport, Warning_
+from refresher.model.report import SUCCESSES, Outcome, RunReport, Trigger, Warning_
 from refresher.model.version import VERSION
 
 LOGGER = logging.getLogger("refresher")
@@ -86,6 +86,7 @@ def emit_tick(connections: int, *, due: int, tried: int, refused: Collection[str
     event = {
         "event": "tick",
         "version": VERSION,
+        "trigger": Trigger.TIMER.value,
         "connections": connections,
         "due": due,
         "tried": tried,

@@ -3,25 +3,18 @@
 param location string
 param tags object
 param workspaceId string
-@description('Names of the connections: a rule that waits for news must know from whom.')
-param connectionNames array
-@description('Minutes without a successful refresh after which the dead man\'s switch fires.')
+@description('Minutes without a tick after which the dead man\'s switch fires.')
 param silenceMinutes int
 param actionGroupIds array
 @description('Where the runbook can be read; the name of a rule is the name of its page.')
 param runbookUrl string
 
-var connectionList = '"${join(connectionNames, '", "')}"'
 var rules = [
   {
     name: 'RefreshMissing'
     severity: 1
-    summary: 'No successful refresh within ${silenceMinutes} minutes: the app does not run, or cannot refresh.'
-    query: replace(
-      replace(loadTextContent('../queries/RefreshMissing.kql'), '{connections}', connectionList),
-      '{minutes}',
-      string(silenceMinutes)
-    )
+    summary: 'No tick within ${silenceMinutes} minutes: the timer does not fire, or the app does not run.'
+    query: replace(loadTextContent('../queries/RefreshMissing.kql'), '{minutes}', string(silenceMinutes))
     every: 'PT5M'
     window: 'PT6H'
   }
@@ -38,7 +31,7 @@ var rules = [
     severity: 2
     summary: 'A refresh token ends within three days, and no fallback grant will start a new life; or the key does that signs.'
     query: loadTextContent('../queries/RefreshTokenEnding3Days.kql')
-    every: 'PT1H'
+    every: 'PT10M'
     window: 'P1D'
   }
   {
@@ -46,7 +39,7 @@ var rules = [
     severity: 3
     summary: 'A refresh token ends within fourteen days, and no fallback grant will start a new life; or the key does that signs.'
     query: loadTextContent('../queries/RefreshTokenEnding14Days.kql')
-    every: 'PT1H'
+    every: 'PT10M'
     window: 'P1D'
   }
   {
@@ -70,6 +63,46 @@ var rules = [
     severity: 2
     summary: 'Key Vault refused the identity of the app.'
     query: loadTextContent('../queries/VaultForbidden.kql')
+    every: 'PT5M'
+    window: 'PT15M'
+  }
+  {
+    name: 'VerificationRefused'
+    severity: 2
+    summary: 'ServiceNow refuses the stored token, whatever its dates say.'
+    query: loadTextContent('../queries/VerificationRefused.kql')
+    every: 'PT5M'
+    window: 'PT15M'
+  }
+  {
+    name: 'PublishFailed'
+    severity: 2
+    summary: 'A consumer\'s copy could not be written; its reader has an older token.'
+    query: loadTextContent('../queries/PublishFailed.kql')
+    every: 'PT5M'
+    window: 'PT15M'
+  }
+  {
+    name: 'LeaseStuck'
+    severity: 2
+    summary: 'A lease is held for longer than any refresh takes, and keeps all others out.'
+    query: loadTextContent('../queries/LeaseStuck.kql')
+    every: 'PT5M'
+    window: 'PT15M'
+  }
+  {
+    name: 'UserChanged'
+    severity: 3
+    summary: 'The token acts as another user than before.'
+    query: loadTextContent('../queries/UserChanged.kql')
+    every: 'PT5M'
+    window: 'PT15M'
+  }
+  {
+    name: 'PutOff'
+    severity: 3
+    summary: 'The time of a tick was over before every connection had its turn.'
+    query: loadTextContent('../queries/PutOff.kql')
     every: 'PT5M'
     window: 'PT15M'
   }
@@ -104,10 +137,12 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
         allOf: [
           {
             query: each.query
-            timeAggregation: 'Count'
+            // One alert for each cause, which says how many connections it meets.
+            timeAggregation: 'Total'
+            metricMeasureColumn: each.name == 'RefreshMissing' ? 'minutes_without' : 'connections'
             dimensions: [
               {
-                name: 'connection'
+                name: 'cause'
                 operator: 'Include'
                 values: ['*']
               }

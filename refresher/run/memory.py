@@ -8,7 +8,7 @@ from refresher.model.clock import Deadline
 from refresher.model.errors import RefresherError, VaultError
 from refresher.model.report import Outcome, WarningCode
 from refresher.policy.record import RefreshRecord
-from refresher.run.failures import PasswordPausedError
+from refresher.run.failures import PasswordPausedError, PublishFailedError
 from refresher.run.run import Run
 
 
@@ -51,9 +51,9 @@ class Memory:
             self._try_to_save(self.record.after_success(self._run.clock.now(), outcome))
 
     def note_failure(self, outcome: Outcome, error: RefresherError) -> int:
-        """Record a failure where ServiceNow was asked, or would have been; returns how many there were in a row."""
+        """Record a failure where ServiceNow was asked, or would have been, or a copy written; returns their number."""
         changed = self._found != self.record or self._found != self._held
-        if not (self._run.attempts.made or changed or isinstance(error, PasswordPausedError)):
+        if not (self._run.attempts.made or changed or isinstance(error, PasswordPausedError | PublishFailedError)):
             return self._found.consecutive_failures
         record = self.record.after_failure(
             self._run.clock.now(), outcome, error.cause, counts=not self._run.request.again

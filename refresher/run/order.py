@@ -32,7 +32,7 @@ from refresher.policy.due import (
 from refresher.policy.grants import plan_grants
 from refresher.policy.herd import seconds_to_others
 from refresher.policy.verify import insist, is_unheard, restrain
-from refresher.run.failures import PublishFailedError, reported
+from refresher.run.failures import PublishFailedError, outcome_of, reported
 from refresher.run.keep import Keeper
 from refresher.run.memory import Memory
 from refresher.run.obtain import obtain
@@ -182,7 +182,10 @@ class Refresher:
             if newest is not None and secret is not None and newest.version != secret.version:
                 failed = write_targets(vaults, decision.targets, _published(newest), side, run.deadline)
         if failed:
-            raise PublishFailedError(failed)
+            error = PublishFailedError(failed)
+            outcome = outcome_of(error, side, run.timing, run.clock.now())
+            failures = Memory(run, vaults, side).note_failure(outcome, error)
+            return run.report(outcome, error.message, error=error, consecutive_failures=failures)
         if side.record.last_cause == Cause.PUBLISH_FAILED:
             Memory(run, self._parts.vaults, side).settle(Outcome.PUBLISHED)
         names = ", ".join(target.name for target in decision.targets)

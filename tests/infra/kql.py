@@ -8,7 +8,9 @@ from datetime import datetime
 FIELD = r"(?:tostring|toint)\(event\.(\w+)\)"
 _STARTS = re.compile(r"Message startswith '(.+)'")
 _EQUALS = re.compile(rf'{FIELD} == "(\w+)"')
+_DIFFERS = re.compile(rf'{FIELD} != "(\w+)"')
 _IN = re.compile(rf"{FIELD} in \((.+)\)")
+_NOT_IN = re.compile(rf"{FIELD} !in \((.+)\)")
 _AT_LEAST = re.compile(rf"{FIELD} >= (\d+)")
 
 
@@ -28,7 +30,9 @@ def _holds(condition: str, message: str) -> bool:
     kinds: list[tuple[re.Pattern[str], Callable[[Mapping[str, object], re.Match[str]], bool]]] = [
         (_STARTS, lambda _, found: message.startswith(found[1])),
         (_EQUALS, lambda event, found: event.get(found[1]) == found[2]),
+        (_DIFFERS, lambda event, found: event.get(found[1]) != found[2]),
         (_IN, lambda event, found: f'"{event.get(found[1])}"' in found[2].split(", ")),
+        (_NOT_IN, lambda event, found: f'"{event.get(found[1])}"' not in found[2].split(", ")),
         (_AT_LEAST, lambda event, found: isinstance(value := event.get(found[1]), int) and value >= int(found[2])),
     ]
     event = json.loads(message)
@@ -39,19 +43,12 @@ def _holds(condition: str, message: str) -> bool:
     raise AssertionError(f"this condition is of a kind that is not known here: {condition}")
 
 
-def silent(query: str, last: Mapping[str, datetime], now: datetime) -> dict[str, int]:
-    """The rows of RefreshMissing, by what it says of a list, a default and a limit: minutes, by connection.
-
-    `last` is what its summary makes of the events. The join is from the right, so that the list alone makes rows.
-    """
-    (listed,) = re.findall(r"join kind=rightouter \(datatable\(expected: string\) \[(.+)\]\)", query)
-    (default,) = re.findall(r"coalesce\(datetime_diff\('minute', now\(\), last_refresh\), (\d+)\)", query)
+def silent(query: str, last: datetime | None, now: datetime) -> int | None:
+    """The minutes of RefreshMissing, by what it says of a default and a limit; None where it does not fire."""
+    (default,) = re.findall(r"coalesce\(datetime_diff\('minute', now\(\), last_tick\), (\d+)\)", query)
     (limit,) = re.findall(r"where minutes_without > (\d+)", query)
-    minutes = {
-        name: int((now - last[name]).total_seconds() // 60) if name in last else int(default)
-        for name in re.findall(r'"([^"]+)"', listed)
-    }
-    return {name: value for name, value in minutes.items() if value > int(limit)}
+    minutes = int((now - last).total_seconds() // 60) if last is not None else int(default)
+    return minutes if minutes > int(limit) else None
 
 
 def fields(query: str) -> set[str]:
