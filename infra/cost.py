@@ -17,7 +17,7 @@ OF_A_QUIET_TICK = 3
 OF_A_REFRESH = 11
 """Reads before and under the lease, and the writes of token and copy."""
 VERSIONS_OF_A_REFRESH = 2
-LEASE_OF_A_REFRESH = 4
+LEASE_OF_A_REFRESH = 3
 ASKED_BY_A_REFRESH = 2
 """A token, and who it acts as; a quiet tick asks the latter."""
 RULES, ENDPOINTS = 13, 3
