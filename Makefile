@@ -27,6 +27,7 @@ unexport $(filter PYTHON% PYTEST% HYPOTHESIS% COVERAGE% MYPY% RUFF%,$(.VARIABLES
 export HYPOTHESIS_STORAGE_DIRECTORY := $(VENV)/cache/hypothesis
 export MYPY_CACHE_DIR := $(VENV)/cache/mypy
 export RUFF_CACHE_DIR := $(VENV)/cache/ruff
+WRITABLE = test -w '$(VENV)' || { echo "$(VENV) cannot be written to: make test VENV=/tmp/venv" >&2; exit 1; }
 PYTEST := $(PY) -m pytest -o cache_dir='$(VENV)/cache/pytest'
 
 .DEFAULT_GOAL := help
@@ -44,9 +45,11 @@ serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken sur
 	@$(PY) -m sandbox.trial.serve $(ARGS)
 
 test: $(STAMP) ## the suite but for what is exhaustive; ARGS="-k name" for a part of it
+	@$(WRITABLE)
 	$(PYTEST) -n auto --dist worksteal -m "not exhaustive" $(ARGS)
 
 test-all: $(STAMP) ## and what is exhaustive or random, and every request over HTTPS
+	@$(WRITABLE)
 	MODEL_SEQUENCES=40 $(PYTEST) -n auto --dist worksteal --wire https $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import contracts
