@@ -18,6 +18,7 @@ from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgen
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import renewal_time
 from refresher.policy.reserve import reserve
+from refresher.policy.verify import user_changed
 from refresher.servicenow.answers import Verdict
 from refresher.status.copies import TargetStatus, judge_copies
 from refresher.status.lives import Life, recall
@@ -97,6 +98,7 @@ def evaluate(
     life = token.life if token is not None else None
     issued = life[1] - life[0] if life and _lives_as_issued(side) else None
     verdict = verdict_on(token, trial)
+    user_name = trial[token.value].probe.user_name if token is not None and verdict is not None else None
     state = _state(connection, side, refresh_token, timing, now, trial)
     cause = _cause(state, connection, side, refresh_token)
     # What the dates of a refresh token promise is no news while a person has to replace it.
@@ -112,7 +114,7 @@ def evaluate(
         message=_message(state, targets, tried=verdict is Verdict.ACCEPTED),
         basis=basis(token, trial, now, untried=untried),
         tried=verdict,
-        user_name=trial[token.value].probe.user_name if token is not None and verdict is not None else None,
+        user_name=user_name,
         next_step=_next_step(state, cause, connection.name, lacking=lacking) or next(iter(shut), None),
         cause=cause,
         checks=diagnose(cause, connection.name).checks if cause else (),
@@ -141,7 +143,8 @@ def evaluate(
             fallback_ready=fallback_ready,
             key=key,
             shared=shared_targets(token.publisher if token else None, side.targets, timing, now),
-        ),
+        )
+        + user_changed(token, user_name),
     )
 
 

@@ -49,6 +49,15 @@ def test_a_token_that_the_instance_accepts_works_and_is_somebodys() -> None:
     assert status.user_name is not None
 
 
+def test_a_user_that_changed_since_the_last_refresh_is_warned_of() -> None:
+    sandbox, app = standing()
+    assert "user_changed" not in [warning.code for warning in status_of(app).warnings]
+    sandbox.vault.versions(TOKEN)[-1].tags["user-name"] = "somebody.else"
+    (warning,) = [each for each in status_of(app).warnings if each.code == "user_changed"]
+    assert "servicenow.integration" in warning.message
+    assert "somebody.else" in warning.message
+
+
 def test_a_revoked_token_does_not_work_whatever_its_dates_say() -> None:
     sandbox, app = standing()
     sandbox.instance.kill_access_token(value(sandbox))
