@@ -27,7 +27,7 @@ unexport $(filter PYTHON% PYTEST% HYPOTHESIS% COVERAGE% MYPY% RUFF%,$(.VARIABLES
 export HYPOTHESIS_STORAGE_DIRECTORY := $(VENV)/cache/hypothesis
 export MYPY_CACHE_DIR := $(VENV)/cache/mypy
 export RUFF_CACHE_DIR := $(VENV)/cache/ruff
-WRITABLE = test -w '$(VENV)' || { echo "$(VENV) cannot be written to: make test VENV=/tmp/venv" >&2; exit 1; }
+WRITABLE = touch -a "$$(cd '$(VENV)' && pwd)/installed-$(VERSION)" 2>/dev/null || { echo "$(VENV) cannot be written to: make test VENV=/tmp/venv" >&2; exit 1; }
 PYTEST := $(PY) -m pytest -o cache_dir='$(VENV)/cache/pytest'
 
 .DEFAULT_GOAL := help
