@@ -49,8 +49,11 @@ class GrantRow:
     """Whether the secret is a key, which signs an assertion for each request anew."""
     renews: bool = False
     """Whether a refresh token comes with the token, and a new life with it."""
-    careful: bool = False
-    """Whether refusals harm a person (they lock a user out): few tries, and never the same request again."""
+
+    @property
+    def sends_password(self) -> bool:
+        """Whether refusals lock a user out: few tries, counted against the password, never the same request again."""
+        return PASSWORD in self.secrets
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -84,7 +87,6 @@ _ROWS: Mapping[Grant, GrantRow] = {
         grant_type="password",
         sends={**_CLIENT, "username": USERNAME, "password": PASSWORD},
         renews=True,
-        careful=True,
     ),
     Grant.ENTRA_ID: GrantRow(
         grant_type=None,

@@ -58,7 +58,7 @@ def plan_grants(
         grants += [Grant.REFRESH_TOKEN] if usable else []
     elif refresh_token_gives_way(connection, refresh_token, record, now):
         grants.sort(key=lambda grant: grant is Grant.REFRESH_TOKEN)
-    open_grants = tuple(grant for grant in grants if not grant.row.careful or gate is Gate.OPEN)
+    open_grants = tuple(grant for grant in grants if not grant.row.sends_password or gate is Gate.OPEN)
     if open_grants:
         return GrantPlan(grants=open_grants)
     if not grants:
@@ -71,7 +71,7 @@ def is_ready(grant: Grant | None, *, complete: bool, password_version: str | Non
     """Whether a fallback grant could start a new life today: its secrets are there, and not refused for good."""
     if grant is None or not complete:
         return False
-    return not (grant.row.careful and record.password.of(password_version).shut)
+    return not (grant.row.sends_password and record.password.of(password_version).shut)
 
 
 def refresh_token_gives_way(

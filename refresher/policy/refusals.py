@@ -53,7 +53,7 @@ def may_rotate(
 
 def before_try(record: RefreshRecord, sent: Sent, now: datetime) -> RefreshRecord:
     """The record that must be written before the request; an equal one where nothing is at stake."""
-    if sent.grant.row.careful and sent.password is not None:
+    if sent.grant.row.sends_password and sent.password is not None:
         return replace(record.before_attempt(now), password=record.password.of(sent.password).before_try(now))
     if sent.is_refresh and record.rotates:
         return record.before_attempt(now).with_spent_refresh_token(sent.refresh_token)
@@ -68,7 +68,7 @@ def refusals_tolerated(record: RefreshRecord, sent: Sent, urgency: Urgency) -> i
     """
     hopeful_runs = _RUNS_OF_A_PASSING_FAULT if urgency is Urgency.MANDATORY else 0
     refused = sent.is_refresh and record.refresh_token_refusals_of(sent.refresh_token) > hopeful_runs
-    return 0 if sent.grant.row.careful or refused else _TRIES_AFTER_REFUSAL
+    return 0 if sent.grant.row.sends_password or refused else _TRIES_AFTER_REFUSAL
 
 
 def after_refusal(
@@ -85,7 +85,7 @@ def after_refusal(
     `untried` is what was held against the password before the try; `answer_lost` says that an answer of this refresh
     token's, in this run or an earlier one, may have been lost. A refusal `counts` once in a tick.
     """
-    if sent.grant.row.careful:
+    if sent.grant.row.sends_password:
         record = replace(record, password=record.password.after_error(untried, error))
         return record, Cause.PASSWORD_REFUSED if record.password.of(sent.password).shut else None
     if not sent.is_refresh:
@@ -106,7 +106,7 @@ def after_refusal(
 
 def after_success(record: RefreshRecord, sent: Sent) -> RefreshRecord:
     """The record once a grant has yielded a token: what was held against it is forgotten."""
-    if sent.grant.row.careful:
+    if sent.grant.row.sends_password:
         return replace(record, password=PasswordRefusals())
     if sent.is_refresh:
         return record.with_refresh_token_refusals("", 0).with_spent_refresh_token(None)

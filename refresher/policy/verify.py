@@ -71,7 +71,7 @@ def after_refusals(
     """
     if token.accepted_by != connection.probe_mark:
         return Consequence.WARN, ""
-    if connection.grant.row.careful:
+    if connection.grant.row.sends_password:
         return Consequence.WAIT, f"the grant {connection.grant} is not used for that alone"
     if record is None:
         return Consequence.WAIT, "whether a refresh for that alone was tried before cannot be read"
@@ -123,7 +123,7 @@ def restrain(plan: GrantPlan, connection: Connection) -> GrantPlan:
     """The plan of a refresh for this reason alone: what else may be tried goes by the refresh token's own refusals."""
     if connection.grant is Grant.REFRESH_TOKEN and Grant.REFRESH_TOKEN in plan.grants:
         return plan
-    own = (grant for grant in plan.grants if grant is connection.grant and not grant.row.careful)
+    own = (grant for grant in plan.grants if grant is connection.grant and not grant.row.sends_password)
     return GrantPlan(grants=tuple(own))
 
 

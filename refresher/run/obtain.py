@@ -97,7 +97,7 @@ def _obtain_by(
             _prove(keeper)
         sent = keeper.sent(grant)
         build = _request_builder(run, keeper, grant)
-        if grant.row.careful and keeper.spares_user():
+        if grant.row.sends_password and keeper.spares_user():
             message = "the password was refused as often as is safe, here and by other connections of the same user"
             return Failed(CredentialError(message, cause=Cause.PASSWORD_REFUSED), goes_on=True)
         run.attempts.answer_lost = sent.is_refresh and untried.may_be_spent(sent.refresh_token)
@@ -107,7 +107,7 @@ def _obtain_by(
             build,
             refusals_tolerated=refusals_tolerated(untried, sent, urgency),
             attempts=run.attempts,
-            repeat_lost_answers=not grant.row.careful,
+            repeat_lost_answers=not grant.row.sends_password,
             on_progress=run.request.on_progress,
             keep=lambda received: keeper.succession.keep(received, grant),
             patient=sent.is_refresh and keeper.may_rotate(),

@@ -51,7 +51,7 @@ class Parts:
                 for each in self.settings.connections
                 if each.name != connection.name
                 and each.instance_url == connection.instance_url
-                and any(grant.row.careful for grant in each.configured_grants)
+                and any(grant.row.sends_password for grant in each.configured_grants)
             ),
         )
 

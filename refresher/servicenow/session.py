@@ -110,7 +110,7 @@ class Session:
                 attempts.answer_lost |= sent and error.cause.row.unclear and error.refresh_token is None
                 raise
             finally:
-                attempts.password_sent |= sent and request.grant.row.careful
+                attempts.password_sent |= sent and request.grant.row.sends_password
 
         loop = retrying(
             self._clock,
