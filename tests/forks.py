@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -143,6 +144,8 @@ def _run(arguments: Sequence[str], environment: dict[str, str], folder: str, str
     except BaseException:  # noqa: BLE001 - the end of a process
         sys.excepthook(*sys.exc_info())
         code = 1
+    # As the interpreter does at its end: the threads of pools come to theirs.
+    threading._shutdown()  # type: ignore[attr-defined]
     try:
         sys.stdout.flush()
     except OSError:
