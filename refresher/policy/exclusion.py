@@ -1,10 +1,10 @@
 """What keeps two refreshers of one connection apart, decided from plain values.
 
-Who holds the lease writes a note on its blob before anything else, and lets nobody in before the note stands there: so
-as long as the blob's ETag is the same, nobody else has written to the vault. Acquiring and releasing leave the ETag
-alone (learn.microsoft.com/rest/api/storageservices/lease-blob: "The Lease Blob operation doesn't modify this
-property"). A note that fails stops no run: its lease is left to its own end, which comes after the run's last write by
-more than the reads of another may be old.
+Who holds the lease writes a note on its blob before anything else, and lets nobody in before the note stands there:
+so as long as the blob's ETag is the same, nobody else has written to the vault. Acquiring and releasing leave the ETag
+alone. The reference (learn.microsoft.com/rest/api/storageservices/lease-blob) says so of Last-Modified; Azurite leaves
+both, and `make conformance` asks any container. A note that fails stops no run: its lease is left to its own end,
+which comes after the run's last write by more than the reads of another may be old.
 """
 
 LONGEST_OVERLAP = 2.0
