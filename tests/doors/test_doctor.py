@@ -14,6 +14,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Drop, Respond, Stall
 from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, tick
+from tests.rounds import until_released
 
 pytestmark = pytest.mark.wire("any")
 
@@ -134,6 +135,7 @@ def test_what_is_broken_is_found(
     app = make_app(SERVICENOW_FALLBACK_GRANT="password", LEASE_CONTAINER_URL=sandbox.leases.url)
     app.lease().note_tick()
     tick(app)
+    until_released(sandbox)
     break_it(sandbox)
     found = verdicts(app)
     assert found[name].verdict is verdict, found[name]
