@@ -27,8 +27,8 @@ def need_node_package(name: str) -> Path:
 
 
 def need_history(repository: Path, commit: str, *paths: str) -> bytes:
-    """An archive (tar) of what the commit holds below the paths, or a skip where it was not fetched."""
-    command = ["git", "-C", str(repository), "archive", commit, *paths]
+    """An archive (zip) of what the commit holds below the paths, or a skip where it was not fetched."""
+    command = ["git", "-C", str(repository), "archive", "--format=zip", commit, *paths]
     made = subprocess.run(command, capture_output=True, check=False) if shutil.which("git") else None
     if made is None or made.returncode:
         pytest.skip(NEEDS_HISTORY)

@@ -8,8 +8,8 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import tomllib
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,8 +60,8 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The earlier release's files."""
     folder = tmp_path_factory.mktemp("previous")
     archive = need_history(ROOT, PREVIOUS, "refresher")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(folder)
     return folder
 
 
