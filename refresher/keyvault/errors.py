@@ -21,8 +21,8 @@ from refresher.model.moments import parse_retry_after
 from refresher.model.steps import Step
 from refresher.network.proxies import proxy_for
 
-_ERRORS = 400
-_FORBIDDEN = 403
+BAD_REQUEST = 400
+FORBIDDEN = frozenset({401, 403})
 _CONFLICT = 409
 _THROTTLED = 429
 _SERVER_ERRORS = 500
@@ -57,33 +57,48 @@ class BeingRecoveredError(VaultError):
 
 
 def translate(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
-    """The error that an answer of Key Vault means, none of its text with it."""
+    """The error that an answer about a secret means, none of its text with it."""
+    status, code = error.status_code, inner_code(error)
+    what = f"{operation} of secret {name} in {url}"
+    if status == _CONFLICT and code in _RECOVERABLE:
+        return BeingRecoveredError(what, recover=code == "ObjectIsDeletedButRecoverable")
+    if status in FORBIDDEN:
+        return _forbidden(what, name, url, code)
+    answered = RefusedError if status == BAD_REQUEST else VaultError
+    return translate_of_any_kind(operation, name, url, error, now, answered=answered)
+
+
+def translate_of_any_kind(
+    operation: str,
+    name: str,
+    url: str,
+    error: HttpResponseError,
+    now: datetime,
+    *,
+    kind: str = "secret",
+    busy: str = "this vault",
+    check: str = _CHECK_NAME,
+    answered: type[VaultError] = VaultError,
+) -> VaultError:
+    """What an answer means that says nothing about the secret or key itself: `busy` is what others may use too."""
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
         return no_identity(getattr(error, "retry_after", None))
-    status = error.status_code or 0
-    code = inner_code(error)
-    what = f"{operation} of secret {name} in {url}"
+    status, what = error.status_code or 0, f"{operation} of {kind} {name} in {url}"
     if status == _THROTTLED:
-        retry_after = retry_after_of(error, now) or 1.0
         return VaultError(
             f"Key Vault throttles requests ({what})",
             cause=Cause.VAULT_THROTTLED,
-            hint="The next tick tries again; look for other heavy users of this vault.",
+            hint=f"The next tick tries again; look for other heavy users of {busy}.",
             transient=True,
-            retry_after=retry_after,
+            retry_after=retry_after_of(error, now) or 1.0,
         )
-    if status == _CONFLICT and code in _RECOVERABLE:
-        return BeingRecoveredError(what, recover=code == "ObjectIsDeletedButRecoverable")
-    if status in {401, _FORBIDDEN}:
-        return _forbidden(what, name, url, code)
-    if status < _ERRORS:
-        return not_its_own(operation, name, url)
+    if status < BAD_REQUEST:
+        return not_its_own(operation, name, url, kind=kind)
     passing = status >= _SERVER_ERRORS or status in {_REQUEST_TIMEOUT, _CONFLICT}
-    answered = RefusedError if status == _ERRORS else VaultError
     return answered(
         f"Key Vault answered {status} ({what})",
         cause=Cause.VAULT_UNAVAILABLE,
-        hint="The next tick tries again." if passing else _CHECK_NAME,
+        hint="The next tick tries again." if passing else check,
         transient=passing,
         retry_after=retry_after_of(error, now),
     )

@@ -8,24 +8,18 @@ asked. Whatever it refuses all the same has a code: `KeyDisabled`, `KeyExpired`,
 from collections.abc import Mapping
 from datetime import datetime
 
-from azure.core.exceptions import (
-    ClientAuthenticationError,
-    HttpResponseError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
+from azure.core.exceptions import HttpResponseError
 
 from refresher.keyvault.errors import (
     ACCESS_POLICY,
+    BAD_REQUEST,
+    FORBIDDEN,
     IDENTITY,
     NETWORK,
     WHO_IDENTITY_IS,
     inner_code,
     kept_out,
-    no_identity,
-    not_its_own,
-    retry_after_of,
-    silent,
+    translate_of_any_kind,
     vault_name,
 )
 from refresher.model import steps
@@ -40,11 +34,7 @@ _CURVES: Mapping[str, str] = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-52
 _DISABLED = "KeyDisabled"
 _OUTSIDE_ITS_DATES = frozenset({"KeyExpired", "KeyNotYetValid"})
 _UNFIT = frozenset({"KeyOperationForbidden", "KeyOperationNotAllowed"})
-_BAD_REQUEST = 400
-_FORBIDDEN = (401, 403)
-_THROTTLED = 429
-_SERVER_ERRORS = 500
-_PASSING = (408, 409)
+_WHAT_FITS = "Set `alg` to what the key can do, or `key_identifier` to a key that fits (docs/keys.md)."
 
 
 def problem_of(key: StoredKey, algorithm: str, now: datetime) -> VaultError | None:
@@ -58,39 +48,27 @@ def problem_of(key: StoredKey, algorithm: str, now: datetime) -> VaultError | No
     unfit = _unfit(key, algorithm)
     if unfit is None:
         return None
-    hint = "Set `alg` to what the key can do, or `key_identifier` to a key that fits (docs/keys.md)."
     message = f"key {key.name} in {key.vault_url} cannot sign by {algorithm}: {unfit}"
-    return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=hint)
+    return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=_WHAT_FITS)
 
 
 def translate_for_key(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
-    """The error that an answer of Key Vault means, none of its text with it."""
-    if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-        return no_identity(getattr(error, "retry_after", None))
-    status, code, what = error.status_code or 0, inner_code(error), f"{operation} of key {name} in {url}"
-    if status == _THROTTLED:
-        return VaultError(
-            f"Key Vault throttles requests ({what})",
-            cause=Cause.VAULT_THROTTLED,
-            hint="The next tick tries again; look for other heavy users of this vault's keys.",
-            transient=True,
-            retry_after=retry_after_of(error, now) or 1.0,
-        )
-    if status in _FORBIDDEN:
-        return _forbidden(operation, name, url, code)
-    if status == _BAD_REQUEST and operation == "sign":
+    """The error that an answer about a key means, none of its text with it."""
+    status = error.status_code
+    if status in FORBIDDEN:
+        return _forbidden(operation, name, url, inner_code(error))
+    if status == BAD_REQUEST and operation == "sign":
         message = f"key {name} in {url} does not fit the algorithm that it was to sign by"
-        hint = "Set `alg` to what the key can do, or `key_identifier` to a key that fits (docs/keys.md)."
-        return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=hint)
-    if status < _BAD_REQUEST:
-        return not_a_keys_answer(operation, name, url)
-    passing = status >= _SERVER_ERRORS or status in _PASSING
-    return VaultError(
-        f"Key Vault answered {status} ({what})",
-        cause=Cause.VAULT_UNAVAILABLE,
-        hint="The next tick tries again." if passing else "Check the key's identifier and the vault's state.",
-        transient=passing,
-        retry_after=retry_after_of(error, now),
+        return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=_WHAT_FITS)
+    return translate_of_any_kind(
+        operation,
+        name,
+        url,
+        error,
+        now,
+        kind="key",
+        busy="this vault's keys",
+        check="Check the key's identifier and the vault's state.",
     )
 
 
@@ -106,16 +84,6 @@ def key_missing(name: str, url: str) -> VaultError:
             steps.recover_key(vault_name(url), name),
         ),
     )
-
-
-def not_a_keys_answer(operation: str, name: str, url: str) -> VaultError:
-    """The answer cannot be read, or does not tell of a key: it comes, most likely, from something on the way."""
-    return not_its_own(operation, name, url, kind="key")
-
-
-def silent_vault(operation: str, name: str, url: str, error: ServiceRequestError | ServiceResponseError) -> VaultError:
-    """No answer of the vault came."""
-    return silent(operation, name, url, error, kind="key")
 
 
 def _unfit(key: StoredKey, algorithm: str) -> str | None:

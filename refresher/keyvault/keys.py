@@ -20,8 +20,8 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from refresher.keyvault.errors import no_identity
-from refresher.keyvault.key_errors import key_missing, not_a_keys_answer, problem_of, silent_vault, translate_for_key
+from refresher.keyvault.errors import no_identity, not_its_own, silent
+from refresher.keyvault.key_errors import key_missing, problem_of, translate_for_key
 from refresher.keyvault.throttle import Gate
 from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
 from refresher.model.causes import Cause
@@ -184,12 +184,12 @@ class _Vault:
             if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
                 self._gate.close(failure.retry_after)
         except (ServiceRequestError, ServiceResponseError) as error:
-            failure = silent_vault(operation, name, self._url, error)
+            failure = silent(operation, name, self._url, error, kind="key")
         except AzureError:
             failure = no_identity()
         except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
             # The SDK takes JSON of any shape apart unchecked.
-            failure = not_a_keys_answer(operation, name, self._url)
+            failure = not_its_own(operation, name, self._url, kind="key")
         raise failure
 
 
