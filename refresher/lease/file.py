@@ -28,7 +28,7 @@ class FileLease:
     def __init__(self, directory: Path, clock: Clock, scope: str) -> None:
         self._directory = directory
         self._clock = clock
-        self._scope = hashlib.sha256(scope.encode()).hexdigest()[:16]
+        self._scope = scope
 
     def expect(self, connection: str) -> None:
         """Nothing to prepare."""
@@ -70,7 +70,7 @@ class FileLease:
         return parse_instant(text.decode("ascii", errors="replace"))
 
     def _take(self, connection: str) -> tuple[int, bool]:
-        path = self._directory / f"servicenow-refresh-{self._scope}-{connection}.lock"
+        path = lock_path(self._directory, self._scope, connection)
         message = "a lock file keeps runs apart on a POSIX system only, which this is not"
         if hasattr(os, "O_NOFOLLOW"):
             try:
@@ -83,6 +83,11 @@ class FileLease:
             hint=f"See that {self._directory} has room and that this user may read the file, or remove it; or set "
             "LEASE_CONTAINER_URL for a lease that all machines share.",
         )
+
+
+def lock_path(directory: Path, scope: str, name: str) -> Path:
+    """The file that keeps apart what runs under that name, or holds the mark of the last tick."""
+    return directory / f"servicenow-refresh-{hashlib.sha256(scope.encode()).hexdigest()[:16]}-{name}.lock"
 
 
 def _nothing_to_confirm() -> None:

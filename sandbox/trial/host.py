@@ -9,7 +9,7 @@ import os
 import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import azure.functions as func
@@ -18,9 +18,21 @@ from azure.functions.timer import TimerRequest
 from refresher.app import App
 from refresher.entra.identity import ManagedIdentity
 from refresher.lease.blob import BlobLease
+from refresher.lease.file import LOCK_DIRECTORY, lock_path
+from refresher.lease.lease import LAST_TICK
 from refresher.model.clock import Clock
 from sandbox.clock import SandboxClock
 from sandbox.direct import AzureTransport, DirectSandbox, InOrder, Process
+from sandbox.running import LEFT_BEHIND
+
+
+def forget_last_tick(vault_url: str) -> None:
+    """Remove the mark of a tick that another sandbox's timer left."""
+    with suppress(PermissionError):
+        lock_path(LOCK_DIRECTORY, vault_url, LAST_TICK).unlink(missing_ok=True)
+
+
+LEFT_BEHIND.append(forget_last_tick)
 
 
 def product_clock(clock: SandboxClock, seed: int = 0) -> Clock:

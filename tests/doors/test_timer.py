@@ -13,6 +13,7 @@ from refresher.model.check import Verdict
 from refresher.model.report import Outcome
 from sandbox import Sandbox, SandboxClock
 from sandbox.faults import Fault, Interrupt, Respond
+from sandbox.server import Server
 from sandbox.trial.host import Functions, environment, load_functions
 from tests.conftest import CapturedLog, MakeApp, tick
 
@@ -125,3 +126,16 @@ def test_a_schedule_that_cannot_be_used_means_the_default_and_an_error_at_each_t
     assert any("REFRESH_SCHEDULE" in remark for remark in app.timer().remarks)
     (check,) = [check for check in app.doctor() if check.name == "settings"]
     assert check.verdict is Verdict.FAIL
+
+
+def test_an_address_that_comes_back_brings_no_mark_of_an_earlier_sandbox(
+    sandbox: Sandbox, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks of the file lock outlive a sandbox, and an old one is a timer that has stopped."""
+    noted(make_app())
+    port = int(sandbox.vault.url.rpartition(":")[2])
+    assert make_app().lease().last_tick() is not None
+    monkeypatch.setattr(Server, "serve", lambda *_: port)
+    with Sandbox() as later:
+        assert later.vault.url == sandbox.vault.url
+        assert make_app().lease().last_tick() is None
