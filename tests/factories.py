@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from refresher.model.connection import Connection, PublishTarget
+from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.grants import Grant
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
 from refresher.model.timing import Timing
@@ -53,4 +53,4 @@ def refresh_token(lifetime: timedelta = timedelta(days=100), version: str = "r1"
 
 def target(holds: StoredAccessToken | None, name: str = "copy", *, known: bool = True) -> TargetState:
     """A publish target and what it holds."""
-    return TargetState(target=PublishTarget(vault_url=VAULT, name=name), holds=holds, known=known)
+    return TargetState(target=SecretIdentifier(vault_url=VAULT, name=name), holds=holds, known=known)

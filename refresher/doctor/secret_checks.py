@@ -12,7 +12,7 @@ from refresher.keyvault.vaults import Vaults
 from refresher.model import steps
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
-from refresher.model.connection import Connection, PublishTarget
+from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.errors import RefresherError, VaultError
 from refresher.model.grants import JWT_KEY, REFRESH_TOKEN
 from refresher.model.steps import Step
@@ -105,7 +105,7 @@ class Examination:
             return failed(name, claims.key.name, f"readable; {error.message}", error.hint)
         return passed(name, claims.key.name, f"a key of the vault that signs by {claims.algorithm}")
 
-    def _token_check(self, place: PublishTarget) -> Check:
+    def _token_check(self, place: SecretIdentifier) -> Check:
         secret = self._read(place)
         if isinstance(secret, Check):
             return secret
@@ -117,7 +117,7 @@ class Examination:
             return failed(self._connection.name, place.name, f"readable; {error.message}", error.hint)
         return passed(self._connection.name, place.name, "readable and writable")
 
-    def _absent_check(self, place: PublishTarget) -> Check:
+    def _absent_check(self, place: SecretIdentifier) -> Check:
         try:
             if self._vaults.open(place.vault_url).is_deleted(place.name, self._deadline):
                 return self._deleted_check(place)
@@ -125,7 +125,7 @@ class Examination:
             return passed(self._connection.name, place.name, "not there; whether it is soft-deleted may not be asked")
         return passed(self._connection.name, place.name, "not there yet; it is made when it is first needed")
 
-    def _deleted_check(self, place: PublishTarget) -> Check:
+    def _deleted_check(self, place: SecretIdentifier) -> Check:
         connection = self._connection
         if place in connection.publish_to:
             remedy = Step(
@@ -139,7 +139,7 @@ class Examination:
             return failed(connection.name, place.name, "soft-deleted", remedy)
         return warned(connection.name, place.name, "soft-deleted", "The next tick recovers it.")
 
-    def _read(self, place: PublishTarget) -> StoredSecret | Check | None:
+    def _read(self, place: SecretIdentifier) -> StoredSecret | Check | None:
         try:
             secret = self._vaults.open(place.vault_url).read(place.name, self._deadline)
         except VaultError as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from refresher.model.causes import Cause
-from refresher.model.connection import PublishTarget
+from refresher.model.connection import SecretIdentifier
 from refresher.model.errors import VaultError
 from refresher.model.stored import StoredAccessToken, StoredSecret, TargetState
 from refresher.policy.record import RefreshRecord
@@ -21,8 +21,8 @@ class ConsumerSide:
     access_token: StoredAccessToken | None
     targets: tuple[TargetState, ...]
     """Copies, and the main secret itself where it cannot be read."""
-    target_secrets: Mapping[PublishTarget, StoredSecret | None]
-    target_errors: Mapping[PublishTarget, VaultError]
+    target_secrets: Mapping[SecretIdentifier, StoredSecret | None]
+    target_errors: Mapping[SecretIdentifier, VaultError]
     record_secret: StoredSecret | None
     record: RefreshRecord
     main_unreadable: bool = False
@@ -30,7 +30,7 @@ class ConsumerSide:
     """Why the record cannot be read, which stops nothing."""
 
     @property
-    def shut(self) -> tuple[PublishTarget, ...]:
+    def shut(self) -> tuple[SecretIdentifier, ...]:
         """Places whose newest version somebody disabled, most likely on purpose."""
         return tuple(place for place, error in self.target_errors.items() if error.cause is Cause.SECRET_DISABLED)
 

@@ -11,7 +11,7 @@ from refresher.keyvault.tags import REVOKED_AT, parse_access_token, parse_record
 from refresher.keyvault.vaults import Vaults, short_share
 from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
-from refresher.model.connection import Connection, PublishTarget
+from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.errors import VaultError
 from refresher.model.grants import CLIENT, REFRESH_TOKEN, USERNAME, Grant
 from refresher.model.stored import KeyLife, StoredRefreshToken, StoredSecret, TargetState
@@ -117,7 +117,7 @@ def _by_touch(vaults: Vaults, connection: Connection, deadline: Deadline) -> Sto
         return None
 
 
-def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:
+def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:
     return (
         vaults.own(connection.access_token_name),
         vaults.own(connection.record_name),
@@ -125,13 +125,13 @@ def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarg
     )
 
 
-def _credential_names(vaults: Vaults, connection: Connection) -> tuple[PublishTarget, ...]:
+def _credential_names(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:
     suffixes = [REFRESH_TOKEN] if connection.has_client_secret else []
     suffixes += [suffix for grant in connection.configured_grants for suffix in connection.sends(grant).values()]
     return tuple(vaults.own(connection.secret_name(suffix)) for suffix in dict.fromkeys(suffixes))
 
 
-def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[PublishTarget, Found]) -> ConsumerSide:
+def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[SecretIdentifier, Found]) -> ConsumerSide:
     main, record = found[vaults.own(connection.access_token_name)], found[vaults.own(connection.record_name)]
     states, secrets, errors = [], {}, {}
     for target in connection.publish_to:
@@ -178,7 +178,7 @@ def _unless_shut(found: Found) -> tuple[StoredSecret | None, VaultError | None]:
 def _credentials(
     vaults: Vaults,
     connection: Connection,
-    found: Mapping[PublishTarget, Found],
+    found: Mapping[SecretIdentifier, Found],
     now: datetime,
     key: SigningKey | VaultError | None,
 ) -> Credentials:

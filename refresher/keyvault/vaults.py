@@ -17,7 +17,7 @@ from refresher.keyvault.credentials import Found
 from refresher.keyvault.keys import Keys
 from refresher.keyvault.vault import Vault
 from refresher.model.clock import Clock, Deadline
-from refresher.model.connection import PublishTarget
+from refresher.model.connection import SecretIdentifier
 from refresher.model.errors import VaultError
 
 _OTHERS_TAKE = timedelta(seconds=5)
@@ -39,9 +39,9 @@ class Vaults:
         self._opened: dict[str, Vault] = {}
         self._lock = threading.Lock()
 
-    def own(self, name: str) -> PublishTarget:
+    def own(self, name: str) -> SecretIdentifier:
         """The place of a secret in the connection's own vault."""
-        return PublishTarget(vault_url=self.own_url, name=name)
+        return SecretIdentifier(vault_url=self.own_url, name=name)
 
     @property
     def main(self) -> Vault:
@@ -60,7 +60,7 @@ class Vaults:
         with self._lock:
             return {url: vault.dates.remark for url, vault in self._opened.items() if vault.dates.remark is not None}
 
-    def read(self, places: Collection[PublishTarget], deadline: Deadline) -> dict[PublishTarget, Found]:
+    def read(self, places: Collection[SecretIdentifier], deadline: Deadline) -> dict[SecretIdentifier, Found]:
         """What each place holds, or why that cannot be said; a place in another vault is hurried."""
         others = {place for place in places if place.vault_url != self.own_url}
         return self.at_each(
@@ -69,15 +69,15 @@ class Vaults:
 
     def at_each(
         self,
-        places: Iterable[PublishTarget],
-        request: Callable[[Vault, PublishTarget, Deadline], _T],
+        places: Iterable[SecretIdentifier],
+        request: Callable[[Vault, SecretIdentifier, Deadline], _T],
         deadline: Deadline,
         *,
-        hurried: Collection[PublishTarget] = (),
-    ) -> dict[PublishTarget, _T | VaultError]:
+        hurried: Collection[SecretIdentifier] = (),
+    ) -> dict[SecretIdentifier, _T | VaultError]:
         """Ask for the same at several places side by side: what came of it at each, or its VaultError."""
 
-        def ask(place: PublishTarget) -> _T | VaultError:
+        def ask(place: SecretIdentifier) -> _T | VaultError:
             limit = _limit(place, deadline, hurried)
             try:
                 return request(self.open(place.vault_url), place, limit)
@@ -88,11 +88,11 @@ class Vaults:
 
     def once_recovered(
         self,
-        place: PublishTarget,
-        request: Callable[[Vault, PublishTarget, Deadline], _T],
+        place: SecretIdentifier,
+        request: Callable[[Vault, SecretIdentifier, Deadline], _T],
         deadline: Deadline,
         *,
-        hurried: Collection[PublishTarget] = (),
+        hurried: Collection[SecretIdentifier] = (),
     ) -> _T | VaultError:
         """Ask at one place, and for as long as its name is being recovered, wait and ask again."""
         vault, limit = self.open(place.vault_url), _limit(place, deadline, hurried)
@@ -113,5 +113,5 @@ def short_share(deadline: Deadline) -> Deadline:
     return deadline.part(_SHARE_OF_OTHERS, _OTHERS_TAKE)
 
 
-def _limit(place: PublishTarget, deadline: Deadline, hurried: Collection[PublishTarget]) -> Deadline:
+def _limit(place: SecretIdentifier, deadline: Deadline, hurried: Collection[SecretIdentifier]) -> Deadline:
     return short_share(deadline) if place in hurried else deadline

@@ -27,7 +27,7 @@ from refresher.keyvault.tags import (
 from refresher.keyvault.vault import Vault
 from refresher.keyvault.vaults import Vaults
 from refresher.model.clock import Deadline
-from refresher.model.connection import Connection, PublishTarget
+from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.errors import VaultError
 from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret
@@ -94,7 +94,7 @@ def write_access_token(
     deadline: Deadline,
     *,
     also_shut: bool,
-) -> Mapping[PublishTarget, VaultError]:
+) -> Mapping[SecretIdentifier, VaultError]:
     """Store the access token and its copies side by side; returns the places that could not be written.
 
     What somebody disabled is left alone, unless `also_shut` asks for a new version of it.
@@ -112,15 +112,15 @@ def write_access_token(
 
 
 def write_targets(
-    vaults: Vaults, targets: tuple[PublishTarget, ...], token: Published, side: ConsumerSide, deadline: Deadline
-) -> Mapping[PublishTarget, VaultError]:
+    vaults: Vaults, targets: tuple[SecretIdentifier, ...], token: Published, side: ConsumerSide, deadline: Deadline
+) -> Mapping[SecretIdentifier, VaultError]:
     """Write copies side by side; returns those that failed."""
     return _write(vaults, {target: side.target_secrets.get(target) for target in targets}, token, deadline)
 
 
 def describe(
     vaults: Vaults,
-    place: PublishTarget,
+    place: SecretIdentifier,
     secret: StoredSecret,
     tags: Mapping[str, str],
     ends: datetime,
@@ -180,18 +180,18 @@ def write_record(
 
 def _write(
     vaults: Vaults,
-    places: Mapping[PublishTarget, StoredSecret | None],
+    places: Mapping[SecretIdentifier, StoredSecret | None],
     token: Published,
     deadline: Deadline,
-    hurried: Collection[PublishTarget] = (),
-) -> dict[PublishTarget, VaultError]:
+    hurried: Collection[SecretIdentifier] = (),
+) -> dict[SecretIdentifier, VaultError]:
     """Write a token to places, of which it is known what they hold, and then to those that were being recovered.
 
     What could not be read before is hurried. What is being recovered is waited for in the run's own thread; the
     recoveries go on side by side all the same.
     """
 
-    def write(vault: Vault, place: PublishTarget, limit: Deadline) -> str:
+    def write(vault: Vault, place: SecretIdentifier, limit: Deadline) -> str:
         return vault.write(
             place.name,
             token.value,

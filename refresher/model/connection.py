@@ -20,8 +20,8 @@ def own_names(connection: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishTarget:
-    """A secret that receives the access token: its vault's origin, without a slash at the end, and its name."""
+class SecretIdentifier:
+    """A secret of Key Vault, a target or one of the app's own: its vault's origin, without a slash, and its name."""
 
     vault_url: str
     name: str
@@ -67,7 +67,7 @@ class Connection:
     instance_url: str
     grant: Grant
     fallback_grant: Grant | None
-    publish_to: tuple[PublishTarget, ...]
+    publish_to: tuple[SecretIdentifier, ...]
     probe_path: str | None
     refresh_token_lifetime: timedelta
     verify_interval: timedelta | None = None

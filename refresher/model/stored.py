@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from refresher.model.connection import PublishTarget
+from refresher.model.connection import SecretIdentifier
 from refresher.model.grants import Grant
 from refresher.model.tokens import Secret
 
@@ -106,6 +106,6 @@ class StoredRefreshToken:
 class TargetState:
     """What a publish target holds; `holds` is None where it is missing, `known` False where it cannot be read."""
 
-    target: PublishTarget
+    target: SecretIdentifier
     holds: StoredAccessToken | None
     known: bool = True

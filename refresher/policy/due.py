@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from refresher.model.connection import PublishTarget
+from refresher.model.connection import SecretIdentifier
 from refresher.model.grants import Grant
 from refresher.model.stored import StoredAccessToken, TargetState
 from refresher.model.timing import Timing
@@ -63,7 +63,7 @@ class Republish:
     """The stored token is good, but these targets do not hold it."""
 
     reason: Reason
-    targets: tuple[PublishTarget, ...]
+    targets: tuple[SecretIdentifier, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from refresher.keyvault.reading import read_consumer_side, read_everything
 from refresher.keyvault.tags import revoked_tags
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.writing import describe
-from refresher.model.connection import Connection, PublishTarget
+from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.grants import CLIENT_ID, Grant
 from refresher.model.report import Outcome, RunReport, RunRequest
 from refresher.model.stored import StoredSecret
@@ -111,14 +111,14 @@ def _revoke(parts: Parts, run: Run) -> RunReport:
 
 def _copies_of_tokens(
     vaults: Vaults, connection: Connection, side: ConsumerSide, credentials: Credentials
-) -> list[tuple[Secret, list[tuple[PublishTarget, StoredSecret]]]]:
+) -> list[tuple[Secret, list[tuple[SecretIdentifier, StoredSecret]]]]:
     """The stored tokens, and where each is kept: the refresh token first, since it could make another one."""
-    found: list[tuple[PublishTarget, StoredSecret | None]] = [
+    found: list[tuple[SecretIdentifier, StoredSecret | None]] = [
         (vaults.own(connection.refresh_token_name), credentials.refresh_token_secret),
         (vaults.own(connection.access_token_name), side.secret),
         *side.target_secrets.items(),
     ]
-    copies: dict[Secret, list[tuple[PublishTarget, StoredSecret]]] = {}
+    copies: dict[Secret, list[tuple[SecretIdentifier, StoredSecret]]] = {}
     for place, secret in found:
         if secret is not None and secret.value.stripped():
             copies.setdefault(secret.value.stripped(), []).append((place, secret))

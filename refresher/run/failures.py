@@ -5,7 +5,7 @@ from datetime import datetime
 
 from refresher.keyvault.found import ConsumerSide
 from refresher.model.causes import Cause
-from refresher.model.connection import PublishTarget
+from refresher.model.connection import SecretIdentifier
 from refresher.model.errors import RefresherError, VaultError, unforeseen
 from refresher.model.report import Outcome, RunReport
 from refresher.model.stored import StoredAccessToken
@@ -29,7 +29,7 @@ class AuthorizationRequiredError(RefresherError):
 class PublishFailedError(VaultError):
     """A token is in the main secret, and these targets could not be written."""
 
-    def __init__(self, failed: Mapping[PublishTarget, VaultError]) -> None:
+    def __init__(self, failed: Mapping[SecretIdentifier, VaultError]) -> None:
         names = "; ".join(f"{target.name}: {error.message}" for target, error in failed.items())
         first = next(iter(failed.values()))
         super().__init__(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from refresher.model.connection import KeyIdentifier, PublishTarget
+from refresher.model.connection import KeyIdentifier, SecretIdentifier
 from refresher.model.grants import Grant
 from refresher.settings.schedule import EXPECTED, ScheduleError, longest_gap
 
@@ -336,7 +336,7 @@ def printable(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
 
-def parse_targets(raw: object) -> tuple[PublishTarget, ...]:
+def parse_targets(raw: object) -> tuple[SecretIdentifier, ...]:
     """Parse publish targets; those that are names only stand in the product's own vault, whose origin is left open."""
     if isinstance(raw, str):
         return tuple(_target(part.strip()) for part in raw.split(",") if part.strip())
@@ -345,15 +345,15 @@ def parse_targets(raw: object) -> tuple[PublishTarget, ...]:
     raise UnusableError(show(raw), "a list of secret names or secret identifiers; empty = none")
 
 
-def _target(raw: object) -> PublishTarget:
+def _target(raw: object) -> SecretIdentifier:
     expected = (
         "secret names (letters, digits and hyphens, at most 127) or identifiers without a version "
         "such as https://NAME.vault.azure.net/secrets/NAME"
     )
     if isinstance(raw, str) and _SECRET_NAME.fullmatch(raw):
-        return PublishTarget(vault_url="", name=raw)
+        return SecretIdentifier(vault_url="", name=raw)
     url = parse_url(raw, expected)
     prefix, name = url.path[: len("/secrets/")], url.path[len("/secrets/") :]
     if url.scheme != "https" or prefix != "/secrets/" or not _SECRET_NAME.fullmatch(name):
         raise UnusableError(show(raw), expected)
-    return PublishTarget(vault_url=url.origin, name=name)
+    return SecretIdentifier(vault_url=url.origin, name=name)

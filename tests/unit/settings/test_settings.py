@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from refresher.model.causes import Cause
-from refresher.model.connection import Connection, JwtClaims, KeyIdentifier, PublishTarget
+from refresher.model.connection import Connection, JwtClaims, KeyIdentifier, SecretIdentifier
 from refresher.model.errors import SettingsError
 from refresher.model.grants import Grant
 from refresher.settings.declared import CONNECTION_KEYS, SETTINGS
@@ -61,7 +61,7 @@ def test_the_two_required_settings_are_enough() -> None:
                 instance_url=INSTANCE,
                 grant=Grant.REFRESH_TOKEN,
                 fallback_grant=None,
-                publish_to=(PublishTarget(vault_url=VAULT, name="servicenow--action--global--oauth-token"),),
+                publish_to=(SecretIdentifier(vault_url=VAULT, name="servicenow--action--global--oauth-token"),),
                 probe_path="/api/now/table/sys_user?sysparm_query=user_name=javascript:gs.getUserName()"
                 "&sysparm_fields=user_name&sysparm_limit=1",
                 refresh_token_lifetime=timedelta(days=100),
@@ -101,8 +101,8 @@ def test_every_setting_is_used() -> None:
                 grant=Grant.JWT_BEARER,
                 fallback_grant=Grant.CLIENT_CREDENTIALS,
                 publish_to=(
-                    PublishTarget(vault_url=VAULT, name="one-name"),
-                    PublishTarget(vault_url="https://other.vault.azure.net", name="two"),
+                    SecretIdentifier(vault_url=VAULT, name="one-name"),
+                    SecretIdentifier(vault_url="https://other.vault.azure.net", name="two"),
                 ),
                 probe_path="/api/now/ping",
                 refresh_token_lifetime=timedelta(days=1),
@@ -408,7 +408,7 @@ def test_a_target_must_not_overwrite_what_the_connection_lives_on(target: str) -
 
 def test_the_same_name_in_another_vault_is_another_secret() -> None:
     (target,) = connection(PUBLISH_TO="https://other.vault.azure.net/secrets/servicenow-oauth-token").publish_to
-    assert target == PublishTarget(vault_url="https://other.vault.azure.net", name="servicenow-oauth-token")
+    assert target == SecretIdentifier(vault_url="https://other.vault.azure.net", name="servicenow-oauth-token")
 
 
 def test_a_target_named_twice_is_refused() -> None:
@@ -467,7 +467,7 @@ def test_several_connections_each_have_their_own_defaults() -> None:
         }
     )
     assets, hr = settings.connections
-    assert assets.publish_to == (PublishTarget(vault_url=VAULT, name="assets--action--global--oauth-token"),)
+    assert assets.publish_to == (SecretIdentifier(vault_url=VAULT, name="assets--action--global--oauth-token"),)
     assert assets.grant is Grant.REFRESH_TOKEN
     assert assets.access_token_name == "assets-oauth-token"
     assert [target.name for target in hr.publish_to] == ["hr-token", "hr-token"]
