@@ -56,7 +56,6 @@ class Settings:
     run_deadline: timedelta = timedelta(seconds=45)
     tick_deadline: timedelta = timedelta(minutes=4)
     lease_container_url: str | None = None
-    refresh_queue: str | None = None
     schedule_problem: str | None = None
     """What is wrong with REFRESH_SCHEDULE, in whose place the default counts."""
 
@@ -109,7 +108,6 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         refresh_interval=timedelta(minutes=app["REFRESH_INTERVAL_MINUTES"]),
         tick=app[_SCHEDULE],
         lease_container_url=app["LEASE_CONTAINER_URL"],
-        refresh_queue=app["REFRESH_QUEUE"],
         schedule_problem=schedule_problem,
     )
 

@@ -1,18 +1,24 @@
 """The settings that the code declares, the sample, the docs and the infrastructure are one and the same list."""
 
+import ast
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import pytest
 
+from refresher.model.connection import Connection, JwtClaims
+from refresher.model.errors import SettingsError
 from refresher.settings.declared import CONNECTION_KEYS, JWT_KEYS, SETTING_OF_KEY, SETTINGS, SettingSpec
-from refresher.settings.load import load_settings
+from refresher.settings.load import Settings, load_settings
 from tests.promises.places import ROOT, place_of
 
 DOCS = ROOT / "docs" / "settings.md"
 SAMPLE = ROOT / "local.settings.sample.json"
 BICEP = ROOT / "infra" / "app" / "api.bicep"
+BINDINGS = (ROOT / "function_app.py").read_text("utf-8")
+"""Where the host reads a setting by its name between percent signs."""
 NO_DEFAULT = "\N{EN DASH}"
 PLATFORM = re.compile(
     r"(FUNCTIONS|AzureWebJobs|APPLICATIONINSIGHTS|AZURE|WEBSITE|PYTHON|SCM|SOURCE_DATE|ENABLE_ORYX)\w*"
@@ -76,3 +82,82 @@ def test_the_infrastructure_sets_every_setting_and_no_other() -> None:
     ours = {name for name in names if not PLATFORM.fullmatch(name)}
     for name in ours ^ {spec.name for spec in SETTINGS}:
         pytest.fail(f"{place_of(BICEP, name)}: {name} is set here or declared in the code, not both")
+
+
+ANOTHER = {
+    "KEY_VAULT_URL": "https://other.vault.azure.net",
+    "SERVICENOW_INSTANCE_URL": "https://other.service-now.com",
+    "SERVICENOW_CONNECTIONS": '{"assets": {"instance_url": "https://contoso.service-now.com"}}',
+    "SERVICENOW_GRANT": "client_credentials",
+    "SERVICENOW_FALLBACK_GRANT": "client_credentials",
+    "SERVICENOW_REFRESH_TOKEN_LIFETIME": "86400",
+    "SERVICENOW_ENTRA_SCOPE": "api://other",
+    "SERVICENOW_ENTRA_CLIENT_ID": "22222222-2222-2222-2222-222222222222",
+    "SERVICENOW_ENTRA_TENANT_ID": "22222222-2222-2222-2222-222222222222",
+    "SERVICENOW_JWT": '{"sub": "other"}',
+    "PUBLISH_TO": "other",
+    "REFRESH_SCHEDULE": "0 */10 * * * *",
+    "REFRESH_INTERVAL_MINUTES": "25",
+    "PROBE_PATH": "/other",
+    "VERIFY_INTERVAL_MINUTES": "15",
+    "LEASE_CONTAINER_URL": "https://other.blob.core.windows.net/leases",
+    "SERVICENOW_ALLOW_CUSTOM_HOST": "true",
+    "REFRESH_QUEUE": "other",
+}
+"""For each setting a value that is neither its default nor that of PLAIN."""
+ANOTHER_CLAIM: dict[str, object] = {
+    "sub": "other",
+    "kid": "other",
+    "aud": "other",
+    "iss": "other",
+    "alg": "ES256",
+    "key_identifier": "https://contoso.vault.azure.net/keys/other",
+    "public_client": True,
+    "lifetime": 60,
+    "backdate": 60,
+}
+PLAIN = {
+    "KEY_VAULT_URL": "https://contoso.vault.azure.net",
+    "SERVICENOW_INSTANCE_URL": "https://contoso.service-now.com",
+    "SERVICENOW_ENTRA_CLIENT_ID": "11111111-1111-1111-1111-111111111111",
+    "SERVICENOW_ENTRA_TENANT_ID": "11111111-1111-1111-1111-111111111111",
+}
+ELSEWHERE = {"KEY_VAULT_URL": PLAIN["KEY_VAULT_URL"], "SERVICENOW_INSTANCE_URL": "https://snow.contoso.com"}
+"""With an instance that one of the settings permits."""
+
+
+def loaded(environ: Mapping[str, str]) -> Settings | tuple[str, ...]:
+    """The settings as the product has them, or what it says against them."""
+    try:
+        return load_settings(environ)
+    except SettingsError as error:
+        return error.problems
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in SETTINGS])
+def test_every_setting_changes_something(name: str) -> None:
+    """One that is declared and passed on to nobody would be documented, set in Azure, and mean nothing."""
+    plain = ELSEWHERE if name == "SERVICENOW_ALLOW_CUSTOM_HOST" else PLAIN
+    changed = loaded({**plain, name: ANOTHER[name]})
+    assert isinstance(changed, Settings)
+    assert changed != loaded(plain) or f"%{name}%" in BINDINGS
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in JWT_KEYS])
+def test_every_claim_changes_something(name: str) -> None:
+    claims = {"sub": "simplechat"}
+    plain, changed = (
+        load_settings({**PLAIN, "SERVICENOW_JWT": json.dumps(each)})
+        for each in (claims, {**claims, name: ANOTHER_CLAIM[name]})
+    )
+    assert plain != changed
+
+
+def test_every_field_that_a_setting_ends_in_is_read_by_somebody() -> None:
+    read = {
+        node.attr
+        for path in (ROOT / "refresher").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    assert {field.name for kind in (Settings, Connection, JwtClaims) for field in fields(kind)} - read == set()

@@ -72,7 +72,6 @@ def test_the_two_required_settings_are_enough() -> None:
         tick=timedelta(minutes=5),
         run_deadline=timedelta(seconds=45),
         lease_container_url=None,
-        refresh_queue=None,
     )
     assert settings.connection("servicenow") is settings.connections[0]
     assert settings.connection("other") is None
@@ -120,7 +119,6 @@ def test_every_setting_is_used() -> None:
         refresh_interval=timedelta(minutes=20),
         tick=timedelta(minutes=10),
         lease_container_url="https://account.blob.core.windows.net/leases",
-        refresh_queue="refresh-queue",
     )
 
 
