@@ -12,7 +12,7 @@ from refresher.app import UnknownConnectionError
 from refresher.model.causes import Cause
 from refresher.model.errors import RefresherError, SettingsError
 from refresher.model.moments import format_instant
-from refresher.model.report import SUCCESSES, Outcome, RunReport, RunRequest, Trigger
+from refresher.model.report import LONGEST_TEXT, SUCCESSES, Outcome, RunReport, RunRequest, Trigger, one_line
 from refresher.model.version import VERSION
 from refresher.status.health import ConnectionStatus
 from refresher.status.timer import TimerStatus
@@ -87,7 +87,6 @@ _REQUEST_HINT = (
     "Send connection=NAME, force=true and reason=TEXT as query parameters, or as a JSON object in the body; all of "
     "them may be left out."
 )
-_LONGEST_TEXT = 256
 
 
 def _known(given: Mapping[str, object], names: set[str]) -> dict[str, object]:
@@ -109,11 +108,11 @@ def _text(given: Mapping[str, object], name: str) -> str | None:
     value = given.get(name)
     if value is None or value == "":
         return None
-    text = " ".join(value.split()) if isinstance(value, str) else ""
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not text.isprintable():
-        message = f"{name} is not a printable text of at most {_LONGEST_TEXT} characters"
-        raise BadRequestError(message)
-    return text or None
+    with suppress(ValueError):
+        if isinstance(value, str):
+            return one_line(value) or None
+    message = f"{name} is not a printable text of at most {LONGEST_TEXT} characters"
+    raise BadRequestError(message)
 
 
 TRIED_AGAIN_AFTER = timedelta(seconds=30)

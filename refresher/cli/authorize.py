@@ -7,7 +7,6 @@ could see it. What a person has to answer or to open is said on stderr; stdout b
 import argparse
 import contextlib
 import getpass
-import json
 import secrets
 import sys
 import webbrowser
@@ -27,6 +26,8 @@ from refresher.model.tokens import Secret
 from refresher.run.by_hand import Authorization
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.authorization import AuthorizationRequest
+from refresher.views.tables import show_step
+from refresher.views.terminal import ask, say, say_json
 
 if TYPE_CHECKING:
     from refresher.app import App
@@ -85,10 +86,10 @@ def probe(app: "App", options: argparse.Namespace) -> int:
     names = [options.name] if options.name else [each.name for each in app.settings.connections]
     answers = dict(zip(names, app.probe(names), strict=True))
     if options.json:
-        print(json.dumps({"connections": [_probe_body(name, answer) for name, answer in answers.items()]}, indent=2))
+        say_json({"connections": [_probe_body(name, answer) for name, answer in answers.items()]})
     else:
         for name, answer in answers.items():
-            print(f"{name}: {_probe_text(name, answer)}")
+            _show_probe(name, answer)
     return gravest(_PROBE_EXIT_CODES[answer.verdict if answer else None] for answer in answers.values())
 
 
@@ -99,17 +100,21 @@ def revoke(app: "App", options: argparse.Namespace, request: RunRequest) -> RunR
         message = f"the tokens of connection {connection.name} are Microsoft Entra's, and live until their end"
         hint = "Deactivate the user that stands for the identity in ServiceNow, or the OIDC entity (docs/entra.md)."
         raise UsageError(message, hint)
-    _say(
+    say(
         f"This revokes the access token and the refresh token of connection {connection.name} at "
         f"{connection.instance_url}. ServiceNow keeps tokens per OAuth application and user: every other program "
-        "that uses the same application as the same user may be cut off too."
+        "that uses the same application as the same user may be cut off too.",
+        aside=True,
     )
     if connection.fallback_grant is not None:
-        _say(f"The fallback grant {connection.fallback_grant} is configured: the next tick starts a new life by it.")
+        say(
+            f"The fallback grant {connection.fallback_grant} is configured: the next tick starts a new life by it.",
+            aside=True,
+        )
     if not options.yes:
         if not sys.stdin.isatty():
             raise UsageError(_NOT_CONFIRMED, "Add --yes to revoke without a question.")
-        if _ask(f"Type {connection.name} to revoke: ") != connection.name:
+        if ask(f"Type {connection.name} to revoke: ") != connection.name:
             raise UsageError(_NOT_CONFIRMED, "Start again, and type the connection's name.")
     return app.revoke(connection.name, request)
 
@@ -123,30 +128,37 @@ def _probe_body(name: str, answer: Probe | None) -> dict[str, str | None]:
     }
 
 
-def _probe_text(name: str, answer: Probe | None) -> str:
+def _show_probe(name: str, answer: Probe | None) -> None:
     if answer is None:
-        return f"there is no access token\n  next: {steps.refresh(name)}"
+        say(f"{name}: there is no access token")
+        show_step(Step(steps.refresh(name)))
+        return
     who = f"it acts as {answer.user_name}" if answer.user_name else "the instance did not say whose it is"
     transaction = f" (ServiceNow transaction {answer.transaction_id})" if answer.transaction_id else ""
     match answer.verdict:
         case Verdict.ACCEPTED:
-            return f"the token works; {who}"
+            say(f"{name}: the token works; {who}")
         case Verdict.REJECTED:
-            return f"ServiceNow refuses the token{transaction}\n  next: {steps.refresh(name, force=True)}"
+            say(f"{name}: ServiceNow refuses the token{transaction}")
+            show_step(Step(steps.refresh(name, force=True)))
         case Verdict.UNKNOWN:
-            return f"the instance could not say{transaction}\n  next: try again; then {steps.doctor()}"
+            say(f"{name}: the instance could not say{transaction}")
+            show_step(Step("Try again; then: ", steps.doctor(name)))
 
 
 def _with_password(connection: Connection, *, store: bool) -> Authorization:
     brought = _read_password(connection)
     if store and Grant.PASSWORD not in connection.configured_grants:
-        _say(f"--store keeps the password, but connection {connection.name} has no fallback_grant password to use it.")
+        say(
+            f"--store keeps the password, but connection {connection.name} has no fallback_grant password to use it.",
+            aside=True,
+        )
     return Authorization(grant=Grant.PASSWORD, brought=brought, keep=store)
 
 
 def _read_password(connection: Connection) -> dict[str, Secret]:
     if sys.stdin.isatty():
-        username = Secret(_ask(f"User name of the integration user at {connection.instance_url}: "))
+        username = Secret(ask(f"User name of the integration user at {connection.instance_url}: "))
         password = Secret(getpass.getpass("Password: ", stream=sys.stderr))
     else:
         username, password = Secret(sys.stdin.readline()), Secret(sys.stdin.readline().rstrip("\r\n"))
@@ -165,9 +177,11 @@ def _with_browser(app: "App", connection: Connection, options: argparse.Namespac
         )
         url = request.url(connection, client_id)
         if options.no_browser or not webbrowser.open(url):
-            _say(f"Open this address in a browser on this machine, within {options.timeout:.0f} seconds:\n\n{url}\n")
+            say(f"Open this address in a browser on this machine, within {options.timeout:.0f} seconds:", aside=True)
+            for line in ("", url, ""):
+                say(line, aside=True)
         else:
-            _say(f"The browser asks for the authorization; waiting {options.timeout:.0f} seconds for it.")
+            say(f"The browser asks for the authorization; waiting {options.timeout:.0f} seconds for it.", aside=True)
         code = receiver.wait(request, options.timeout)
     brought: dict[str, Secret | str] = {
         "code": code,
@@ -182,13 +196,3 @@ def _listen(port: int) -> RedirectReceiver:
         return RedirectReceiver(port)
     message = f"port {port} of this machine cannot be listened on"
     raise UsageError(message, "Choose another with --port, and enter its redirect URL in the OAuth application.")
-
-
-def _ask(question: str) -> str:
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

@@ -5,8 +5,6 @@
 
 import argparse
 import errno
-import io
-import json
 import logging
 import os
 import sys
@@ -19,10 +17,11 @@ from typing import TYPE_CHECKING
 from refresher import ISSUES
 from refresher.cli.exit_codes import ExitCode, gravest, refresh_exit_code, tick_exit_code
 from refresher.cli.parser import build_parser
-from refresher.model.causes import Cause, diagnose
+from refresher.model.causes import Cause
 from refresher.model.errors import RefresherError, SettingsError, next_step
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.version import VERSION
+from refresher.views.terminal import clear, say, say_json, take_any_character
 
 if TYPE_CHECKING:
     from refresher.app import App
@@ -38,11 +37,8 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    take_any_character()
     options = build_parser().parse_args(arguments)
-    # A name in a tag, or a reason of last year, may hold what this terminal's encoding does not.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     logging.getLogger("refresher").addHandler(logging.NullHandler())
     try:
         code = _run(options)
@@ -54,26 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # A watch is ended that way; anything else was in the middle of something.
         if not getattr(options, "watch", False):
-            print("interrupted; the vault is as the last completed write left it", file=sys.stderr)
+            say("interrupted; the vault is as the last completed write left it", aside=True)
         return INTERRUPTED
     except ModuleNotFoundError as error:
-        print(
+        say(
             f"{error.name} is not installed for {sys.executable}. `make .venv` makes an environment with everything: "
             "use its .venv/bin/python.",
-            file=sys.stderr,
+            aside=True,
         )
         return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001 - a person gets a sentence; what it says may hold a secret
         if isinstance(error, OSError) and error.errno in _UNWRITABLE:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            print(f"the output could not be written: {os.strerror(error.errno)}", file=sys.stderr)
+            say(f"the output could not be written: {os.strerror(error.errno)}", aside=True)
             return ExitCode.FAILED
         if options.debug:
             _print_origin(error)
-        print(
+        say(
             f"{type(error).__name__}: something happened that this program does not know. "
             f"The same command with --debug says where; please report that: {ISSUES}",
-            file=sys.stderr,
+            aside=True,
         )
         return ExitCode.FAILED
     return code
@@ -92,19 +88,19 @@ def _run(options: argparse.Namespace) -> int:
 def _explain(error: RefresherError, options: argparse.Namespace) -> int:
     if isinstance(error, SettingsError):
         for problem in error.problems:
-            print(f"settings: {problem}", file=sys.stderr)
-        print(error.hint, file=sys.stderr)
+            say(f"settings: {problem}", aside=True)
+        say(error.hint, aside=True)
         return ExitCode.USAGE
-    print(f"{error.message}. {next_step(error, getattr(options, 'name', None) or 'NAME')}", file=sys.stderr)
+    say(f"{error.message}. {next_step(error, getattr(options, 'name', None) or 'NAME')}", aside=True)
     return ExitCode.USAGE if error.cause is Cause.BAD_REQUEST else ExitCode.FAILED
 
 
 def _print_origin(error: BaseException | None) -> None:
     """Where an error and those before it were raised: places and types, none of their words."""
     while error is not None:
-        print(f"{type(error).__name__}, raised at", file=sys.stderr)
+        say(f"{type(error).__name__}, raised at", aside=True)
         for frame in traceback.extract_tb(error.__traceback__):
-            print(f"  {frame.filename}:{frame.lineno} in {frame.name}", file=sys.stderr)
+            say(f"  {frame.filename}:{frame.lineno} in {frame.name}", aside=True)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
@@ -156,13 +152,15 @@ def _status(app: "App", options: argparse.Namespace) -> int:
         if options.json:
             connections = [status_body(status) for status in statuses]
             body = {"version": VERSION, "timer": timer_body(timer), "connections": connections}
-            print(json.dumps(body, indent=2), flush=True)
+            say_json(body)
         else:
             if options.watch and sys.stdout.isatty():
-                print("\033[2J\033[H", end="")
-            show_statuses(statuses, timer, app.clock.now())
+                clear()
+            show_statuses(statuses, timer, app.clock.now(), everything=options.all)
             if options.watch:
-                print(f"\n{app.clock.now():%H:%M:%S} UTC, again every {options.every:g} s; Ctrl-C ends it", flush=True)
+                say()
+                say(f"{app.clock.now():%H:%M:%S} UTC, again every {options.every:g} s; Ctrl-C ends it")
+                sys.stdout.flush()
         if not options.watch:
             return gravest([*map(_status_code, statuses), ExitCode.DONE if timer.healthy else ExitCode.FAILED])
         app.clock.sleep(options.every)
@@ -182,7 +180,7 @@ def _history(app: "App", options: argparse.Namespace) -> int:
     names = [options.name] if options.name else [connection.name for connection in app.settings.connections]
     histories = [app.history(name) for name in names]
     if options.json:
-        print(json.dumps({"connections": [history_body(history) for history in histories]}, indent=2))
+        say_json({"connections": [history_body(history) for history in histories]})
     else:
         for history in histories:
             show_history(history, app.clock.now(), options.limit)
@@ -201,7 +199,7 @@ def _doctor(app: "App", options: argparse.Namespace) -> int:
         checks = tuple(failed(None, "settings", problem, error.hint) for problem in error.problems)
         code = ExitCode.USAGE
     if options.json:
-        print(json.dumps({"checks": [check_body(check) for check in checks]}, indent=2))
+        say_json({"checks": [check_body(check) for check in checks]})
     else:
         show_checks(checks)
     return code or (ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE)
@@ -232,33 +230,18 @@ def _revoke(app: "App", options: argparse.Namespace) -> int:
 def _progress(options: argparse.Namespace) -> Callable[[str], None]:
     if options.json or not sys.stderr.isatty():
         return lambda _: None
-    return lambda step: print(f"  ... {step}", file=sys.stderr)
+    return lambda step: say(f"  ... {step}", aside=True)
 
 
 def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -> None:
     from refresher.views.bodies import report_body  # noqa: PLC0415 - serves JSON only
-    from refresher.views.tables import show_step, show_what_to_check  # noqa: PLC0415 - loads what status and history show
+    from refresher.views.reports import show_report  # noqa: PLC0415 - loads what status and history show
 
     if as_json:
-        print(json.dumps({"connections": [report_body(report, app.clock.now()) for report in reports]}, indent=2))
+        say_json({"connections": [report_body(report, app.clock.now()) for report in reports]})
         return
     for report in reports:
-        cause = f" ({report.cause})" if report.cause else ""
-        # The message of a success begins with the outcome by itself.
-        outcome = "" if report.message.startswith(report.outcome) else f"{report.outcome}{cause}: "
-        print(f"{report.connection}: {outcome}{report.message}")
-        if report.reserve is not None:
-            print(f"  if ServiceNow is away: {report.reserve.text}")
-        if report.cause:
-            if report.outcome is not Outcome.BUSY:
-                show_what_to_check(diagnose(report.cause, report.connection).checks)
-            if report.hint:
-                show_step(report.hint)
-            print(f"  runbook: docs/runbook/causes.md#{report.cause}")
-        if report.transaction_id and report.cause:
-            print(f"  ServiceNow transaction: {report.transaction_id}")
-        for warning in report.warnings:
-            print(f"  warning: {warning.message}. {warning.hint}")
+        show_report(report)
 
 
 COMMANDS: Mapping[str, Callable[["App", argparse.Namespace], int]] = {

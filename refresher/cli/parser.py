@@ -1,25 +1,28 @@
-"""The commands and their options, as argparse shows them with `--help`. Loads the product's version and no more."""
+"""The commands and their options, as argparse shows them with `--help`. Loads no SDK."""
 
 import argparse
 import os
 from pathlib import Path
+from typing import NoReturn
 
+from refresher.model.report import one_line
 from refresher.model.version import VERSION
+from refresher.views.terminal import visible
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m refresher", description="Keeps a working ServiceNow OAuth token in Azure Key Vault."
     )
     parser.add_argument("--version", action="version", version=VERSION)
     # They may stand before the command or after it; where they stand after it, nothing is left out by a default.
     named = os.environ.get("REFRESHER_SETTINGS")
     parser.set_defaults(settings=Path(named) if named else None, debug=False)
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     _add_common(common)
     _add_common(parser)
-    machine = argparse.ArgumentParser(add_help=False)
+    machine = _Parser(add_help=False)
     machine.add_argument("--json", action="store_true", help="print JSON for a machine")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -29,13 +32,14 @@ def build_parser() -> argparse.ArgumentParser:
     refresh = commands.add_parser("refresh", parents=[common, machine], help="refresh one connection, or all")
     refresh.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
     refresh.add_argument("--force", action="store_true", help="also where nothing is due")
-    refresh.add_argument("--reason", metavar="TEXT", help="why; kept in the log and the token's tags")
+    refresh.add_argument("--reason", metavar="TEXT", type=_reason, help="why; kept in the log and the token's tags")
     refresh.set_defaults(command="refresh")
 
     status = commands.add_parser("status", parents=[common, machine], help="say whether the tokens work, and why not")
     status.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
     status.add_argument("--watch", action="store_true", help="again every few seconds, until Ctrl-C")
     status.add_argument("--every", type=_seconds, default=10.0, metavar="SECONDS", help="with --watch (%(default)g)")
+    status.add_argument("--all", action="store_true", help="open every connection, the healthy ones too")
     status.add_argument("--offline", action="store_true", help="by dates only: ask no instance")
     status.set_defaults(command="status")
 
@@ -78,6 +82,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Show what was typed, and let it do nothing to the terminal."""
+        super().error(visible(message))
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settings",
@@ -98,6 +108,13 @@ def _name(text: str) -> str:
         message = "an empty name; leave it out for all connections"
         raise argparse.ArgumentTypeError(message)
     return text
+
+
+def _reason(text: str) -> str:
+    try:
+        return one_line(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:

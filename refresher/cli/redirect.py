@@ -22,6 +22,11 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ServiceNo
 <h1>{title}</h1><p>{text}</p></body></html>"""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client that goes away is no news, and a traceback holds the code."""
+
+
 class RedirectReceiver:
     """Listens on 127.0.0.1; port 0 means any free one. A context manager."""
 
@@ -32,7 +37,7 @@ class RedirectReceiver:
         self._ended = False
         """Whether the answer was a refusal, so that none follows."""
         self._settled = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server = _Server(("127.0.0.1", port), self._handler())
         self.port: int = self._server.server_address[1]
 
     def __enter__(self) -> Self:

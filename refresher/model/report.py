@@ -54,6 +54,19 @@ class Warning_:  # noqa: N801 - `Warning` is Python's own
     hint: Step
 
 
+LONGEST_TEXT = 256
+"""Of what a person says: what a tag holds."""
+
+
+def one_line(text: str) -> str:
+    """What a person says, fit for log, tag and terminal. Raises ValueError for what is too long or not printable."""
+    line = " ".join(text.split())
+    if len(text) > LONGEST_TEXT or not line.isprintable():
+        message = f"not a printable text of at most {LONGEST_TEXT} characters"
+        raise ValueError(message)
+    return line
+
+
 class Outcome(StrEnum):
     """How a run of one connection ended."""
 

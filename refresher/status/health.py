@@ -45,6 +45,7 @@ class ConnectionStatus:
     """All that `status` says of one connection."""
 
     connection: str
+    instance_url: str = ""
     state: State
     working: bool | None
     """Whether whoever reads the vault gets a token that works, from the connection's own secret and every target."""
@@ -109,6 +110,7 @@ def evaluate(
     shut = [error.hint for target, error in side.target_errors.items() if error.cause is Cause.SECRET_DISABLED]
     return ConnectionStatus(
         connection=connection.name,
+        instance_url=connection.instance_url,
         state=state,
         working=works(token, trial, now) and all(target.working is not False for target in targets),
         message=_message(state, targets, tried=verdict is Verdict.ACCEPTED),

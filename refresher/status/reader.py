@@ -68,6 +68,7 @@ class Unreadable:
         disabled = self.error.cause is Cause.SECRET_DISABLED
         return ConnectionStatus(
             connection=self.connection.name,
+            instance_url=self.connection.instance_url,
             state=State.EXPIRED if disabled else State.UNKNOWN,
             working=False if disabled else None,
             message=self.error.message,

@@ -58,18 +58,25 @@ def judge_timer(
     schedule_problem: str | None = None,
     disabled: bool = False,
 ) -> TimerStatus:
-    """Judge the mark: `shared` says that whoever ticks leaves it there, and `tick` is the longest time between two."""
+    """Judge the mark: `shared` says that whoever ticks leaves it there, and `tick` is the longest time between two.
+
+    The mark of one machine tells of that machine: that of a person's tick yesterday says nothing of the app's timer.
+    """
     remarks: tuple[str, ...] = (schedule_problem,) if schedule_problem is not None else ()
     if disabled:
         remarks += ("AzureWebJobs.refresh_tokens.Disabled stops the timer",)
     if isinstance(last, LeaseUnavailableError):
         message = f"when the last tick was is unknown: {last.message}"
         return TimerStatus(state=TimerState.UNKNOWN, message=message, next_step=last.hint, remarks=remarks)
-    if last is None and not shared:
-        message = "no tick was noted on this machine; without LEASE_CONTAINER_URL those of others are unknown"
-        return TimerStatus(state=TimerState.UNKNOWN, message=message, remarks=remarks)
-    if last is None or now - last > _MISSED * tick:
-        message = "no tick was ever noted" if last is None else f"the last tick was at {last:%Y-%m-%d %H:%M} UTC"
+    missed = last is None or now - last > _MISSED * tick
+    if missed and not shared:
+        here = (
+            "no tick was noted on this machine" if last is None else f"the last tick of this machine was {_at(last)}"
+        )
+        message = f"{here}; without LEASE_CONTAINER_URL those of others are unknown"
+        return TimerStatus(state=TimerState.UNKNOWN, message=message, last_tick_at=last, remarks=remarks)
+    if last is None or missed:
+        message = "no tick was ever noted" if last is None else f"the last tick was {_at(last)}"
         every = round(tick.total_seconds() / 60)
         return TimerStatus(
             state=TimerState.NO_TICK,
@@ -80,3 +87,7 @@ def judge_timer(
         )
     message = f"the last tick was {max(0, round((now - last).total_seconds() / 60))} min ago"
     return TimerStatus(state=TimerState.TICKING, message=message, last_tick_at=last, remarks=remarks)
+
+
+def _at(moment: datetime) -> str:
+    return f"at {moment:%Y-%m-%d %H:%M} UTC"

@@ -63,6 +63,7 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
     return _without_none(
         {
             "connection": status.connection,
+            "instance_url": status.instance_url,
             "state": status.state.value,
             "working": status.working,
             "message": status.message,

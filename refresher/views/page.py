@@ -7,21 +7,20 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from html import escape
+from html import escape as for_html
 
 from refresher.model.steps import Command, Step
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.health import ConnectionStatus
 from refresher.status.lives import REMEMBERED, Life, gaps, union
 from refresher.status.timer import TimerStatus
 from refresher.views.facts import Fact, facts
+from refresher.views.terminal import visible
+from refresher.views.verdict import Gravity, gravity, verdict
 from refresher.views.words import span_text
 
 _AHEAD = timedelta(hours=2)
 _TOLD = 3
 """Gaps that are told in words; all are drawn."""
-_CALM = frozenset({State.FRESH, State.DUE})
-_WORRYING = frozenset({State.EXPIRING, State.FAILING})
-_TONES = ("bad", "warn", "good")
 _STYLE = """
 :root{color-scheme:light dark;--ground:#f5f6f8;--card:#fff;--ink:#1b1f24;--faint:#57606a;--line:#d8dee4;
 --good:#1a7f37;--warn:#9a6700;--bad:#cf222e;--unknown:#8c959f}
@@ -70,24 +69,14 @@ HEADERS = {
 
 def status_page(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> str:
     """The page."""
-    broken = sum(status.working is False for status in statuses)
-    unknown = sum(status.working is None for status in statuses)
-    total = f"of {len(statuses)} connection{'s' if len(statuses) > 1 else ''}"
-    verdict = "Every connection holds a working token"
-    if broken:
-        verdict = f"{broken} {total} without a working token"
-    elif unknown:
-        verdict = f"{unknown} {total} cannot be judged"
-    elif not timer.healthy:
-        verdict = "Every connection holds a working token, but the timer does not fire"
-    gravest_first = sorted(statuses, key=lambda status: _TONES.index(_tone(status)))
-    cards = "".join(_card(status, now) for status in gravest_first)
+    heading = escape(verdict(statuses, timer))
+    cards = "".join(_card(status, now) for status in sorted(statuses, key=gravity, reverse=True))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta http-equiv="refresh" content="60">'
-        f"<title>{escape(verdict)}</title><style>{_STYLE}</style></head>"
-        f"<body><main><header><h1>{escape(verdict)}</h1>"
+        f"<title>{heading}</title><style>{_STYLE}</style></head>"
+        f"<body><main><header><h1>{heading}</h1>"
         f"<p>ServiceNow token refresher, {now:%Y-%m-%d %H:%M:%S} UTC; loads again every minute. "
         f"{escape(timer.message.capitalize())}.</p></header>{_timer(timer)}"
         f"{cards}</main></body></html>"
@@ -104,9 +93,12 @@ def _timer(timer: TimerStatus) -> str:
 
 
 def _tone(status: ConnectionStatus) -> str:
-    if status.working is not True:
-        return "bad"
-    return "good" if status.state in _CALM else "warn" if status.state in _WORRYING else "bad"
+    return "good" if gravity(status) is Gravity.HEALTHY else "warn" if gravity(status) <= Gravity.WORRYING else "bad"
+
+
+def escape(text: str) -> str:
+    """Words as a page may hold them: one line of visible signs, and none that HTML knows."""
+    return for_html(visible(text))
 
 
 def _card(status: ConnectionStatus, now: datetime) -> str:

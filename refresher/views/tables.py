@@ -17,7 +17,10 @@ from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History
 from refresher.status.lives import REMEMBERED, cells
 from refresher.status.timer import TimerStatus
-from refresher.views.facts import facts
+from refresher.views.facts import Fact, facts
+from refresher.views.folding import fold
+from refresher.views.terminal import say, visible
+from refresher.views.verdict import found, gravity, verdict
 from refresher.views.words import span_text
 
 _CELLS = 72
@@ -39,27 +42,54 @@ _STYLES: Mapping[str, str] = {
 Row = Sequence[str]
 
 
-def show_statuses(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> None:
-    """A table, then what to know and to do of each connection, and last of the timer."""
-    known = [(status, facts(status, now)) for status in statuses]
-    labels = [fact.label for fact in known[0][1] if fact.cell]
-    rows = [(status.connection, status.state, *(fact.text for fact in told if fact.cell)) for status, told in known]
+def show_statuses(
+    statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime, *, everything: bool = False
+) -> None:
+    """The verdict, a line for each connection, then what to know and to do; the gravest last, where the prompt is."""
+    say(verdict(statuses, timer))
+    say()
+    ordered = sorted(statuses, key=gravity)
+    known = {status.connection: facts(status, now) for status in ordered}
+    labels = [fact.label for fact in known[ordered[0].connection] if fact.cell]
+    rows = [
+        (each.connection, each.state, *(fact.text for fact in known[each.connection] if fact.cell)) for each in ordered
+    ]
     _print_table(("connection", "state", *labels), rows)
-    for status, told in known:
-        print()
-        print(f"{status.connection}: {status.message}{f' ({status.cause})' if status.cause else ''}")
-        for fact in told:
-            if not fact.cell:
-                lead = f"  {fact.label}: "
-                print(f"{lead}{fact.text}" if fact.text.commands else _wrapped(lead, fact.text))
-        if status.next_step:
-            show_step(status.next_step)
-        if status.cause:
-            print(f"  runbook: docs/runbook/causes.md#{status.cause}")
-    print()
-    print(f"timer: {timer.message}")
+    groups = fold(map(found, statuses), everything=everything or len(statuses) == 1)
+    if timer.healthy:
+        _show_timer(timer)
+    for group in groups:
+        _show_group([finding.what for finding in group.findings], known)
+    if not timer.healthy:
+        _show_timer(timer)
+
+
+def _show_group(statuses: Sequence[ConnectionStatus], known: Mapping[str, Sequence[Fact]]) -> None:
+    """A connection; or an instance with all that have the same, of which the first tells what there is to know."""
+    first, *others = statuses
+    say()
+    if others:
+        names = ", ".join(f"{status.connection} ({status.state})" for status in statuses)
+        _say_wrapped(f"{first.instance_url}: ", f"{len(statuses)} connections have the same: {names}")
+    say(f"{first.connection}: {first.message}{f' ({first.cause})' if first.cause else ''}")
+    for fact in known[first.connection]:
+        if not fact.cell:
+            lead = f"  {fact.label}: "
+            if fact.text.commands:
+                say(f"{lead}{fact.text}")
+            else:
+                _say_wrapped(lead, fact.text)
+    for step in dict.fromkeys(status.next_step for status in statuses if status.next_step):
+        show_step(step)
+    if first.cause:
+        say(f"  runbook: docs/runbook/causes.md#{first.cause}")
+
+
+def _show_timer(timer: TimerStatus) -> None:
+    say()
+    say(f"timer: {timer.message}")
     for remark in timer.remarks:
-        print(_wrapped("  warning: ", remark))
+        _say_wrapped("  warning: ", remark)
     if timer.next_step:
         show_step(timer.next_step)
 
@@ -67,15 +97,15 @@ def show_statuses(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now:
 def show_history(history: History, now: datetime, limit: int) -> None:
     """A picture of the last day, then the newest issues with the gaps between them, newest first."""
     if not history.issues:
-        print(f"{history.connection}: no token was ever published here")
+        say(f"{history.connection}: no token was ever published here")
         return
     since = max(now - REMEMBERED, history.issues[0].issued_at)
     count, first = len(history.issues), _clock(history.issues[0].issued_at)
-    print(f"{history.connection}: {count} token{'s' if count > 1 else ''} since {first} UTC")
+    say(f"{history.connection}: {count} token{'s' if count > 1 else ''} since {first} UTC")
     if since < now:
         width = min(_CELLS, _columns() - 2)
-        print(f"|{picture(cells(history.lives, since, now, width))}|")
-        print(f" {_clock(since)}{_clock(now).rjust(width - len(_clock(since)))}")
+        say(f"|{picture(cells(history.lives, since, now, width))}|")
+        say(f" {_clock(since)}{_clock(now).rjust(width - len(_clock(since)))}")
     last = history.issues[-1]
     rows: list[tuple[datetime, Row]] = [
         (
@@ -106,7 +136,7 @@ def show_history(history: History, now: datetime, limit: int) -> None:
         for begins, ends in history.gaps
         if begins >= rows[0][0]
     ]
-    print()
+    say()
     head = ("issued (UTC)", "lives", "trigger", "grant", "reason", "run id")
     _print_table(head, [row for _, row in sorted(rows, key=lambda each: each[0], reverse=True)])
 
@@ -117,29 +147,34 @@ def show_checks(checks: Sequence[Check]) -> None:
     _print_table(("", "connection", "check", "found"), rows)
     for check in sorted(checks, key=lambda check: check.verdict is not Verdict.FAIL):
         if check.remedy:
-            print(f"\n{check.verdict}: {f'{check.connection}: ' if check.connection else ''}{check.name}")
+            say()
+            say(f"{check.verdict}: {f'{check.connection}: ' if check.connection else ''}{check.name}")
             show_step(check.remedy, label="")
 
 
 def show_what_to_check(checks: Iterable[str]) -> None:
     """Where a cause is likely to be found, the likeliest place first."""
     for check in checks:
-        print(_wrapped("  check: ", check))
+        _say_wrapped("  check: ", check)
 
 
 def show_step(step: Step, label: str = "next: ") -> None:
     """What to do next: each command that comes after words on a line of its own, to be copied."""
     lead = f"  {label}"
     for piece in step.apart():
-        print(f"{lead or '      '}{piece}" if isinstance(piece, Command) else _wrapped(lead or "    ", piece))
+        if isinstance(piece, Command):
+            say(f"{lead or '      '}{piece}")
+        else:
+            _say_wrapped(lead or "    ", piece)
         lead = ""
 
 
-def _wrapped(lead: str, words: str) -> str:
+def _say_wrapped(lead: str, words: str) -> None:
     """Words that a terminal need not break; a command stays whole, to be copied."""
-    if not sys.stdout.isatty():
-        return f"{lead}{words}"
-    return textwrap.fill(words, _columns(), initial_indent=lead, subsequent_indent="    ")
+    words = visible(words)
+    wrapped = textwrap.wrap(words, _columns(), initial_indent=lead, subsequent_indent="    ")
+    for line in wrapped if sys.stdout.isatty() and words else [f"{lead}{words}"]:
+        say(line)
 
 
 def picture(covered: Iterable[bool]) -> str:
@@ -153,11 +188,12 @@ def picture(covered: Iterable[bool]) -> str:
 
 
 def _print_table(head: Row, rows: Sequence[Row]) -> None:
+    rows = [[visible(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and _print_rich_table(head, rows):
         return
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _print_rich_table(head: Row, rows: Sequence[Row]) -> bool:

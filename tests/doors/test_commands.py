@@ -172,7 +172,8 @@ def test_status_tells_a_person_how_things_stand(real_time: Sandbox) -> None:
     run(real_time, "tick")
     status = run(real_time, "status")
     assert status.returncode == 0
-    head, row = status.stdout.splitlines()[:2]
+    verdict, _, head, row = status.stdout.splitlines()[:4]
+    assert verdict == "Every connection holds a working token"
     assert re.split(r"  +", head) == [
         "connection",
         "state",

@@ -11,6 +11,7 @@ from refresher.app import App
 from refresher.cli.main import main
 from refresher.model.check import Verdict
 from refresher.model.report import Outcome
+from refresher.status.timer import TimerState
 from sandbox import Sandbox, SandboxClock
 from sandbox.faults import Fault, Interrupt, Respond
 from sandbox.server import Server
@@ -111,6 +112,16 @@ def test_on_one_machine_the_mark_stands_beside_the_locks(sandbox: Sandbox, make_
     noted(app)
     sandbox.clock.advance(2 * MINUTES)
     assert make_app().timer().message == "the last tick was 2 min ago"
+
+
+def test_a_tick_by_hand_on_a_laptop_says_nothing_of_the_timer_of_the_app(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """Where no lease container is set, the mark is this machine's own: yesterday's is no timer that has stopped."""
+    sandbox.add_connection()
+    noted(make_app())
+    sandbox.clock.advance(timedelta(days=1))
+    timer = make_app().timer()
+    assert (timer.state, timer.healthy) == (TimerState.UNKNOWN, True)
+    assert timer.message.startswith("the last tick of this machine was at 2026-01-05")
 
 
 def test_a_schedule_that_cannot_be_used_means_the_default_and_an_error_at_each_tick(

@@ -9,10 +9,12 @@ import pytest
 
 from refresher.model.causes import Cause
 from refresher.model.steps import Command, Step, authorize
+from refresher.servicenow.answers import Verdict
 from refresher.status.copies import TargetStatus
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History, Issue
 from refresher.status.lives import Life, gaps
+from refresher.status.timer import TimerState, TimerStatus
 from refresher.views.tables import show_history, show_statuses, show_step
 from sandbox.clock import START
 from tests.factories import TICKING
@@ -81,16 +83,58 @@ def a_status(**changes: object) -> ConnectionStatus:
 def test_a_status_says_since_when_why_and_where_to_read_on(capfd: pytest.CaptureFixture[str]) -> None:
     show_statuses([a_status(next_step=Step("Authorize again: ", authorize("servicenow")))], TICKING, START + 2 * HOUR)
     lines = capfd.readouterr().out.splitlines()
-    assert re.split(r"  +", lines[1])[2:] == ["ended 60 min ago", "120 min", "overdue", "refused", "1 of 1"]
-    assert lines[3:] == [
+    assert lines[0] == "1 of 1 connection without a working token"
+    assert re.split(r"  +", lines[3])[2:] == ["ended 60 min ago", "120 min", "overdue", "refused", "1 of 1"]
+    assert lines[5:] == [
+        "timer: the last tick was 1 min ago",
+        "",
         "servicenow: a person must authorize again (refresh_token_refused)",
         "  last attempt: 60 min ago: authorization_required, 3 failures in a row",
         "  next: Authorize again:",
         "      python -m refresher authorize servicenow --grant password",
         "  runbook: docs/runbook/causes.md#refresh_token_refused",
-        "",
-        "timer: the last tick was 1 min ago",
     ]
+
+
+def thirty() -> list[ConnectionStatus]:
+    """Twenty that are well, nine of an instance that sleeps, one that is dead."""
+    well = {"state": State.FRESH, "working": True, "message": "fresh", "cause": None, "tried": Verdict.ACCEPTED}
+    asleep = well | {"state": State.FAILING, "cause": Cause.INSTANCE_HIBERNATING, "message": "refreshing fails"}
+    return [
+        a_status(connection="dead", instance_url="https://a"),
+        *(a_status(connection=f"well{n}", instance_url="https://a", **well) for n in range(20)),
+        *(
+            a_status(connection=f"asleep{n}", instance_url="https://b", next_step=Step("Wake it"), **asleep)
+            for n in range(9)
+        ),
+    ]
+
+
+def test_of_thirty_the_verdict_is_read_first_and_the_gravest_last(capfd: pytest.CaptureFixture[str]) -> None:
+    show_statuses(thirty(), TICKING, START + HOUR)
+    text = capfd.readouterr().out
+    lines = text.splitlines()
+    assert lines[0] == "1 of 30 connections without a working token; 9 of 30 connections failing or about to end"
+    assert sum(line.startswith("well") for line in lines) == 20
+    assert text.count("Wake it") == 1
+    (together,) = [line for line in lines if line.startswith("https://b: 9 connections have the same: ")]
+    assert all(f"asleep{n} (failing)" in together for n in range(9))
+    assert "dead: a person must authorize again" in text[text.index(together) :]
+    assert len(lines) < 60
+
+
+def test_all_of_thirty_are_opened_where_that_is_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    show_statuses(thirty(), TICKING, START + HOUR, everything=True)
+    text = capfd.readouterr().out
+    assert text.count("Wake it") == 9
+    assert text.count(": fresh\n") == 20
+    assert text.index("well19: fresh") < text.index("asleep0: refreshing") < text.index("dead: a person must")
+
+
+def test_a_timer_that_does_not_fire_stands_where_the_prompt_is(capfd: pytest.CaptureFixture[str]) -> None:
+    stopped = TimerStatus(state=TimerState.NO_TICK, message="no tick was ever noted", next_step=Step("Start it."))
+    show_statuses(thirty(), stopped, START + HOUR)
+    assert capfd.readouterr().out.splitlines()[-2:] == ["timer: no tick was ever noted", "  next: Start it"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +154,7 @@ def test_each_cell_says_what_is_so(
     changes: dict[str, object], cells: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     show_statuses([a_status(**changes)], TICKING, START + 2 * HOUR)
-    row = re.split(r"  +", capfd.readouterr().out.splitlines()[1])[2:]
+    row = re.split(r"  +", capfd.readouterr().out.splitlines()[3])[2:]
     assert row[: len(cells)] == cells
 
 

@@ -231,6 +231,7 @@ def test_what_is_not_known_is_not_told() -> None:
     )
     assert found == ConnectionStatus(
         connection="servicenow",
+        instance_url="https://x.service-now.com",
         state=State.EXPIRED,
         working=False,
         message="there is no working token",

@@ -1,0 +1,26 @@
+"""What a run did, for a person at a terminal."""
+
+from refresher.model.causes import diagnose
+from refresher.model.report import Outcome, RunReport
+from refresher.views.tables import show_step, show_what_to_check
+from refresher.views.terminal import say
+
+
+def show_report(report: RunReport) -> None:
+    """The outcome; then, of a failure, where to look and what to do next."""
+    cause = f" ({report.cause})" if report.cause else ""
+    # The message of a success begins with the outcome by itself.
+    outcome = "" if report.message.startswith(report.outcome) else f"{report.outcome}{cause}: "
+    say(f"{report.connection}: {outcome}{report.message}")
+    if report.reserve is not None:
+        say(f"  if ServiceNow is away: {report.reserve.text}")
+    if report.cause:
+        if report.outcome is not Outcome.BUSY:
+            show_what_to_check(diagnose(report.cause, report.connection).checks)
+        if report.hint:
+            show_step(report.hint)
+        say(f"  runbook: docs/runbook/causes.md#{report.cause}")
+    if report.transaction_id and report.cause:
+        say(f"  ServiceNow transaction: {report.transaction_id}")
+    for warning in report.warnings:
+        say(f"  warning: {warning.message}. {warning.hint}")

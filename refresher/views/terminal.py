@@ -1,0 +1,46 @@
+"""The one way out to a terminal, a pipe or a page: words that came from elsewhere neither steer nor end what is shown.
+
+A tag, a reason of last year or a user's name may hold escape sequences, signs that turn the direction of writing,
+line breaks, or half a character that no encoding has. All of it is shown as it would be typed in a program.
+"""
+
+import io
+import json
+import sys
+from collections.abc import Mapping
+
+
+def visible(text: str) -> str:
+    """The text in one line, each sign that has no look of its own spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def say(line: str = "", *, aside: bool = False) -> None:
+    """Print one line; `aside` on stderr, where messages go."""
+    print(visible(line), file=sys.stderr if aside else sys.stdout)
+
+
+def say_json(body: Mapping[str, object]) -> None:
+    """Print a document at once, in ASCII."""
+    print(json.dumps(body, indent=2), flush=True)
+
+
+def ask(question: str) -> str:
+    """Ask on stderr; returns the line that is typed."""
+    sys.stderr.write(visible(question))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def clear() -> None:
+    """Begin at the top of an empty screen."""
+    print("\033[2J\033[H", end="")
+
+
+def take_any_character() -> None:
+    """Let no output end because the encoding of its terminal lacks a character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
