@@ -118,6 +118,8 @@ def report_status(environ: Mapping[str, str]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Before a provision: 1 where it would fail. After it: always 0, since what was made is made."""
     if list(arguments) == ["before"]:
+        if not os.environ.get("RUNBOOK_URL"):
+            print("the alerts' mails will have no link: azd env set RUNBOOK_URL https://.../docs/runbook")
         found = list(obstacles(os.environ))
         print("\n".join(found) or "nothing stands in the way of the provision")
         return 1 if found else 0

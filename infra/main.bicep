@@ -69,8 +69,8 @@ param refreshPaused bool = false
 param alertEmail string = ''
 @description('Resource id of an action group that is already there; empty: none.')
 param actionGroupId string = ''
-@description('Where the runbook can be read.')
-param runbookUrl string = 'https://github.com/OWNER/servicenow-token-refresher/blob/main/docs/runbook'
+@description('Where the runbook can be read (https); empty: alerts name the page, and have no link.')
+param runbookUrl string = ''
 @description('Resource id of a Log Analytics workspace that is already there; empty: a new one.')
 param existingWorkspaceId string = ''
 @description('Days that events are kept, in a new workspace.')

@@ -1,4 +1,6 @@
 """Keeps a working ServiceNow OAuth token in Azure Key Vault, unattended."""
 
 ISSUES = "https://github.com/OWNER/servicenow-token-refresher/issues"
-"""Where an error that nobody foresaw is reported; `project.urls` of pyproject.toml, which is not deployed."""
+"""`project.urls` of pyproject.toml, which is not deployed and says who fills it in."""
+REPORT_TO = "whoever gave you this program" if "/OWNER/" in ISSUES else ISSUES
+"""Where an error that nobody foresaw is reported: no link that leads nowhere."""

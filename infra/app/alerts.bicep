@@ -6,8 +6,11 @@ param workspaceId string
 @description('Minutes without a tick after which the dead man\'s switch fires.')
 param silenceMinutes int
 param actionGroupIds array
-@description('Where the runbook can be read; the name of a rule is the name of its page.')
+@description('Where the runbook can be read; the name of a rule is the name of its page. Empty: a mail names the file.')
 param runbookUrl string
+
+var runbook = empty(runbookUrl) ? 'docs/runbook' : runbookUrl
+var unknown = empty(runbookUrl) ? 'RUNBOOK_URL is not set; in the project: ' : ''
 
 var rules = [
   {
@@ -124,7 +127,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
     kind: 'LogAlert'
     properties: {
       displayName: each.name
-      description: '${each.summary} ${runbookUrl}/${each.name}.md'
+      description: '${each.summary} ${unknown}${runbook}/${each.name}.md'
       enabled: true
       severity: each.severity
       scopes: [workspaceId]
@@ -159,7 +162,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
       actions: {
         actionGroups: actionGroupIds
         customProperties: {
-          runbook: '${runbookUrl}/${each.name}.md'
+          runbook: '${runbook}/${each.name}.md'
         }
       }
     }

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refresher import ISSUES
+from refresher import REPORT_TO
 from refresher.cli.exit_codes import ExitCode, gravest, refresh_exit_code, tick_exit_code
 from refresher.cli.parser import build_parser
 from refresher.model.causes import Cause
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_origin(error)
         say(
             f"{type(error).__name__}: something happened that this program does not know. "
-            f"The same command with --debug says where; please report that: {ISSUES}",
+            f"The same command with --debug says where; please report that to {REPORT_TO}",
             aside=True,
         )
         return ExitCode.FAILED

@@ -10,7 +10,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Self
 
-from refresher import ISSUES
+from refresher import REPORT_TO
 from refresher.model import steps
 from refresher.model.steps import VAULT, Step
 
@@ -497,7 +497,7 @@ class Cause(StrEnum):
         kind=Kind.PRODUCT,
         meaning="Something happened that this program does not know.",
         checks=("the log of this run id",),
-        next_step=Step(f"The next tick tries again. Report it with the run id: {ISSUES}"),
+        next_step=Step(f"The next tick tries again. Report it, with the run id, to {REPORT_TO}"),
         passes=True,
     )
 

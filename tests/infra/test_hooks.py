@@ -42,7 +42,7 @@ def answers(**changed: object) -> dict[str, object]:
 
 
 def test_where_all_is_well_nothing_is_stopped(tmp_path: Path) -> None:
-    finished = hook(tmp_path, "before", answers())
+    finished = hook(tmp_path, "before", answers(), RUNBOOK_URL="https://contoso.com/runbook")
     assert (finished.returncode, finished.stdout) == (0, "nothing stands in the way of the provision\n")
 
 
@@ -62,6 +62,12 @@ def test_what_would_fail_late_is_said_before(
     finished = hook(tmp_path, "before", answers(**changed), **environ)
     assert finished.returncode == 1
     assert expected in finished.stdout
+
+
+def test_alerts_without_a_link_are_announced(tmp_path: Path) -> None:
+    finished = hook(tmp_path, "before", answers())
+    assert finished.returncode == 0
+    assert "azd env set RUNBOOK_URL" in finished.stdout
 
 
 def test_what_cannot_be_asked_stops_nothing_and_is_said(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import tomllib
 
 import yaml
 
-from refresher import ISSUES
+from refresher import ISSUES, REPORT_TO
 from refresher.cli.parser import build_parser
+from refresher.model.causes import Cause
 from tests.shell import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -25,7 +26,17 @@ def test_what_the_gallery_of_azd_looks_for_is_there() -> None:
 
 
 def test_errors_send_people_to_the_address_of_the_project() -> None:
+    """Or, until whoever publishes has filled it in, to no link that leads nowhere."""
     assert PROJECT["urls"]["Issues"] == ISSUES
+    assert ("OWNER" in ISSUES) == (REPORT_TO != ISSUES)
+    assert "OWNER" not in REPORT_TO
+    assert str(Cause.UNEXPECTED.row.next_step).endswith(REPORT_TO)
+
+
+def test_no_document_and_no_alert_links_to_an_address_that_nobody_filled_in() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").rglob("*.bicep")]
+    assert len(pages) > 30
+    assert [page.name for page in pages if "github.com/OWNER" in page.read_text("utf-8")] == []
 
 
 def test_the_newest_change_is_of_this_version() -> None:
