@@ -12,6 +12,7 @@ from refresher.model.errors import VaultError
 from refresher.model.grants import CLIENT_SECRET, PASSWORD, REFRESH_TOKEN, USERNAME, Grant
 from refresher.model.stored import KeyLife, StoredRefreshToken, StoredSecret
 from refresher.model.tokens import Secret
+from refresher.policy.password_gate import PasswordRefusals
 
 Found = StoredSecret | VaultError | None
 _NOTHING: Mapping[str, Secret | str] = {}
@@ -62,6 +63,14 @@ class Credentials:
         if self._stored(PASSWORD) is None:
             return None
         return ".".join(secret.version if secret is not None else "" for secret in self._judged_together())
+
+    def version_judged_by(self, refusals: PasswordRefusals) -> str | None:
+        """The version for those refusals. A list tells none: what was stored before the last refusal was refused."""
+        stored = [secret for secret in self._judged_together() if secret is not None]
+        if not any(secret.unread for secret in stored):
+            return self.password_version
+        last, stored_at = refusals.tried_at, self.password_stored_at
+        return None if last is not None and stored_at is not None and last < stored_at else refusals.version
 
     @property
     def password_stored_at(self) -> datetime | None:

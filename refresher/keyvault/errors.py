@@ -107,11 +107,7 @@ def translate_of_any_kind(
 def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
     vault = vault_name(url)
     if code == "SecretDisabled":
-        return VaultError(
-            f"the newest version of secret {name} in {url} is disabled",
-            cause=Cause.SECRET_DISABLED,
-            hint=Step("Store a new value, or enable this one: ", steps.enable_secret(vault, name)),
-        )
+        return disabled(name, url)
     if code in NETWORK:
         return kept_out(what, url)
     if code in ACCESS_POLICY:
@@ -129,6 +125,15 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
     )
     known = VaultError if code == _NO_ROLE else RefusedError
     return known(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+
+
+def disabled(name: str, url: str) -> VaultError:
+    """Somebody disabled the secret's newest version, which nobody can read then."""
+    return VaultError(
+        f"the newest version of secret {name} in {url} is disabled",
+        cause=Cause.SECRET_DISABLED,
+        hint=Step("Store a new value, or enable this one: ", steps.enable_secret(vault_name(url), name)),
+    )
 
 
 def kept_out(what: str, url: str) -> VaultError:

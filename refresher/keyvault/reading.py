@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from refresher.keyvault.credentials import Credentials, Found, checked
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.keys import SigningKey
+from refresher.keyvault.listing import Listing
 from refresher.keyvault.tags import REVOKED_AT, parse_access_token, parse_record, parse_refresh_token
 from refresher.keyvault.vaults import Vaults, short_share
 from refresher.model.causes import Cause
@@ -53,8 +54,13 @@ class Overview:
     """Whether the fallback grant could start another life."""
 
 
-def read_overview(vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline) -> Overview:
-    """One parallel round: the tokens, and what ends. Raises VaultError; the key's error is kept aside."""
+def read_overview(
+    vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline, listing: Listing
+) -> Overview:
+    """One parallel round: the tokens, and what ends. Raises VaultError; the key's error is kept aside.
+
+    Whoever may read no values gets the same by the secrets' tags.
+    """
     place = vaults.own(connection.refresh_token_name)
     fallback = connection.fallback_grant
     needed = (
@@ -63,13 +69,17 @@ def read_overview(vaults: Vaults, connection: Connection, now: datetime, deadlin
     if connection.has_client_secret:
         needed.append(place)
     key = _reading_key(vaults, connection, deadline)
-    found = vaults.read((*_consumer_names(vaults, connection), *needed), deadline)
+    found: Mapping[SecretIdentifier, Found] = vaults.read((*_consumer_names(vaults, connection), *needed), deadline)
+    listed = listing.instead(found, deadline)
+    # Where no token was ever published, what was refused is all that there is to say.
+    if any(isinstance(listed[place], StoredSecret) for place in _token_places(vaults, connection)):
+        found = listed
     side = _consumer_side(vaults, connection, found)
     credentials = _credentials(vaults, connection, found, now, key())
     ready = is_ready(
         fallback,
         complete=fallback is not None and credentials.has(fallback),
-        password_version=credentials.password_version,
+        password_version=credentials.version_judged_by(side.record.password),
         record=side.record,
     )
     checked(found.get(place))
@@ -123,6 +133,10 @@ def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[SecretIdent
         vaults.own(connection.record_name),
         *connection.publish_to,
     )
+
+
+def _token_places(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:
+    return (vaults.own(connection.access_token_name), *connection.publish_to)
 
 
 def _credential_names(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:

@@ -52,6 +52,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         accepted_by=secret.tags.get("accepted-by"),
         user_name=secret.tags.get("user-name"),
         revoked=REVOKED_AT in secret.tags,
+        unread=secret.unread,
     )
 
 

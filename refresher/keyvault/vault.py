@@ -23,6 +23,7 @@ from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretPropertie
 from refresher.keyvault.dates import Dates
 from refresher.keyvault.errors import (
     BeingRecoveredError,
+    disabled,
     missing,
     no_identity,
     not_its_own,
@@ -176,14 +177,19 @@ class Vault:
         Key Vault lists them by version id, 25 to a page; only their tags say which came when.
         """
 
-        def list_all() -> tuple[StoredSecret, ...]:
-            def pages(**limits: float) -> tuple[StoredSecret, ...]:
-                listed = self._client.list_properties_of_secret_versions(name, **limits)
-                return tuple(_described(name, properties, value="") for properties in listed)
+        def pages(**limits: float) -> tuple[StoredSecret, ...]:
+            listed = self._client.list_properties_of_secret_versions(name, **limits)
+            return tuple(_described(name, properties, value="") for properties in listed)
 
-            return self._call("list", name, deadline, pages)
+        return self._retrying(lambda: self._call("list", name, deadline, pages), deadline)
 
-        return self._retrying(list_all, deadline)
+    def list_all(self, deadline: Deadline) -> dict[str, StoredSecret | VaultError]:
+        """All secrets by name, without their values; of one that is disabled, the error. Raises VaultError."""
+
+        def pages(**limits: float) -> dict[str, StoredSecret | VaultError]:
+            return {each.name or "": self._listed(each) for each in self._client.list_properties_of_secrets(**limits)}
+
+        return self._retrying(lambda: self._call("list", "*", deadline, pages), deadline)
 
     def is_deleted(self, name: str, deadline: Deadline) -> bool:
         """Whether the name is soft-deleted. Raises VaultError."""
@@ -198,6 +204,10 @@ class Vault:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _listed(self, properties: SecretProperties) -> StoredSecret | VaultError:
+        name = properties.name or ""
+        return disabled(name, self.url) if properties.enabled is False else _described(name, properties, value="")
 
     def _read_once(self, name: str, deadline: Deadline) -> StoredSecret | None:
         try:

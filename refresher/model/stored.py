@@ -20,6 +20,8 @@ class StoredSecret:
     created_on: datetime | None = None
     expires_on: datetime | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    unread: bool = False
+    """Whether its value may not be read: another stands for it, the same for what the tags call the same token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class StoredAccessToken:
     """Whom the token acts as, where the probe told."""
     revoked: bool = False
     """Whether an operator ended its life: how long it was then says nothing of the instance."""
+    unread: bool = False
+    """Whether its value may not be read: it can be judged by its dates, and not be tried."""
 
     @property
     def life(self) -> tuple[datetime, datetime] | None:

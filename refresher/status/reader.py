@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from refresher.keyvault.listing import Listing
 from refresher.keyvault.reading import Overview, read_overview
 from refresher.keyvault.vaults import Vaults
 from refresher.model.causes import Cause
@@ -30,7 +31,7 @@ class Looked:
         if self.connection.probe_path is None:
             return
         for token in (self.found.side.access_token, *(state.holds for state in self.found.side.targets)):
-            if token is not None and is_worth_trying(token, now):
+            if token is not None and not token.unread and is_worth_trying(token, now):
                 yield self.connection, token.value
 
     def judged(self, trial: Trial, now: datetime, *, offline: bool) -> ConnectionStatus:
@@ -78,18 +79,19 @@ class Unreadable:
 
 
 class StatusReader:
-    """Reads the status of connections. Safe to share between threads."""
+    """Reads the status of connections, for one look. Safe to share between threads."""
 
     def __init__(self, settings: Settings, clock: Clock, vaults: Vaults) -> None:
         self._clock = clock
         self._vaults = vaults
         self._timing = settings.timing
+        self._listing = Listing(vaults)
 
     def read(self, connection: Connection, allowed: timedelta) -> Looked | Unreadable:
         """Read one connection; a vault that cannot be read in the time allowed is an answer of its own."""
         deadline = Deadline(self._clock, allowed)
         try:
-            found = read_overview(self._vaults, connection, self._clock.now(), deadline)
+            found = read_overview(self._vaults, connection, self._clock.now(), deadline, self._listing)
         except RefresherError as error:
             return Unreadable(connection=connection, error=error)
         except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others

@@ -43,11 +43,18 @@ def is_worth_trying(token: StoredAccessToken, now: datetime) -> bool:
     return bool(token.value) and (token.expires_at is None or now < token.expires_at)
 
 
+UNREAD = (
+    "by its dates; not tried: this identity may read no values, and refreshes through the app (docs/runbook/force.md)"
+)
+
+
 def basis(token: StoredAccessToken | None, trial: Trial, now: datetime, *, untried: str) -> str | None:
     """On what the word of it rests, for people; `untried` says why nothing was tried."""
     if token is None or not is_worth_trying(token, now):
         return None
     tried = trial.get(token.value)
+    if token.unread:
+        return UNREAD
     if tried is None:
         return f"by its dates; not tried: {untried}"
     probe, seconds = tried.probe, round((now - tried.at).total_seconds())

@@ -1,0 +1,154 @@
+"""Whoever is on call may read names and dates of secrets, and no values (Key Vault Reader)."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from refresher.app import App
+from refresher.model.causes import Cause
+from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.status.health import ConnectionStatus, State
+from sandbox.direct import DirectSandbox
+from sandbox.faults import Fault, Respond
+from tests.conftest import direct, tick
+
+pytestmark = pytest.mark.wire("any")
+
+TOKEN = "servicenow-oauth-token"
+COPY = "servicenow--action--global--oauth-token"
+RECORD = "servicenow-refresh-record"
+UNTRIED = "by its dates; not tried: this identity may read no values"
+
+
+def on_call(settings: dict[str, str] | None = None) -> tuple[DirectSandbox, App]:
+    """An app that refreshed a minute ago, and then nobody may read a value."""
+    sandbox, app = direct(settings)
+    tick(app)
+    app.clock.sleep(60)
+    sandbox.vault.deny("get")
+    return sandbox, app
+
+
+def status_of(app: App) -> ConnectionStatus:
+    (status,) = app.status()
+    return status
+
+
+def test_status_goes_by_dates_and_says_so() -> None:
+    sandbox, app = on_call()
+    probes = sandbox.log.count(service="instance")
+    status = status_of(app)
+    assert (status.state, status.working, status.tried) == (State.FRESH, True, None)
+    assert status.message == "by its dates the token is fresh"
+    assert (status.basis or "").startswith(UNTRIED)
+    assert status.expires_at is not None
+    (copy,) = status.targets
+    assert (copy.current, copy.working) == (True, True)
+    assert sandbox.log.count(service="instance") == probes
+
+
+def lists(sandbox: DirectSandbox) -> int:
+    return sum(each.service == "vault:main" and each.path == "/secrets" for each in sandbox.log)
+
+
+def test_it_costs_one_list_of_the_vault_for_all_connections() -> None:
+    names = [f"c{n}" for n in range(6)]
+    connections = {name: {"instance_url": "https://sandbox.service-now.com"} for name in names}
+    sandbox, app = direct({"SERVICENOW_CONNECTIONS": json.dumps(connections)})
+    for name in names:
+        sandbox.add_connection(name)
+    assert {report.outcome for report in app.tick(RunRequest(trigger=Trigger.TIMER))} == {Outcome.REFRESHED}
+    sandbox.vault.deny("get")
+    assert [status.working for status in app.status()] == [True] * 6
+    assert lists(sandbox) == 2  # pages of 25
+
+
+def test_a_token_that_ended_a_copy_that_is_gone_and_one_that_is_older_are_seen() -> None:
+    sandbox, app = on_call()
+    sandbox.vault.delete(COPY)
+    status = status_of(app)
+    assert (status.working, status.targets[0].current, status.targets[0].working) == (False, False, False)
+    app.clock.sleep(2 * 3600)
+    assert (status_of(app).state, status_of(app).working) == (State.EXPIRED, False)
+
+
+def test_an_older_copy_is_not_the_current_token() -> None:
+    sandbox, app = direct()
+    tick(app)
+    older = sandbox.vault.versions(COPY)[-1]
+    app.clock.sleep(60)
+    tick(app, force=True)
+    sandbox.vault.put(COPY, older.value, tags=older.tags, expires_on=older.expires_on)
+    sandbox.vault.deny("get")
+    (copy,) = status_of(app).targets
+    assert (copy.current, copy.working) == (False, True)
+
+
+@pytest.mark.parametrize("name", [TOKEN, COPY])
+def test_one_that_is_disabled_is_no_token(name: str) -> None:
+    sandbox, app = on_call()
+    sandbox.vault.versions(name)[-1].enabled = False
+    status = status_of(app)
+    assert status.working is False
+    assert f"--name {name} --enabled true" in str(status.next_step)
+
+
+def test_the_failures_before_are_known() -> None:
+    sandbox, app = direct()
+    tick(app)
+    sandbox.faults.add(Fault(service="instance", times=None, action=Respond(503, {}, b"")))
+    app.clock.sleep(52 * 60)
+    tick(app)
+    sandbox.vault.deny("get")
+    status = status_of(app)
+    assert (status.state, status.cause, status.consecutive_failures) == (State.FAILING, Cause.INSTANCE_ERROR, 1)
+
+
+def test_a_password_that_was_refused_for_good_is_no_fallback_by_dates_either() -> None:
+    sandbox, app = direct({"SERVICENOW_FALLBACK_GRANT": "password"}, username=True)
+    tick(app)
+    app.clock.sleep(60)
+    sandbox.vault.deny("get")
+    assert "renewed by grant password" in str(status_of(app).refresh_token_then)
+    refused = {"password": "version=a.b.c refusals=4 tried-at=2099-01-01T00:00:00Z"}
+    sandbox.vault.put(RECORD, "x", tags={"connection": "servicenow", **refused})
+    assert "renewed" not in str(status_of(app).refresh_token_then)
+
+
+def test_whoever_may_not_even_list_reads_nothing() -> None:
+    sandbox, app = on_call()
+    sandbox.vault.deny("list")
+    status = status_of(app)
+    assert (status.state, status.working, status.cause) == (State.UNKNOWN, None, Cause.VAULT_FORBIDDEN)
+
+
+def test_one_value_that_is_refused_is_no_reader_on_call() -> None:
+    """The app's own role on one secret is missing: that is what has to be said."""
+    sandbox, app = direct()
+    tick(app)
+    app.clock.sleep(60)
+    sandbox.vault.deny("get", TOKEN)
+    status_of(app)
+    assert lists(sandbox) == 0
+
+
+def test_a_tick_never_goes_by_a_list() -> None:
+    sandbox, app = on_call()
+    report = tick(app, force=True)
+    assert report.cause is Cause.VAULT_FORBIDDEN
+    assert lists(sandbox) == 0
+
+
+def test_history_needs_no_values() -> None:
+    _, app = on_call()
+    assert len(app.history("servicenow").issues) == 1
+
+
+def test_the_list_is_read_to_its_end() -> None:
+    sandbox, app = on_call()
+    for n in range(60):
+        sandbox.vault.put(f"another-{n}", "x")
+    status = status_of(app)
+    assert (status.working, status.expires_at is not None) == (True, True)
+    assert timedelta(minutes=58) < (status.expires_at or app.clock.now()) - app.clock.now() < timedelta(hours=1)
