@@ -55,7 +55,9 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        # JSON can hold half a surrogate pair, which UTF-8 cannot: whoever compares must not fail for it.
+        mine, theirs = (value.encode("utf-8", "surrogatepass") for value in (self._value, other._value))
+        return hmac.compare_digest(mine, theirs)
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))

@@ -70,7 +70,9 @@ def obtain(
         failures.append((grant, result.error))
         if not result.goes_on:
             break
-    raise failures[-1][1]
+    *before, (_, error) = failures
+    error.message += "".join(f"; before it, the grant {grant} failed: {other.message}" for grant, other in before)
+    raise error
 
 
 def _obtain_from_identity(

@@ -246,6 +246,14 @@ class TestRefusals:
         sandbox.instance.kill_refresh_token(added.refresh_token or "")
         assert tick(make_app(SERVICENOW_FALLBACK_GRANT="password")).grant is Grant.PASSWORD
 
+    def test_where_two_grants_fail_both_are_told(self, sandbox: Sandbox, make_app: MakeApp) -> None:
+        """A fallback's missing password must not hide that the refresh token is refused."""
+        added = sandbox.add_connection()
+        sandbox.instance.kill_refresh_token(added.refresh_token or "")
+        report = tick(make_app(SERVICENOW_FALLBACK_GRANT="password"))
+        assert "servicenow-username is not in" in report.message
+        assert "; before it, the grant refresh_token failed: ServiceNow refused" in report.message
+
     @pytest.mark.parametrize("code", ["invalid_client", "unsupported_grant_type"])
     def test_a_definite_code_stops_the_tries_at_once(self, sandbox: Sandbox, make_app: MakeApp, code: str) -> None:
         sandbox.add_connection("servicenow")

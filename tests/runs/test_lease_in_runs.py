@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 
 import pytest
 
@@ -173,9 +174,11 @@ def test_the_vault_is_written_to_after_the_note_and_a_run_without_one_keeps_the_
     sandbox.faults.add(Fault(service="leases", method="PUT", after=1, times=2, action=action))
     assert tick(app).working
     changes = [each for each in sandbox.log if each.method in {"PUT", "PATCH"}]
+    # The release of the first run's lease may be written down after it has happened.
+    acquired = next(index for index, each in enumerate(changes) if each.status == HTTPStatus.CREATED)
     first = next(index for index, each in enumerate(changes) if each.service.startswith("vault"))
     # The lease, and then the note.
-    assert [each.status for each in changes[:first]] == ([201, 200] if note == "late" else [201, 503, 503])
+    assert [each.status for each in changes[acquired:first]] == ([201, 200] if note == "late" else [201, 503, 503])
     assert sandbox.leases.is_leased("servicenow") or note == "late"
 
 

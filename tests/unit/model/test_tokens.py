@@ -69,6 +69,13 @@ def test_a_secret_is_equal_to_the_same_one_and_to_no_text() -> None:
     assert not Secret("")
 
 
+def test_half_a_surrogate_pair_is_a_value_like_another() -> None:
+    """A vault's JSON can hold one, and UTF-8 cannot: a run that compares must not fail for it."""
+    half = json.loads(r'"\ud800CANARY"')
+    assert Secret(half) == Secret(half)
+    assert Secret(half) != Secret(CANARY)
+
+
 @pytest.mark.parametrize(
     "unseen",
     [
