@@ -27,6 +27,7 @@ _QUERIES: Mapping[str, Callable[[Any], object]] = {
     "attributes.expires": lambda found: found["attributes"]["expires"],
     "functionKeys.default": lambda found: found["functionKeys"]["default"],
     "id": lambda found: found["id"],
+    "masterKey": lambda found: found["masterKey"],
     f"join('', ['{_HEADER}', value])": lambda found: _HEADER + found["value"],
     "state": lambda found: found["state"],
     "tags": lambda found: found["tags"],
@@ -129,7 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     _command(app, "restart", lambda _: _ask("POST", "restart") or None, *in_group)
     identity = {"principalId": "sandbox", "tenantId": "sandbox", "type": "UserAssigned"}
     _command(_group(app, "identity"), "show", lambda _: identity, *in_group)
-    _command(_group(app, "keys"), "list", lambda _: {"functionKeys": {"default": os.environ["KEY"]}}, *in_group)
+    _command(_group(app, "keys"), "list", _keys_of_app, *in_group)
     keys = _group(_group(app, "function"), "keys")
     _command(keys, "set", _set_key, *in_group, "--function-name", "--key-name")
     settings = _group(_group(app, "config"), "appsettings")
@@ -235,6 +236,10 @@ def _assign_role(options: argparse.Namespace) -> None:
 
 def _set_settings(options: argparse.Namespace) -> object:
     return json.loads(_ask("POST", "settings", dict(each.split("=", 1) for each in options.settings)))
+
+
+def _keys_of_app(_: argparse.Namespace) -> object:
+    return {"functionKeys": {"default": os.environ["KEY"]}, "masterKey": os.environ["MASTER_KEY"]}
 
 
 def _set_key(options: argparse.Namespace) -> object:

@@ -22,7 +22,7 @@ from tests.shell import ROOT, type_in
 RUNBOOK = ROOT / "docs" / "runbook"
 CONSUMERS = ROOT / "docs" / "consumers.md"
 FIRST_NIGHT = ROOT / "docs" / "first-night.md"
-NEED_AZURE = ("az keyvault recover", "az storage message clear")
+NEED_AZURE = ("az keyvault recover",)
 SECRET = "servicenow-client-secret"
 
 
