@@ -237,8 +237,10 @@ class App:
         from refresher.status.history import read_history  # noqa: PLC0415 - a tick does not need it
 
         connection = self.connection(name)
-        versions = self.vaults().main.versions(connection.access_token_name, Deadline(self.clock, _LISTING_TAKES))
-        return read_history(connection.name, versions, self.clock.now())
+        vault, deadline = self.vaults().main, Deadline(self.clock, _LISTING_TAKES)
+        names = (connection.access_token_name, connection.record_name)
+        versions, records = self._request_pool().map(lambda name: vault.versions(name, deadline), names)
+        return read_history(connection.name, versions, records, self.clock.now())
 
     def doctor(self, names: Iterable[str] | None = None) -> "tuple[Check, ...]":
         """Try every precondition. Raises SettingsError and UnknownConnectionError."""

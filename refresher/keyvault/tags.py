@@ -13,6 +13,7 @@ from refresher.model.moments import format_instant, parse_instant
 from refresher.model.report import Trigger
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken, StoredSecret
 from refresher.model.tokens import AccessToken
+from refresher.policy.attempts import format_failures, parse_failures
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.record import RefreshRecord
 
@@ -150,6 +151,7 @@ def parse_record(secret: StoredSecret | None) -> RefreshRecord:
         spent_refresh_token_version=refresh_token.get("spent"),
         rotates=refresh_token.get("rotates") == "true",
         access_token_refused_at=parse_instant(tags.get("access-token-refused-at")),
+        failures=parse_failures(tags.get("failures")),
     )
 
 
@@ -211,6 +213,7 @@ def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
             rotates="true" if record.rotates else None,
         ),
         "access-token-refused-at": _format_if_known(record.access_token_refused_at),
+        "failures": format_failures(record.failures),
     }
     return {name: value[:_LONGEST_TAG] for name, value in tags.items() if value is not None}
 

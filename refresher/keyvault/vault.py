@@ -181,7 +181,12 @@ class Vault:
             listed = self._client.list_properties_of_secret_versions(name, **limits)
             return tuple(_described(name, properties, value="") for properties in listed)
 
-        return self._retrying(lambda: self._call("list", name, deadline, pages), deadline)
+        try:
+            return self._retrying(lambda: self._call("list", name, deadline, pages), deadline)
+        except VaultError as error:
+            if error.cause is Cause.SECRET_MISSING:
+                return ()
+            raise
 
     def list_all(self, deadline: Deadline) -> dict[str, StoredSecret | VaultError]:
         """All secrets by name, without their values; of one that is disabled, the error. Raises VaultError."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from refresher.policy.attempts import Attempt, with_failure
 from refresher.policy.password_gate import PasswordRefusals
 
 
@@ -24,6 +25,8 @@ class RefreshRecord:
     """Whether ServiceNow was ever seen to replace this connection's refresh token at its use."""
     access_token_refused_at: datetime | None = None
     """When a refresh was last begun for no other reason than that ServiceNow refused the stored access token."""
+    failures: tuple[Attempt, ...] = field(default=(), compare=False)
+    """The last of them, for people: no difference that is worth a write."""
 
     def is_settled(self, stored: "RefreshRecord") -> bool:
         """Whether a success leaves `stored`, which the vault holds, as true as it is: nothing to put right or add."""
@@ -58,6 +61,7 @@ class RefreshRecord:
             last_outcome=outcome,
             last_cause=cause,
             consecutive_failures=max(1, self.consecutive_failures + counts),
+            failures=with_failure(self.failures, now, cause, counts=counts),
         )
 
     def before_attempt(self, now: datetime) -> "RefreshRecord":

@@ -14,6 +14,7 @@ from refresher.model.report import Outcome, Warning_
 from refresher.model.steps import Step
 from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToken
 from refresher.model.timing import Reserve, Timing
+from refresher.policy.attempts import Attempt, last_attempts
 from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time, shared_targets
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import renewal_time
@@ -73,6 +74,8 @@ class ConnectionStatus:
     last_attempt_at: datetime | None = None
     last_outcome: str | None = None
     consecutive_failures: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    """The last ones, newest first, as far as they are known."""
     targets: tuple[TargetStatus, ...] = ()
     warnings: tuple[Warning_, ...] = ()
 
@@ -135,6 +138,7 @@ def evaluate(
         last_attempt_at=_last_attempt_at(side),
         last_outcome=_last_outcome(side),
         consecutive_failures=side.record.consecutive_failures,
+        attempts=last_attempts(side.record.failures, _refreshed_at(token)),
         targets=targets,
         warnings=foresee(
             connection,
@@ -243,6 +247,11 @@ def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:
     if token is None or token.issued_at is None or token.expires_at is None:
         return ()
     return (*recall(token.recent, token.issued_at), (token.issued_at, token.expires_at))
+
+
+def _refreshed_at(token: StoredAccessToken | None) -> tuple[datetime, ...]:
+    confirmed = (token.confirmed_at,) if token is not None and token.confirmed_at is not None else ()
+    return (*(begins for begins, _ in _lives(token)), *confirmed)
 
 
 def _lives_as_issued(side: ConsumerSide) -> bool:

@@ -6,10 +6,11 @@ hand; its creation and its attribute stand in for them.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from refresher.keyvault.tags import parse_access_token
+from refresher.keyvault.tags import parse_access_token, parse_record
 from refresher.model.stored import StoredSecret
+from refresher.policy.attempts import Attempt, last_attempts
 from refresher.status.lives import Life, gaps
 
 
@@ -34,6 +35,8 @@ class History:
     connection: str
     issues: tuple[Issue, ...]
     gaps: tuple[Life, ...]
+    attempts: tuple[Attempt, ...] = ()
+    """The last ones, newest first, failures too."""
 
     @property
     def lives(self) -> tuple[Life, ...]:
@@ -41,11 +44,21 @@ class History:
         return _lives(self.issues)
 
 
-def read_history(connection: str, versions: Iterable[StoredSecret], now: datetime) -> History:
-    """Order the versions, and find the gaps from the first of them until now."""
+def read_history(
+    connection: str, versions: Iterable[StoredSecret], records: Iterable[StoredSecret], now: datetime
+) -> History:
+    """Order the versions, and find the gaps from the first of them until now; the newest record knows the failures."""
     issues = tuple(sorted(filter(None, map(_issue, versions)), key=lambda issue: issue.issued_at))
     uncovered = gaps(_lives(issues), issues[0].issued_at, now) if issues else ()
-    return History(connection=connection, issues=issues, gaps=uncovered)
+    record = parse_record(max(records, key=lambda each: each.created_on or _NEVER, default=None))
+    refreshed_at = {
+        moment for issue in issues for moment in (issue.issued_at, issue.confirmed_at) if moment is not None
+    }
+    attempts = last_attempts(record.failures, refreshed_at)
+    return History(connection=connection, issues=issues, gaps=uncovered, attempts=attempts)
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _issue(version: StoredSecret) -> Issue | None:

@@ -1,5 +1,6 @@
 """Reports and statuses as values for JSON (instants in ISO 8601 UTC, spans in seconds) and for people."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from refresher.model.causes import diagnose
@@ -9,6 +10,7 @@ from refresher.model.moments import format_instant
 from refresher.model.report import RunReport, Warning_
 from refresher.model.stored import KeyLife
 from refresher.model.timing import Reserve
+from refresher.policy.attempts import Attempt
 from refresher.status.health import ConnectionStatus
 from refresher.status.history import History
 from refresher.status.timer import TimerStatus
@@ -83,6 +85,7 @@ def status_body(status: ConnectionStatus) -> dict[str, object]:
             "last_attempt_at": _instant(status.last_attempt_at),
             "last_outcome": status.last_outcome,
             "consecutive_failures": status.consecutive_failures,
+            "attempts": attempts_body(status.attempts) or None,
             "targets": [
                 _without_none(
                     {
@@ -116,6 +119,11 @@ def _signing_key(status: ConnectionStatus) -> dict[str, object] | None:
             return None
 
 
+def attempts_body(attempts: Iterable[Attempt]) -> list[dict[str, str]]:
+    """The last attempts as JSON, newest first."""
+    return [{"at": format_instant(attempt.at), "code": attempt.code} for attempt in attempts]
+
+
 def history_body(history: History) -> dict[str, object]:
     """The history of one connection as JSON, oldest first."""
     return {
@@ -135,6 +143,7 @@ def history_body(history: History) -> dict[str, object]:
             )
             for issue in history.issues
         ],
+        "attempts": attempts_body(history.attempts),
         "gaps": [[_instant(begins), _instant(ends)] for begins, ends in history.gaps],
     }
 

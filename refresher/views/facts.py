@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from refresher.model.steps import Step
 from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
-from refresher.views.words import holds, key_text, span_text
+from refresher.views.words import attempts_text, holds, key_text, span_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,7 @@ def _cells(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
 def _told(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
     if status.basis:
         yield Fact("known", Step(status.basis))
-    if status.last_attempt_at is not None:
-        failures = f", {status.consecutive_failures} failures in a row" if status.consecutive_failures else ""
-        ago = f"{span_text(now - status.last_attempt_at)} ago"
-        text = Step(f"{ago}: {status.last_outcome or 'unknown'}{failures}")
-        yield Fact("last attempt", text, _clock(status.last_attempt_at, now))
+    yield from _attempts(status, now)
     if status.reserve is not None:
         yield Fact("if ServiceNow is away", Step(status.reserve.text))
     for target in status.targets:
@@ -69,6 +65,16 @@ def _told(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
         yield Fact("warning", Step(f"{warning.message}. ", warning.hint))
     for check in status.checks:
         yield Fact("check", Step(check))
+
+
+def _attempts(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
+    if status.last_attempt_at is not None:
+        failures = f", {status.consecutive_failures} failures in a row" if status.consecutive_failures else ""
+        ago = f"{span_text(now - status.last_attempt_at)} ago"
+        text = Step(f"{ago}: {status.last_outcome or 'unknown'}{failures}")
+        yield Fact("last attempt", text, _clock(status.last_attempt_at, now))
+    if status.attempts:
+        yield Fact("last attempts (UTC)", Step(attempts_text(status.attempts, now)))
 
 
 def _end(moment: datetime | None, now: datetime) -> tuple[str, str] | None:

@@ -21,7 +21,7 @@ from refresher.views.facts import Fact, facts
 from refresher.views.folding import fold
 from refresher.views.terminal import say, visible
 from refresher.views.verdict import found, gravity, verdict
-from refresher.views.words import span_text
+from refresher.views.words import attempts_text, span_text
 
 _CELLS = 72
 _GAP = "GAP"
@@ -97,7 +97,8 @@ def _show_timer(timer: TimerStatus) -> None:
 def show_history(history: History, now: datetime, limit: int) -> None:
     """A picture of the last day, then the newest issues with the gaps between them, newest first."""
     if not history.issues:
-        say(f"{history.connection}: no token was ever published here")
+        failed = f"; {attempts_text(history.attempts, now)} (UTC)" if history.attempts else ""
+        say(f"{history.connection}: no token was ever published here{failed}")
         return
     since = max(now - REMEMBERED, history.issues[0].issued_at)
     count, first = len(history.issues), _clock(history.issues[0].issued_at)
@@ -106,6 +107,9 @@ def show_history(history: History, now: datetime, limit: int) -> None:
         width = min(_CELLS, _columns() - 2)
         say(f"|{picture(cells(history.lives, since, now, width))}|")
         say(f" {_clock(since)}{_clock(now).rjust(width - len(_clock(since)))}")
+    if history.attempts:
+        say()
+        say(f"last attempts (UTC): {attempts_text(history.attempts, now)}")
     last = history.issues[-1]
     rows: list[tuple[datetime, Row]] = [
         (

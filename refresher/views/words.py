@@ -1,9 +1,11 @@
 """Words for people: spans, and what a target holds."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from refresher.model.errors import VaultError
 from refresher.model.stored import KeyLife
+from refresher.policy.attempts import Attempt
 from refresher.status.copies import TargetStatus
 
 
@@ -16,6 +18,12 @@ def holds(target: TargetStatus) -> str:
     if target.current:
         return "holds the current token" if target.working else "holds the same token, which has ended"
     return "holds an older token, which still works" if target.working else "holds no token that works"
+
+
+def attempts_text(attempts: Collection[Attempt], now: datetime) -> str:
+    """The last attempts in a line, newest first; their day where it is another one."""
+    form = "{:%H:%M}" if all(now - attempt.at < timedelta(hours=12) for attempt in attempts) else "{:%Y-%m-%d %H:%M}"
+    return ", ".join(f"{form.format(attempt.at)} {attempt.code}" for attempt in attempts)
 
 
 def key_text(key: KeyLife | VaultError, now: datetime) -> str:

@@ -1,5 +1,6 @@
 """What was published when, from the versions of the secret and nothing else."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -8,9 +9,13 @@ from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
 from refresher.model.report import Outcome
 from refresher.status.lives import gaps
+from refresher.views.bodies import status_body
+from refresher.views.page import status_page
+from refresher.views.tables import show_history, show_statuses
 from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, tick
+from tests.factories import TICKING
 
 pytestmark = pytest.mark.wire("any")
 
@@ -65,6 +70,37 @@ def test_a_version_that_was_written_by_hand_is_shown_as_such(sandbox: Sandbox, m
     by_hand, ours = app.history("servicenow").issues
     assert (by_hand.by_hand, by_hand.expires_at) == (True, None)
     assert (ours.by_hand, ours.grant, ours.trigger) == (False, "refresh_token", "timer")
+
+
+def test_the_last_six_attempts_are_told_failures_too(
+    sandbox: Sandbox, make_app: MakeApp, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By `status`, `history` and the page, and a success makes none of them forgotten."""
+    sandbox.add_connection()
+    app = make_app()
+    tick(app)
+    for answer in (503, 503, 429):
+        sandbox.faults.clear()
+        sandbox.faults.add(Fault(service="instance", times=None, action=Respond(answer, {}, b"")))
+        sandbox.clock.advance(timedelta(minutes=55))
+        tick(app)
+    sandbox.faults.clear()
+    sandbox.clock.advance(timedelta(minutes=5))
+    assert tick(app).outcome is Outcome.REFRESHED
+    codes = ["refreshed", "instance_throttled", "instance_error", "instance_error", "refreshed"]
+    history, (status,) = app.history("servicenow"), app.status()
+    assert [attempt.code for attempt in history.attempts] == codes
+    assert [attempt.code for attempt in status.attempts] == codes
+    assert [each["code"] for each in json.loads(json.dumps(status_body(status)))["attempts"]] == codes
+    told, line = (
+        ", ".join(f"{attempt.at:%H:%M} {attempt.code}" for attempt in each.attempts) for each in (history, status)
+    )
+    now = sandbox.clock.now()
+    show_history(history, now, 30)
+    assert told in capfd.readouterr().out
+    show_statuses([status], TICKING, now)
+    assert line in capfd.readouterr().out
+    assert line in status_page([status], TICKING, now)
 
 
 def test_listing_that_is_not_permitted_names_the_role(sandbox: Sandbox, make_app: MakeApp) -> None:

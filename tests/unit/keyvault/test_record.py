@@ -287,6 +287,40 @@ class TestRecord:
         """And what was read can be written."""
         record_tags("c", parse_record(secret(tags=tags)))
 
+    def test_the_last_six_failures_are_told_in_one_tag_and_are_no_reason_to_write(self) -> None:
+        record = fullest()
+        for minute in range(8):
+            record = record.after_failure(NOON + timedelta(minutes=minute), "failed", max(Cause, key=len))
+        tags = record_tags("a" * 41, record)
+        read = parse_record(secret(tags=tags))
+        assert read.failures == record.failures
+        assert [(each.at, each.code) for each in read.failures] == [
+            (NOON + timedelta(minutes=minute), max(Cause, key=len)) for minute in (7, 6, 5, 4, 3, 2)
+        ]
+        assert len(tags) <= 10
+        assert max(map(len, tags.values())) < 256
+        assert replace(record, failures=()) == record
+        assert record.after_success(NOON + HOUR, "refreshed").failures == record.failures
+
+    def test_a_failure_of_the_same_tick_stands_in_the_place_of_the_one_before(self) -> None:
+        first = FULL.after_failure(NOON, "failed", "instance_error")
+        again = first.after_failure(NOON + timedelta(minutes=1), "failed", "access_denied", counts=False)
+        assert [each.code for each in again.failures] == ["access_denied"]
+
+    @pytest.mark.parametrize(
+        ("text", "codes"),
+        [
+            ("20260301T1200/a,20260301T1155/b", ["a", "b"]),
+            ("20260301T1200/a,20261301T1155/b,20260301T1150/c", ["a"]),
+            ("20260301T1200/a; 20260301T1155/b", []),
+            ("2026-03-01T12:00Z/a", []),
+            ("20260301T1200/\x1b[2J", []),
+            ("", []),
+        ],
+    )
+    def test_what_cannot_be_read_of_them_ends_the_tale(self, text: str, codes: list[str]) -> None:
+        assert [each.code for each in parse_record(secret(tags={"failures": text})).failures] == codes
+
     def test_a_failure_counts(self) -> None:
         after = FULL.after_failure(NOON + HOUR, "failed", "instance_error")
         assert after == replace(
