@@ -245,14 +245,15 @@ class App:
     def doctor(self, names: Iterable[str] | None = None) -> "tuple[Check, ...]":
         """Try every precondition. Raises SettingsError and UnknownConnectionError."""
         from refresher.doctor.doctor import EXAMINED_AT_ONCE, JOBS_THAT_ASK, Doctor  # noqa: PLC0415 - as above
+        from refresher.doctor.surroundings import Surroundings  # noqa: PLC0415 - as above
 
         settings = self.settings
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
         return Doctor(
             settings,
             self.clock,
+            surroundings=Surroundings(environ=self._environ, credential=self.credential),
             vaults=self.vaults(),
-            credential=self.credential,
             servicenow=self._servicenow,
             lease=self._make_lease(settings),
             look=self.status,

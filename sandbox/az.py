@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 USAGE = 2
 _HEADER = "Authorization: Bearer "
 _QUERIES: Mapping[str, Callable[[Any], object]] = {
+    "[?name=='AZURE_CLIENT_ID'].value": lambda found: [
+        each["value"] for each in found if each["name"] == "AZURE_CLIENT_ID"
+    ],
     "[].name": lambda found: [each["name"] for each in found],
     "[?ends_with(name, 'Disabled')]": lambda found: [each for each in found if each["name"].endswith("Disabled")],
     "attributes.expires": lambda found: found["attributes"]["expires"],
@@ -34,6 +37,8 @@ _QUERIES: Mapping[str, Callable[[Any], object]] = {
     'tags."issued-at"': lambda found: (found["tags"] or {}).get("issued-at"),
     "value": lambda found: found["value"],
 }
+_ROLES = tuple(f"ServiceNow token refresher: {what}" for what in ("read a secret", "keep a secret", "sign with a key"))
+_ROLE_QUERY = re.compile(r"\[\?starts_with\(roleName, '([^']+)'\)\]\.roleName \| \[0\]")
 _AZD_NAMES = {
     "AZURE_FUNCTION_APP_NAME": "APP",
     "AZURE_FUNCTION_APP_URL": "URL",
@@ -68,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _asked(found: object, query: str | None) -> object:
     if query is None or found is None:
         return found
+    role = _ROLE_QUERY.fullmatch(query)
+    if role is not None:
+        return next((each for each in found if each.startswith(role[1])), None) if isinstance(found, list) else None
     if query not in _QUERIES:
         message = f"the sandbox knows no --query {query!r}; it knows {', '.join(_QUERIES)}"
         raise RefusedError(message)
@@ -96,10 +104,13 @@ def build_parser() -> argparse.ArgumentParser:
     """The commands."""
     parser = _Strict(prog="az", description=__doc__)
     groups = parser.add_subparsers(required=True, metavar="GROUP")
-    _command(groups, "login", lambda _: None)
+    _command(groups, "login", lambda _: None).add_argument("--tenant")
     vault = _group(groups, "keyvault")
     _command(vault, "show", _show_vault, "--name")
-    policy = _command(vault, "set-policy", _refusal("the sandbox's vault goes by roles"), "--name", "--object-id")
+    policy = _command(vault, "set-policy", _refusal("the sandbox's vault goes by roles"), "--name")
+    whose = policy.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--object-id")
+    whose.add_argument("--spn")
     permissions = policy.add_mutually_exclusive_group(required=True)
     for kind in ("secret", "key"):
         permissions.add_argument(f"--{kind}-permissions", nargs="+")
@@ -122,8 +133,9 @@ def build_parser() -> argparse.ArgumentParser:
     lease = _group(_group(_group(groups, "storage"), "blob"), "lease")
     in_container = ("--account-name", "--container-name", "--blob-name", "--auth-mode")
     _command(lease, "break", _refusal("the sandbox's leases end by themselves"), *in_container)
-    role = _group(_group(groups, "role"), "assignment")
-    _command(role, "create", _assign_role, "--assignee", "--role", "--scope")
+    roles = _group(groups, "role")
+    _command(_group(roles, "definition"), "list", lambda _: list(_ROLES), "--custom-role-only")
+    _command(_group(roles, "assignment"), "create", _assign_role, "--assignee", "--role", "--scope")
     app = _group(groups, "functionapp")
     in_group = ("--name", "--resource-group")
     _command(app, "show", lambda _: {"name": "sandbox", "state": _ask("GET", "state").strip()}, *in_group)
@@ -135,6 +147,8 @@ def build_parser() -> argparse.ArgumentParser:
     _command(keys, "set", _set_key, *in_group, "--function-name", "--key-name")
     settings = _group(_group(app, "config"), "appsettings")
     _command(settings, "set", _set_settings, *in_group).add_argument("--settings", nargs="+", required=True)
+    taken = _command(settings, "delete", _refusal("the sandbox's settings are those of its shell"), *in_group)
+    taken.add_argument("--setting-names", nargs="+", required=True)
     _command(settings, "list", lambda _: json.loads(_ask("GET", "settings")), *in_group)
     # `azd` is the same script under another first word.
     _command(_group(_group(groups, "azd"), "env"), "get-value", _azd_value).add_argument("key", choices=_AZD_NAMES)
@@ -228,6 +242,9 @@ def _refusal(message: str) -> Callable[[argparse.Namespace], None]:
 
 def _assign_role(options: argparse.Namespace) -> None:
     scope = re.fullmatch(r"/subscriptions/.+/vaults/[^/]+/secrets/([^/]+)", options.scope)
+    if options.role not in {*_ROLES, "Key Vault Reader"}:
+        message = f"the sandbox knows no role {options.role!r}"
+        raise RefusedError(message)
     if scope is None:
         message = "the sandbox knows roles on single secrets only"
         raise RefusedError(message)

@@ -190,18 +190,19 @@ def _history(app: "App", options: argparse.Namespace) -> int:
 def _doctor(app: "App", options: argparse.Namespace) -> int:
     from refresher.model.check import Verdict, failed  # noqa: PLC0415 - for this command only
     from refresher.views.bodies import check_body  # noqa: PLC0415 - serves JSON only
-    from refresher.views.tables import show_checks  # noqa: PLC0415 - a view of this command's own
+    from refresher.views.examination import show_checks  # noqa: PLC0415 - a view of this command's own
 
-    code = None
+    code, instances = None, {}
     try:
         checks = app.doctor([options.name] if options.name else None)
+        instances = {each.name: each.instance_url for each in app.settings.connections}
     except SettingsError as error:
         checks = tuple(failed(None, "settings", problem, error.hint) for problem in error.problems)
         code = ExitCode.USAGE
     if options.json:
         say_json({"checks": [check_body(check) for check in checks]})
     else:
-        show_checks(checks)
+        show_checks(checks, instances, everything=options.all)
     return code or (ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE)
 
 

@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", parents=[common, machine], help="try every precondition; changes nothing")
     doctor.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
+    doctor.add_argument("--all", action="store_true", help="open every connection, those that pass too")
     doctor.set_defaults(command="doctor")
 
     authorize = commands.add_parser(

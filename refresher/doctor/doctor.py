@@ -1,40 +1,41 @@
 """Every precondition of a refresh, tried one by one: what passes, what does not, and what to do about it.
 
-Nothing that a consumer sees is changed, no grant is used and no lease is taken, so that it is safe at any time.
+Nothing that a consumer sees is changed, no grant is used and no lease is taken, so that it is safe at any time. What
+stops one check stops no other.
 """
 
-import base64
-import binascii
-import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from urllib.parse import urlsplit
 
-from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError
-
-from refresher.doctor.secret_checks import Examination
-from refresher.doctor.standing import life_checks, simple_chat_check, timer_check, token_check
-from refresher.keyvault.errors import IDENTITY, WHO_IDENTITY_IS, no_identity
+from refresher.doctor.instance_checks import INSTANCE, instance_checks
+from refresher.doctor.last_refresh import LAST_REFRESH, judge_last_refresh
+from refresher.doctor.lease_checks import LEASE, lease_checks
+from refresher.doctor.remedies import remedy_of, remedy_of_cause, without_doctor
+from refresher.doctor.secret_checks import Examination, Examined
+from refresher.doctor.standing import TOKEN, life_checks, simple_chat_check, timer_check, token_check
+from refresher.doctor.surroundings import Identity, Surroundings, addressed
+from refresher.doctor.suspicion import concluded, in_the_way
 from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.whole_vault import vault_name
 from refresher.lease.lease import Lease
 from refresher.model import steps
-from refresher.model.causes import Cause, Kind, diagnose
-from refresher.model.check import Check, failed, passed, warned
+from refresher.model.check import Check, Verdict, failed, passed
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
-from refresher.model.errors import RefresherError, TokenEndpointError, unforeseen
+from refresher.model.errors import RefresherError, unforeseen
 from refresher.model.steps import Step
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
-from refresher.status.health import ConnectionStatus
+from refresher.status.health import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
 
-_LARGEST_SKEW = timedelta(seconds=60)
-"""ServiceNow allows an assertion's dates some clock skew; beyond a minute lives are misjudged as well."""
+EXAMINED_AT_ONCE = 8
+"""Connections, side by side."""
+JOBS_THAT_ASK = 3
+"""Of each connection, one after the other."""
+Job = Callable[[Deadline], Iterable[Check]]
 
 
 class Doctor:
@@ -45,8 +46,8 @@ class Doctor:
         settings: Settings,
         clock: Clock,
         *,
+        surroundings: Surroundings,
         vaults: Vaults,
-        credential: Callable[[], TokenCredential],
         servicenow: ServiceNow,
         lease: Lease,
         look: Callable[[Iterable[str]], Sequence[ConnectionStatus]],
@@ -55,8 +56,8 @@ class Doctor:
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._surroundings = surroundings
         self._vaults = vaults
-        self._credential = credential
         self._servicenow = servicenow
         self._lease = lease
         self._look = look
@@ -65,43 +66,102 @@ class Doctor:
 
     def examine(self, connections: Sequence[Connection]) -> tuple[Check, ...]:
         """As whom and from where it looks, then of each connection: does the token work, and what a refresh needs."""
-        identity = self._identity()
+        identity = self._surroundings.sign_in(self._settings.vault_url)
         if isinstance(identity, Check):
-            return (identity, self._settings_check())
-        detail = f"a token for Key Vault was issued to {identity}; {_place()}"
-        checks = [passed(None, "identity", detail), self._settings_check()]
-        statuses = self._look(connection.name for connection in connections)
+            checks = [identity, self._settings_check()]
+            found = self._side_by_side(self._examine_without_identity, connections)
+            return (*checks, *(check for each in found for check in each))
+        statuses = {status.connection: status for status in self._look(each.name for each in connections)}
+        checks = [self._surroundings.identity_check(identity), self._settings_check()]
+        for each in self._side_by_side(lambda one: self._examine_one(one, statuses[one.name]), connections):
+            checks += each
+        checks += self._guarded(None, "timer", lambda: [timer_check(self._timer())])
+        return tuple(self._told(check, identity) for check in checks)
+
+    def _side_by_side(
+        self, examine: Callable[[Connection], tuple[Check, ...]], connections: Sequence[Connection]
+    ) -> list[tuple[Check, ...]]:
         with ThreadPoolExecutor(EXAMINED_AT_ONCE, thread_name_prefix="examination") as pool:
-            for found in pool.map(self._examine_one, connections, statuses):
-                checks += found
-        checks.append(timer_check(self._timer()))
-        return tuple(replace(check, remedy=_for(identity, check.remedy)) for check in checks)
+            return list(pool.map(examine, connections))
 
-    def _examine_one(self, connection: Connection, status: ConnectionStatus) -> list[Check]:
-        return [
-            token_check(status),
-            *self._isolated(connection, "secrets", self._secret_checks),
-            *life_checks(connection, status),
-            simple_chat_check(status),
-            *self._isolated(connection, "instance", self._instance_checks),
-            *self._isolated(connection, "lease", self._lease_checks),
+    def _examine_one(self, connection: Connection, status: ConnectionStatus) -> tuple[Check, ...]:
+        examined: list[Examined] = []
+
+        def secrets(deadline: Deadline) -> Iterable[Check]:
+            examined.append(Examination(connection, self._settings, self._clock, self._vaults, deadline).run())
+            return examined[0].checks
+
+        first = [
+            *self._guarded(connection, TOKEN, lambda: [token_check(status)]),
+            *self._in_its_time(connection, "secrets", secrets),
         ]
+        others = [*self._instance(connection), *self._lease_of(connection)]
+        if examined and examined[0].evidence.readable:
+            evidence = replace(
+                examined[0].evidence,
+                in_the_way=in_the_way((*first, *others)),
+                acts_as=status.user_name if status.working else None,
+            )
+            first += self._guarded(connection, LAST_REFRESH, lambda: [judge_last_refresh(evidence, self._clock.now())])
+        first += self._guarded(connection, "lives", lambda: life_checks(connection, status))
+        first += self._guarded(connection, "Simple Chat", lambda: simple_chat_check(connection, status))
+        checks = (*first, *others)
+        failing = any(check.name == LAST_REFRESH and check.verdict is Verdict.FAIL for check in checks)
+        return concluded(checks, heals=status.state is State.REFUSED and not failing)
 
-    def _isolated(self, connection: Connection, what: str, job: "Job") -> Iterator[Check]:
-        """What a job finds out; what stops it, or keeps it from beginning, is a finding too, and stops no other."""
+    def _examine_without_identity(self, connection: Connection) -> tuple[Check, ...]:
+        """What needs no sign-in: the instance, and a lock that is a file."""
+        lease = self._lease_of(connection) if self._settings.lease_container_url is None else ()
+        remedy = "It follows from what is wrong with: identity."
+        token = failed(connection.name, TOKEN, "it could not be looked at: nobody is signed in", remedy)
+        return (token, *self._instance(connection), *lease)
+
+    def _instance(self, connection: Connection) -> Iterable[Check]:
+        def ask(deadline: Deadline) -> Iterator[Check]:
+            return instance_checks(connection, self._servicenow, self._clock, deadline)
+
+        return tuple(self._in_its_time(connection, INSTANCE, ask))
+
+    def _lease_of(self, connection: Connection) -> Iterable[Check]:
+        shared = self._settings.lease_container_url is not None
+
+        def ask(_: Deadline) -> Iterator[Check]:
+            return lease_checks(connection.name, self._lease, self._clock.now(), shared=shared)
+
+        return tuple(self._in_its_time(connection, LEASE, ask))
+
+    def _in_its_time(self, connection: Connection, what: str, job: Job) -> Iterator[Check]:
+        """What a job finds out in its share of the time; that it has none is a finding too."""
         takes = self._share()
         if not takes:
             remedy = Step("Examine one connection at a time: ", steps.doctor(connection.name))
             yield failed(connection.name, what, "its turn did not come in the time of an examination", remedy)
             return
+        yield from self._guarded(connection, what, lambda: job(Deadline(self._clock, takes)))
+
+    def _guarded(
+        self, connection: Connection | None, what: str, job: Callable[[], Iterable[Check]]
+    ) -> Iterator[Check]:
+        """What a job finds out; what stops it is a finding too, and stops no other."""
+        name = connection.name if connection is not None else None
         try:
-            yield from job(connection, Deadline(self._clock, takes))
+            yield from job()
         except RefresherError as error:
-            yield failed(connection.name, what, error.message, error.hint)
-        except Exception as error:  # noqa: BLE001 - isolation: a surprise about one connection must not stop the others
-            yield failed(
-                connection.name, what, unforeseen(error).message, diagnose(Cause.UNEXPECTED, connection.name).next_step
-            )
+            yield failed(name, what, error.message, remedy_of(error, name or "NAME"))
+        except Exception as error:  # noqa: BLE001 - isolation: a surprise about one check must not stop the others
+            surprise = unforeseen(error)
+            yield failed(name, what, surprise.message, remedy_of_cause(surprise.cause, name or "NAME"))
+
+    def _told(self, check: Check, identity: Identity) -> Check:
+        """The check with its remedy as it can be given here, to whoever looks."""
+        if "its turn did not come" in check.detail:
+            return check
+        remedy = without_doctor(check.remedy)
+        if check.remedy is not None and not remedy:
+            remedy = Step("What stands in the way is told of the other checks.")
+        return replace(
+            check, remedy=addressed(remedy, identity, self._surroundings, vault_name(self._settings.vault_url))
+        )
 
     def _settings_check(self) -> Check:
         names = ", ".join(connection.name for connection in self._settings.connections)
@@ -109,106 +169,3 @@ class Doctor:
         if problem is not None:
             return failed(None, "settings", problem, steps.set_app_setting())
         return passed(None, "settings", f"valid; connections: {names}; vault {self._settings.vault_url}")
-
-    def _identity(self) -> "Identity | Check":
-        try:
-            token = self._credential().get_token(_scope_of(self._settings.vault_url)).token
-        except (AzureError, ValueError):
-            return failed(None, "identity", "no token for Key Vault could be had", no_identity().hint)
-        return Identity.of(token)
-
-    def _secret_checks(self, connection: Connection, deadline: Deadline) -> Iterable[Check]:
-        return Examination(connection, self._settings, self._clock, self._vaults, deadline).checks()
-
-    def _lease_checks(self, connection: Connection, _: Deadline) -> Iterable[Check]:
-        if self._settings.lease_container_url is None:
-            detail = "a file lock: it keeps apart the runs of this machine only"
-            remedy = "Set LEASE_CONTAINER_URL where more than one machine refreshes, as in Azure."
-            yield warned(connection.name, "lease", detail, remedy)
-            return
-        held = self._lease.is_held(connection.name)
-        yield passed(connection.name, "lease", "held by a run that is under way" if held else "free")
-
-    def _instance_checks(self, connection: Connection, deadline: Deadline) -> Iterator[Check]:
-        try:
-            with self._servicenow.session(connection, deadline) as session:
-                greeting = session.greet()
-        except TokenEndpointError as error:
-            remedy = error.hint or _remedy(error.cause, connection.name)
-            yield failed(connection.name, "instance", error.message, remedy)
-            return
-        yield passed(connection.name, "instance", f"{connection.instance_url} was reached over trusted TLS")
-        if greeting.cause.row.kind in {Kind.AWAY, Kind.ANSWER, Kind.THROTTLED}:
-            judged = warned if greeting.cause.row.kind is Kind.THROTTLED else failed
-            meaning, remedy = greeting.cause.row.meaning, _remedy(greeting.cause, connection.name)
-            yield judged(connection.name, "token endpoint", meaning, remedy)
-        else:
-            yield passed(connection.name, "token endpoint", "it refuses a request without credentials, as it should")
-        if greeting.date is None:
-            yield warned(connection.name, "clock", "the instance did not send a Date", "Nothing to do.")
-            return
-        skew = abs(greeting.date - self._clock.now())
-        if skew > _LARGEST_SKEW:
-            detail = f"this machine's clock and the instance's differ by {round(skew.total_seconds())} s"
-            yield warned(connection.name, "clock", detail, "Set this machine's clock by NTP.")
-        else:
-            yield passed(connection.name, "clock", f"within {round(skew.total_seconds())} s of the instance's")
-
-
-EXAMINED_AT_ONCE = 8
-"""Connections, side by side."""
-JOBS_THAT_ASK = 3
-"""Of each connection, one after the other."""
-Job = Callable[[Connection, Deadline], Iterable[Check]]
-
-
-def _place() -> str:
-    """From where it looks: what is let in there need not be let in where the app runs."""
-    site = os.environ.get("WEBSITE_SITE_NAME")
-    return f"asked from the app {site}" if site else "asked from this machine, which is not the app"
-
-
-def _remedy(cause: Cause, name: str) -> Step:
-    """The next step of a cause; what to check, where that would be to run this examination."""
-    diagnosis = diagnose(cause, name)
-    if steps.doctor() in diagnosis.next_step.commands:
-        return Step(f"Look at: {'; '.join(diagnosis.checks)}.")
-    return diagnosis.next_step
-
-
-def _scope_of(vault_url: str) -> str:
-    """A vault's resource is its host without the vault's own name: the rule by which the SDK verifies a challenge."""
-    _, _, resource = urlsplit(vault_url).netloc.partition(".")
-    return f"https://{resource}/.default"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whom an Entra access token was issued to, by those of its claims that are nobody's secret."""
-
-    claims: Mapping[str, str]
-
-    @classmethod
-    def of(cls, token: str) -> "Identity":
-        """Read the claims; none of them where it is not a token with claims."""
-        try:
-            payload = token.split(".")[1]
-            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-            return cls({name: claims[name] for name in ("upn", "appid", "oid") if isinstance(claims.get(name), str)})
-        except (IndexError, ValueError, binascii.Error, AttributeError, TypeError):
-            return cls({})
-
-    def __str__(self) -> str:
-        named = ", ".join(f"{_CLAIMS[name]} {value}" for name, value in self.claims.items())
-        return named or "an identity that it does not name"
-
-
-_CLAIMS = {"upn": "user", "appid": "application (client) id", "oid": "object id"}
-
-
-def _for(identity: Identity, remedy: Step | None) -> Step | None:
-    """A remedy with the identity's object id in the command that gives it a role."""
-    if remedy is None or "oid" not in identity.claims:
-        return remedy
-    told = (piece for piece in remedy.pieces if piece not in WHO_IDENTITY_IS.pieces)
-    return Step(*told).naming(IDENTITY, identity.claims["oid"])

@@ -1,78 +1,196 @@
-"""Why refreshing fails, as far as the vault can tell: its record, and what was changed there since the last success.
+"""Why refreshing fails, as far as the record, the vault and this examination can tell. No I/O.
 
-ServiceNow's generic 401 does not say which of the credentials it refuses. What was replaced after the last success
-is suspected first; where nothing was, the change was made on the instance.
+ServiceNow's refusals seldom say which of the credentials they mean. What was replaced after the last success is
+suspected first; where nothing was, the change was made on the instance. What failed on the way, and does not any
+more, is over; what still does has a check of its own.
 """
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
+from refresher.doctor.remedies import remedy_of_cause
+from refresher.doctor.replaced import Comparison, Known, Replaced, compare
 from refresher.keyvault.tags import parse_access_token, parse_record, parse_refresh_token
 from refresher.model import steps
-from refresher.model.causes import Cause, diagnose
+from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.connection import Connection
-from refresher.model.steps import Step
-from refresher.model.stored import StoredSecret
+from refresher.model.grants import PASSWORD, REFRESH_TOKEN, USERNAME
+from refresher.model.steps import Command, Step
+from refresher.model.stored import StoredAccessToken, StoredSecret
+from refresher.policy.record import RefreshRecord
 from refresher.views.words import span_text
 
-_CHECK = "last refresh"
-_WRITES_TAKE = timedelta(minutes=2)
-"""A run stores a refresh token and then dates the access token by its own clock, not by Key Vault's."""
+LAST_REFRESH = "last refresh"
+_OF_THE_TOKEN = frozenset({Cause.ACCESS_DENIED, Cause.INVALID_GRANT, Cause.REFRESH_TOKEN_REFUSED})
+_REFUSALS = _OF_THE_TOKEN | {Cause.INVALID_CLIENT, Cause.PASSWORD_REFUSED}
+"""Causes that mean a credential: which of them, the comparison says."""
 
 
-def judge_last_refresh(
-    connection: Connection, secrets: Mapping[str, StoredSecret], vault: str, now: datetime
-) -> Check:
-    """Whether the last refresh succeeded; if not, what to do first. `secrets` are those that could be read."""
-    record = parse_record(secrets.get(connection.record_name))
-    stored = secrets.get(connection.access_token_name)
-    token = parse_access_token(stored) if stored is not None else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was found out of one connection before its last refresh is judged."""
+
+    connection: Connection
+    vault: str
+    """The vault's name."""
+    record: StoredSecret | None
+    access_token: StoredSecret | None
+    readable: bool = True
+    """Whether both of them could be read, where they are there."""
+    credentials: Mapping[str, Known] = field(default_factory=dict)
+    """By the ends of their names: what was read, or why it was not."""
+    key: Known | None = None
+    in_the_way: Sequence[str] = ()
+    """Names of the checks that failed for a reason of their own."""
+    acts_as: str | None = None
+    """The user for whom ServiceNow accepts the stored token just now."""
+
+
+def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
+    """Whether the last refresh succeeded; if not, what to suspect and what to do first."""
+    connection, record = evidence.connection, parse_record(evidence.record)
+    token = _token(evidence)
     succeeded_at = token.life[0] if token is not None and token.life is not None else None
     if not record.consecutive_failures:
         if succeeded_at is None:
-            return warned(connection.name, _CHECK, "there was none yet", steps.refresh(connection.name))
-        return passed(connection.name, _CHECK, f"succeeded {span_text(now - succeeded_at)} ago")
+            return warned(connection.name, LAST_REFRESH, "there was none yet", steps.refresh(connection.name))
+        return passed(connection.name, LAST_REFRESH, f"succeeded {span_text(now - succeeded_at)} ago")
+    return failed(connection.name, LAST_REFRESH, _told(record, now), _remedy(evidence, record, succeeded_at, now))
+
+
+def is_refused(evidence: Evidence) -> bool:
+    """Whether refreshing fails since ServiceNow refuses a credential, whichever it is."""
+    record = parse_record(evidence.record)
+    return bool(record.consecutive_failures) and Cause.of(record.last_cause) in _REFUSALS
+
+
+def accepted_until(evidence: Evidence) -> tuple[datetime | None, frozenset[str]]:
+    """When a refresh last succeeded, and the ends of the names of the secrets that its request sent."""
+    token = _token(evidence)
+    if token is None or token.life is None or token.grant is None:
+        return None, frozenset()
+    return token.life[0], frozenset(evidence.connection.sends(token.grant).values())
+
+
+def _token(evidence: Evidence) -> StoredAccessToken | None:
+    return parse_access_token(evidence.access_token) if evidence.access_token is not None else None
+
+
+def _told(record: RefreshRecord, now: datetime) -> str:
     last = f", the last time {span_text(now - record.last_attempt_at)} ago" if record.last_attempt_at else ""
-    detail = f"failed {record.consecutive_failures} times in a row{last}: {record.last_cause or 'cause unknown'}"
+    times = "once" if record.consecutive_failures == 1 else f"{record.consecutive_failures} times in a row"
+    return f"failed {times}{last}: {record.last_cause or 'cause unknown'}"
+
+
+def _remedy(evidence: Evidence, record: RefreshRecord, succeeded_at: datetime | None, now: datetime) -> Step:
     cause = Cause.of(record.last_cause) or Cause.UNEXPECTED
-    if not cause.row.explains and succeeded_at is not None:
-        return failed(connection.name, _CHECK, detail, _suspect(connection, secrets, vault, succeeded_at, now))
-    return failed(connection.name, _CHECK, detail, diagnose(cause, connection.name).next_step)
+    if cause in _REFUSALS and succeeded_at is not None:
+        compared = compare(evidence.connection, evidence.credentials, evidence.key, succeeded_at, now)
+        if compared.replaced:
+            return _put_right(evidence, compared.replaced, succeeded_at)
+        return _changed_there(evidence, cause, compared, succeeded_at, now)
+    if cause in _REFUSALS:
+        step = diagnose(cause, evidence.connection.name).next_step
+        return Step("No refresh succeeded with these values yet: any of them may be wrong. ", step)
+    if evidence.in_the_way:
+        return Step(f"What stands in the way now is told of {', '.join(evidence.in_the_way)}.")
+    if _would_have_been_met(cause):
+        return Step(
+            "Nothing of the kind was met from here: it has passed, or only the app meets it, whose log says more "
+            f"(docs/runbook/force.md: POST /api/refresh?connection={evidence.connection.name}). Try it: ",
+            steps.refresh(evidence.connection.name, force=True),
+        )
+    return remedy_of_cause(cause, evidence.connection.name)
 
 
-def _suspect(
-    connection: Connection, secrets: Mapping[str, StoredSecret], vault: str, succeeded_at: datetime, now: datetime
+def _would_have_been_met(cause: Cause) -> bool:
+    """Whether this examination tries what that cause is about; what a token does, only a refresh finds out."""
+    if cause.row.kind is Kind.AZURE:
+        return cause not in {Cause.REFRESH_TOKEN_NOT_STORED, Cause.RUN_OVERDUE}
+    return cause.row.kind in {Kind.AWAY, Kind.THROTTLED} or cause in {Cause.NOT_A_TOKEN, Cause.ADDRESS_REFUSED}
+
+
+def _put_right(evidence: Evidence, replaced: Sequence[Replaced], succeeded_at: datetime) -> Step:
+    """Name all that is younger than the last success: one of them, at least, is wrong."""
+    name = evidence.connection.name
+    told = ", ".join(f"{each.name} at {minute(each.at)}" for each in replaced)
+    lead = f"{told}: replaced after the last success at {minute(succeeded_at)}. "
+    one = len(replaced) == 1
+    lead += f"Most likely {'the new value' if one else 'one of the new values'} is wrong. Store what is right: "
+    pieces: list[str | Command] = [lead]
+    for each in replaced:
+        if each.suffix == REFRESH_TOKEN:
+            pieces += [steps.authorize(name), "; "]
+        elif each.suffix:
+            pieces += [steps.set_secret(evidence.vault, each.name), "; "]
+        else:
+            pieces += ["give ServiceNow the new key's certificate (docs/keys.md, 'Renewal'); "]
+    if [each.suffix for each in replaced] == [REFRESH_TOKEN]:
+        return Step(*pieces[:-1], ". The version before it is in the vault still.")
+    return Step(*pieces, "then: ", steps.refresh(name, force=True))
+
+
+def _changed_there(
+    evidence: Evidence, cause: Cause, compared: Comparison, succeeded_at: datetime, now: datetime
 ) -> Step:
-    authorize, refresh = steps.authorize(connection.name), steps.refresh(connection.name, force=True)
-    last = f"the last success at {_minute(succeeded_at)}"
-    for name in (connection.client_secret_name, connection.client_id_name):
-        changed_at = secrets[name].created_on if name in secrets else None
-        if changed_at is not None and changed_at > succeeded_at + _WRITES_TAKE:
-            return Step(
-                f"{name} was replaced at {_minute(changed_at)}, after {last}: most likely the new value is wrong. "
-                "Store the right one: ",
-                steps.set_secret(vault, name),
-                "; then: ",
-                refresh,
-            )
-    stored = secrets.get(connection.refresh_token_name)
-    ends = ""
-    if stored is not None:
-        expires_at = parse_refresh_token(stored, lifetime=connection.refresh_token_lifetime, now=now).expires_at
-        if expires_at <= now:
-            return Step(f"The refresh token's life was to end at {_minute(expires_at)}. Begin a new one: ", authorize)
-        ends = f", and the refresh token was to live until {_minute(expires_at)}"
-    return Step(
-        f"Nothing in the vault was replaced since {last}{ends}: so something was changed on the instance, whose "
-        "system log says what (message starts with 'Exception on token flow'). The refresh token or the user: ",
-        authorize,
-        ". The client: ",
-        steps.set_secret(vault, connection.client_secret_name),
+    """What was compared is as old as it was: name that, what could not be compared, and what the instance may have."""
+    name = evidence.connection.name
+    since = f"since the last success at {minute(succeeded_at)}"
+    told = f"Not replaced {since}: {', '.join(compared.older)}. " if compared.older else ""
+    if compared.unknown:
+        told += f"Not compared: {', '.join(compared.unknown)}. "
+    ended_at = _refresh_token_ended_at(evidence, cause, now)
+    if ended_at is not None:
+        return Step(
+            f"The refresh token's life was to end at {minute(ended_at)}. Begin a new one: ", steps.authorize(name)
+        )
+    if cause is Cause.PASSWORD_REFUSED:
+        return Step(
+            f"{told}So the user was changed on the instance: its password, or it is inactive or locked out. Set that "
+            "right there, then store what is right: ",
+            steps.set_secret(evidence.vault, evidence.connection.secret_name(PASSWORD)),
+            " and ",
+            steps.set_secret(evidence.vault, evidence.connection.secret_name(USERNAME)),
+            "; then: ",
+            steps.refresh(name, force=True),
+        )
+    client = Step(
+        "see in System OAuth > Application Registry that the application is active, and that its secret is the one in "
+        "the vault: ",
+        steps.set_secret(evidence.vault, evidence.connection.client_secret_name),
         "; then: ",
-        refresh,
+        steps.refresh(name, force=True),
+    )
+    if cause is Cause.INVALID_CLIENT:
+        return Step(f"{told}So the application was changed on the instance, or made inactive: ", client)
+    user = (
+        f"the user {evidence.acts_as} is not what was changed, since the stored token still works"
+        if evidence.acts_as
+        else "the user may be inactive or locked out"
+    )
+    return Step(
+        f"{told}So something was changed on the instance. Its system log says what, in a message that starts with "
+        "'Exception on token flow'. First ",
+        client,
+        *(
+            ("; second, the refresh token may have been revoked: ", steps.authorize(name))
+            if REFRESH_TOKEN in evidence.credentials
+            else ()
+        ),
+        f"; and {user}.",
     )
 
 
-def _minute(moment: datetime) -> str:
+def _refresh_token_ended_at(evidence: Evidence, cause: Cause, now: datetime) -> datetime | None:
+    stored = evidence.credentials.get(REFRESH_TOKEN)
+    if cause not in _OF_THE_TOKEN or not isinstance(stored, StoredSecret):
+        return None
+    token = parse_refresh_token(stored, lifetime=evidence.connection.refresh_token_lifetime, now=now)
+    return token.expires_at if token.expires_at <= now else None
+
+
+def minute(moment: datetime) -> str:
+    """A moment as a person compares it."""
     return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -4,15 +4,20 @@ That a secret may be written is tried by a change of its newest version that cha
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeGuard
 
-from refresher.doctor.last_refresh import judge_last_refresh
-from refresher.keyvault.errors import missing, vault_name
+from refresher.doctor.last_refresh import Evidence, accepted_until, is_refused
+from refresher.doctor.replaced import Known, sent_by
+from refresher.doctor.values import Beside, has_unseen_around, oddity
+from refresher.keyvault.errors import missing
 from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.whole_vault import vault_name
 from refresher.model import steps
-from refresher.model.check import Check, failed, passed, warned
+from refresher.model.check import Check, Verdict, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
-from refresher.model.connection import Connection, SecretIdentifier
+from refresher.model.connection import ACCESS_TOKEN, Connection, SecretIdentifier
 from refresher.model.errors import RefresherError, VaultError
 from refresher.model.grants import JWT_KEY, REFRESH_TOKEN
 from refresher.model.steps import Step
@@ -21,6 +26,14 @@ from refresher.servicenow.assertion import build_assertion
 from refresher.settings.load import Settings
 
 _SOON = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """The checks, and what was read for those that judge by it."""
+
+    checks: list[Check]
+    evidence: Evidence
 
 
 class Examination:
@@ -34,40 +47,88 @@ class Examination:
         self._clock = clock
         self._vaults = vaults
         self._deadline = deadline
-        self._readable: dict[str, StoredSecret] = {}
-        self._unreadable: set[str] = set()
+        self._readable: dict[SecretIdentifier, StoredSecret] = {}
+        self._unreadable: dict[SecretIdentifier, str] = {}
+        self._key: Known | None = None
 
-    def checks(self) -> list[Check]:
-        """Present, readable, writable, well-formed, and when a refresh last succeeded."""
-        connection = self._connection
+    def run(self) -> Examined:
+        """Present, readable, writable, well-formed; then, all values beside each other, what cannot be meant."""
+        connection, own = self._connection, self._vaults.own
         written = [connection.access_token_name, connection.record_name]
         if connection.has_client_secret:
             written.insert(0, connection.refresh_token_name)
+        credentials = [own(connection.secret_name(each)) for each in sent_by(connection) if each != REFRESH_TOKEN]
+        tokens = [*map(own, written), *connection.publish_to]
         jobs: list[Callable[[], Check]] = [
-            *(lambda name=name: self._credential_check(name) for name in self._grant_secrets()),
+            *(lambda place=place: self._credential_check(place) for place in credentials),
             *([self._signing_check] if connection.signing_key is not None else []),
-            *(lambda name=name: self._token_check(self._vaults.own(name)) for name in written),
-            *(lambda target=target: self._token_check(target) for target in connection.publish_to),
+            *(lambda place=place: self._token_check(place) for place in tokens),
         ]
-        return [*self._vaults.executor.map(lambda job: job(), jobs), *self._last_refresh_check()]
+        checks = list(self._vaults.executor.map(lambda job: job(), jobs))
+        evidence = self._evidence()
+        suffixes = {own(connection.secret_name(each)): each for each in (*sent_by(connection), ACCESS_TOKEN)}
+        suffixes |= dict.fromkeys(connection.publish_to, ACCESS_TOKEN)
+        for place, suffix in suffixes.items():
+            odd = self._odd(place, suffix, evidence)
+            if odd is not None:
+                checks = [odd if _replaces(check, odd) else check for check in checks]
+        return Examined(checks=checks, evidence=evidence)
 
-    def _last_refresh_check(self) -> list[Check]:
-        connection = self._connection
-        if self._unreadable & {connection.record_name, connection.access_token_name}:
-            return []
-        vault = vault_name(self._settings.vault_url)
-        return [judge_last_refresh(connection, self._readable, vault, self._clock.now())]
-
-    def _grant_secrets(self) -> list[str]:
-        """What its grants send, each once; the refresh token, which is written too, has checks of its own."""
-        connection = self._connection
-        sent = dict.fromkeys(
-            suffix for grant in connection.configured_grants for suffix in connection.sends(grant).values()
+    def _evidence(self) -> Evidence:
+        connection, own = self._connection, self._vaults.own
+        credentials: dict[str, Known] = {}
+        for suffix in sent_by(connection):
+            place = own(connection.secret_name(suffix))
+            if place in self._readable:
+                credentials[suffix] = self._readable[place]
+            elif place in self._unreadable:
+                credentials[suffix] = self._unreadable[place]
+        return Evidence(
+            connection=connection,
+            vault=vault_name(self._settings.vault_url),
+            record=self._readable.get(own(connection.record_name)),
+            access_token=self._readable.get(own(connection.access_token_name)),
+            readable=not self._unreadable.keys() & {own(connection.record_name), own(connection.access_token_name)},
+            credentials=credentials,
+            key=self._key,
         )
-        return [connection.secret_name(suffix) for suffix in sent if suffix != REFRESH_TOKEN]
 
-    def _credential_check(self, name: str) -> Check:
-        where = self._vaults.own(name)
+    def _odd(self, place: SecretIdentifier, suffix: str, evidence: Evidence) -> Check | None:
+        """What cannot be meant about a value, unless ServiceNow took it since it was stored."""
+        secret = self._readable.get(place)
+        if secret is None or self._was_accepted(secret, suffix, evidence):
+            return None
+        published = [place for place in self._readable if self._is_published(place)]
+        found = oddity(
+            suffix,
+            secret.value,
+            Beside(
+                names=self._connection.own_names,
+                credentials={each: known.value for each, known in evidence.credentials.items() if _is_read(known)},
+                access_tokens=[self._readable[each].value for each in published],
+            ),
+        )
+        if found is None:
+            return None
+        name, refresh = self._connection.name, steps.refresh(self._connection.name, force=True)
+        remedy = Step("Store the value alone: ", steps.set_secret(evidence.vault, place.name), "; then: ", refresh)
+        if suffix == REFRESH_TOKEN:
+            remedy = Step("Begin a new life, which stores one: ", steps.authorize(name))
+        elif suffix == ACCESS_TOKEN:
+            remedy = Step("Publish another one: ", refresh)
+        accuses = found.certain or is_refused(evidence)
+        return (failed if accuses else warned)(name, place.name, f"its value {found.what}", remedy)
+
+    def _is_published(self, place: SecretIdentifier) -> bool:
+        return place in {*self._connection.publish_to, self._vaults.own(self._connection.access_token_name)}
+
+    def _was_accepted(self, secret: StoredSecret, suffix: str, evidence: Evidence) -> bool:
+        at, sent = accepted_until(evidence)
+        stored: datetime | None = secret.created_on
+        return at is not None and stored is not None and suffix in sent and stored < at
+
+    def _credential_check(self, where: SecretIdentifier) -> Check:
+        name = where.name
         secret = self._read(where)
         if isinstance(secret, Check):
             return secret
@@ -79,7 +140,8 @@ class Examination:
         if secret.expires_on is not None and secret.expires_on < self._clock.now() + _SOON:
             detail = f"readable; its attribute says that it ends {secret.expires_on:%Y-%m-%d}"
             return warned(self._connection.name, name, detail, "Rotate it (docs/runbook/rotate.md).")
-        return passed(self._connection.name, name, "readable")
+        around = "; what nobody sees around its value is left out" if has_unseen_around(secret.value) else ""
+        return passed(self._connection.name, name, f"readable{around}")
 
     def _key_check(self, key: StoredSecret) -> Check:
         claims = self._connection.jwt
@@ -98,6 +160,7 @@ class Examination:
             raise ValueError(message)
         try:
             key = self._vaults.keys.find(claims, self._deadline)
+            self._key = key.message if isinstance(key, VaultError) else key.described
             if isinstance(key, VaultError):
                 return failed(name, claims.key.name, key.message, key.hint)
             key.sign(b"doctor", self._deadline)
@@ -143,8 +206,16 @@ class Examination:
         try:
             secret = self._vaults.open(place.vault_url).read(place.name, self._deadline)
         except VaultError as error:
-            self._unreadable.add(place.name)
+            self._unreadable[place] = "it cannot be read"
             return failed(self._connection.name, place.name, error.message, error.hint)
-        if secret is not None and place.vault_url == self._settings.vault_url:
-            self._readable[place.name] = secret
+        if secret is not None:
+            self._readable[place] = secret
         return secret
+
+
+def _is_read(known: Known) -> TypeGuard[StoredSecret]:
+    return isinstance(known, StoredSecret)
+
+
+def _replaces(check: Check, odd: Check) -> bool:
+    return check.name == odd.name and check.verdict is not Verdict.FAIL

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from refresher.model import steps
+from refresher.model.causes import Kind
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.connection import Connection
 from refresher.model.grants import Grant
@@ -50,8 +51,14 @@ def token_check(status: ConnectionStatus) -> Check:
     return passed(name, TOKEN, status.basis or status.message)
 
 
-def simple_chat_check(status: ConnectionStatus) -> Check:
-    """What the consumer of most copies finds, as it was tried; a name that it cannot use is not one of its own."""
+def simple_chat_check(connection: Connection, status: ConnectionStatus) -> Iterator[Check]:
+    """What the consumer of most copies finds, as it was tried; nothing of copies that could not be looked at."""
+    if len(status.targets) >= len(connection.publish_to):
+        yield _simple_chat_check(status)
+
+
+def _simple_chat_check(status: ConnectionStatus) -> Check:
+    """A name that it cannot use is not one of its own."""
     name, targets = status.connection, status.targets
     strange = [target.name for target in targets if not _SIMPLE_CHAT_NAME.fullmatch(target.name)]
     if not targets or strange:
@@ -67,8 +74,11 @@ def simple_chat_check(status: ConnectionStatus) -> Check:
 
 
 def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Check]:
-    """How long both tokens live, and what is foreseen of it."""
+    """How long both tokens live, and what is foreseen of it, unless a refusal contradicts it already."""
+    refused = status.cause is not None and status.cause.row.kind in {Kind.REFUSED, Kind.PERSON}
     for warning in status.warnings:
+        if refused and warning.code in ENDING:
+            continue
         about = REFRESH_TOKEN_LIFE if warning.code in ENDING else ACCESS_TOKEN_LIFE
         about = KEY_LIFE if warning.code in KEY_ENDING else about
         about = SIMPLE_CHAT if warning.code is WarningCode.TARGET_SHARED else about
@@ -78,7 +88,7 @@ def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Ch
     if isinstance(key, KeyLife) and key.expires_on is not None and not codes & KEY_ENDING:
         yield passed(status.connection, KEY_LIFE, f"until {key.expires_on:%Y-%m-%d %H:%M} UTC")
     ends_at = status.refresh_token_expires_at
-    if ends_at is not None and not codes & ENDING and not status.refresh_token_refused:
+    if ends_at is not None and not codes & ENDING and not refused:
         yield passed(status.connection, REFRESH_TOKEN_LIFE, f"until {ends_at:%Y-%m-%d %H:%M} UTC")
     needed = connection.grant is Grant.REFRESH_TOKEN and connection.fallback_grant is None
     if ends_at is None and needed and status.working is not None and status.cause is not None:

@@ -1,25 +1,21 @@
 """What an answer of Key Vault means: one cause, one sentence, and what to do; none of the SDK's text is in it."""
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
-    ServiceRequestError,
-    ServiceResponseError,
 )
 
 from refresher.keyvault.dates import RefusedError
+from refresher.keyvault.whole_vault import inner_code, is_its_own, not_its_own, of_the_vault, vault_name
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
 from refresher.model.grants import REFRESH_TOKEN, STORED
 from refresher.model.moments import parse_retry_after
 from refresher.model.steps import Step
-from refresher.network.proxies import proxy_for
 
 BAD_REQUEST = 400
 FORBIDDEN = frozenset({401, 403})
@@ -30,14 +26,12 @@ _REQUEST_TIMEOUT = 408
 _RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered", "ObjectIsBeingDeleted"})
 _CHECK_NAME = "Check the secret's name and the vault's state."
 _NO_ROLE = "ForbiddenByRbac"
-NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
 ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
 _READ_ONLY = tuple(f"-{suffix}" for suffix in STORED if suffix != REFRESH_TOKEN)
 """Secrets that the product only reads; any other it writes, too."""
-_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: ([0-9]{3})")
-IDENTITY = "IDENTITY"
-WHO_IDENTITY_IS = Step(f". {IDENTITY}, and whatever else is missing: ", steps.doctor())
-"""A hint names the identity that asked by this word, since a vault's answer does not; `doctor` fills it in."""
+WHATEVER_ELSE = Step(". Whatever else is missing: ", steps.doctor())
+_UNKNOWN_VERSION = re.compile(r"version \(([\w.-]{1,24})\) is not recognized.{1,60}version \(([\w.-]{1,24})\)")
+"""In a vault that is older than the SDK (https://github.com/Azure/azure-sdk-for-python/issues/28595)."""
 
 
 class BeingRecoveredError(VaultError):
@@ -62,8 +56,8 @@ def translate(operation: str, name: str, url: str, error: HttpResponseError, now
     what = f"{operation} of secret {name} in {url}"
     if status == _CONFLICT and code in _RECOVERABLE:
         return BeingRecoveredError(what, recover=code == "ObjectIsDeletedButRecoverable")
-    if status in FORBIDDEN:
-        return _forbidden(what, name, url, code)
+    if status in FORBIDDEN and is_its_own(error):
+        return of_the_vault(what, url, error) or _forbidden(what, name, url, code)
     answered = RefusedError if status == BAD_REQUEST else VaultError
     return translate_of_any_kind(operation, name, url, error, now, answered=answered)
 
@@ -86,14 +80,23 @@ def translate_of_any_kind(
     status, what = error.status_code or 0, f"{operation} of {kind} {name} in {url}"
     if status == _THROTTLED:
         return VaultError(
-            f"Key Vault throttles requests ({what})",
+            f"Key Vault throttles requests{_pause_text(retry_after_of(error, now))} ({what})",
             cause=Cause.VAULT_THROTTLED,
             hint=f"The next tick tries again; look for other heavy users of {busy}.",
             transient=True,
             retry_after=retry_after_of(error, now) or 1.0,
         )
-    if status < BAD_REQUEST:
-        return not_its_own(operation, name, url, kind=kind)
+    if status < BAD_REQUEST or not is_its_own(error):
+        return not_its_own(operation, name, url, kind=kind, status=status)
+    unknown = _UNKNOWN_VERSION.search(error.message or "")
+    if unknown is not None:
+        return VaultError(
+            f"{url} does not know the version of Key Vault's API that is asked for, {unknown[1]}; its newest is "
+            f"{unknown[2]} ({what})",
+            cause=Cause.VAULT_UNAVAILABLE,
+            hint="Set KEY_VAULT_URL to a vault of Azure: that of an Azure Stack Hub, or something that stands in for "
+            "a vault, is too old for this release.",
+        )
     passing = status >= _SERVER_ERRORS or status in {_REQUEST_TIMEOUT, _CONFLICT}
     return answered(
         f"Key Vault answered {status} ({what})",
@@ -108,20 +111,23 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
     vault = vault_name(url)
     if code == "SecretDisabled":
         return disabled(name, url)
-    if code in NETWORK:
-        return kept_out(what, url)
     if code in ACCESS_POLICY:
         hint = Step(
-            "This vault goes by access policies, for which roles do not count: ",
-            steps.set_policy(vault, IDENTITY),
-            WHO_IDENTITY_IS,
+            "This vault goes by access policies, for which roles do not count. The app's identity: ",
+            steps.set_policy(vault, reads_only=name.endswith(_READ_ONLY)),
+            WHATEVER_ELSE,
         )
         return RefusedError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
-    role = "Key Vault Secrets User" if name.endswith(_READ_ONLY) else "Key Vault Secrets Officer"
+    role, built_in = (
+        (steps.READ_A_SECRET, "Key Vault Secrets User")
+        if name.endswith(_READ_ONLY)
+        else (steps.KEEP_A_SECRET, "Key Vault Secrets Officer")
+    )
     hint = Step(
-        "Assign the role, which works after some minutes: ",
-        steps.assign_role(role, vault, name, IDENTITY),
-        WHO_IDENTITY_IS,
+        "Give the app's identity the role, which works after some minutes: ",
+        steps.assign_role(role, vault, name),
+        f" (with BUILT_IN_ROLES it is {built_in})",
+        WHATEVER_ELSE,
     )
     known = VaultError if code == _NO_ROLE else RefusedError
     return known(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
@@ -133,48 +139,6 @@ def disabled(name: str, url: str) -> VaultError:
         f"the newest version of secret {name} in {url} is disabled",
         cause=Cause.SECRET_DISABLED,
         hint=Step("Store a new value, or enable this one: ", steps.enable_secret(vault_name(url), name)),
-    )
-
-
-def kept_out(what: str, url: str) -> VaultError:
-    """The vault's firewall does not let this machine in."""
-    message = f"the network rules of {url} keep this address out ({what})"
-    hint = Step("Let the app's network through (docs/azure.md). A laptop: ", steps.let_address_in(vault_name(url)))
-    return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
-
-
-def vault_name(url: str) -> str:
-    """What the Azure CLI calls a vault: the first label of its host."""
-    return urlsplit(url).netloc.partition(".vault.")[0]
-
-
-def not_its_own(operation: str, name: str, url: str, *, kind: str = "secret") -> VaultError:
-    """The answer cannot be read, or tells of something else: it comes, most likely, from something on the way."""
-    return VaultError(
-        f"Key Vault answered something that is not its own ({operation} of {kind} {name} in {url})",
-        cause=Cause.VAULT_UNAVAILABLE,
-        hint="The next tick tries again.",
-        transient=True,
-    )
-
-
-def silent(
-    operation: str, name: str, url: str, error: ServiceRequestError | ServiceResponseError, *, kind: str = "secret"
-) -> VaultError:
-    """No answer of the vault came, or a proxy said something in its place; of its words only the status is read."""
-    proxy = proxy_for(url)
-    message = f"{url} did not answer ({operation} of {kind} {name})"
-    hint = "Check the vault's address, its firewall and the network; the next tick tries again."
-    if proxy is not None:
-        refused = _REFUSED_BY_PROXY.search(str(error))
-        message = proxy.refuses(url, refused[1]) if refused else f"{message}{proxy.by_way_of}"
-        hint = proxy.hint
-    return VaultError(
-        message,
-        cause=Cause.VAULT_UNAVAILABLE,
-        hint=hint,
-        transient=True,
-        sent=isinstance(error, ServiceResponseError),
     )
 
 
@@ -214,11 +178,8 @@ def no_identity(retry_after: float | None = None) -> VaultError:
     )
 
 
-def inner_code(error: HttpResponseError) -> str | None:
-    """The code inside of the code, where the vault gave one."""
-    inner = getattr(error.error, "innererror", None)
-    code = inner.get("code") if isinstance(inner, Mapping) else None
-    return code if isinstance(code, str) else None
+def _pause_text(seconds: float | None) -> str:
+    return f", and asks for a pause of {round(seconds)} s" if seconds else ""
 
 
 def retry_after_of(error: HttpResponseError, now: datetime) -> float | None:

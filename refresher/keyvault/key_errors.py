@@ -10,18 +10,8 @@ from datetime import datetime
 
 from azure.core.exceptions import HttpResponseError
 
-from refresher.keyvault.errors import (
-    ACCESS_POLICY,
-    BAD_REQUEST,
-    FORBIDDEN,
-    IDENTITY,
-    NETWORK,
-    WHO_IDENTITY_IS,
-    inner_code,
-    kept_out,
-    translate_of_any_kind,
-    vault_name,
-)
+from refresher.keyvault.errors import ACCESS_POLICY, BAD_REQUEST, FORBIDDEN, WHATEVER_ELSE, translate_of_any_kind
+from refresher.keyvault.whole_vault import inner_code, is_its_own, of_the_vault, vault_name
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
@@ -55,9 +45,10 @@ def problem_of(key: StoredKey, algorithm: str, now: datetime) -> VaultError | No
 def translate_for_key(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
     """The error that an answer about a key means, none of its text with it."""
     status = error.status_code
-    if status in FORBIDDEN:
-        return _forbidden(operation, name, url, inner_code(error))
-    if status == BAD_REQUEST and operation == "sign":
+    if status in FORBIDDEN and is_its_own(error):
+        what = f"{operation} of key {name} in {url}"
+        return of_the_vault(what, url, error) or _forbidden(what, name, url, inner_code(error))
+    if status == BAD_REQUEST and operation == "sign" and is_its_own(error):
         message = f"key {name} in {url} does not fit the algorithm that it was to sign by"
         return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=_WHAT_FITS)
     return translate_of_any_kind(
@@ -100,7 +91,7 @@ def _unfit(key: StoredKey, algorithm: str) -> str | None:
     return None if key.curve == wanted else f"it is on curve {key.curve}, and the algorithm goes with {wanted}"
 
 
-def _forbidden(operation: str, name: str, url: str, code: str | None) -> VaultError:
+def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
     if code == _DISABLED:
         return _disabled(name, url)
     if code in _OUTSIDE_ITS_DATES:
@@ -109,22 +100,19 @@ def _forbidden(operation: str, name: str, url: str, code: str | None) -> VaultEr
         message = f"key {name} in {url} cannot sign: its permitted operations lack `sign`"
         hint = "Set `key_identifier` to a key made for signing (docs/keys.md)."
         return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=hint)
-    what = f"{operation} of key {name} in {url}"
-    if code in NETWORK:
-        return kept_out(what, url)
     message = f"Key Vault refused {what}"
     if code in ACCESS_POLICY:
         hint = Step(
-            "This vault goes by access policies, for which roles do not count: ",
-            steps.set_key_policy(vault_name(url), IDENTITY),
-            WHO_IDENTITY_IS,
+            "This vault goes by access policies, for which roles do not count. The app's identity: ",
+            steps.set_key_policy(vault_name(url)),
+            WHATEVER_ELSE,
         )
     else:
         hint = Step(
-            "Assign a role on the key that reads it and signs with it (docs/keys.md has one that allows nothing "
-            "else); it works after some minutes: ",
-            steps.assign_key_role("Key Vault Crypto User", vault_name(url), name, IDENTITY),
-            WHO_IDENTITY_IS,
+            "Give the app's identity the role, which works after some minutes: ",
+            steps.assign_key_role(steps.SIGN_WITH_A_KEY, vault_name(url), name),
+            " (with BUILT_IN_ROLES it is Key Vault Crypto User; docs/keys.md)",
+            WHATEVER_ELSE,
         )
     return VaultError(message, cause=Cause.SIGNING_FORBIDDEN, hint=hint)
 

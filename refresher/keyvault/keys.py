@@ -20,10 +20,11 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from refresher.keyvault.errors import no_identity, not_its_own, silent
+from refresher.keyvault.errors import no_identity
 from refresher.keyvault.key_errors import key_missing, problem_of, translate_for_key
 from refresher.keyvault.throttle import Gate
 from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
+from refresher.keyvault.whole_vault import is_its_own, not_its_own, silent
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import JwtClaims
@@ -177,8 +178,10 @@ class _Vault:
                 return request(
                     connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
                 )
-        except ResourceNotFoundError:
+        except ResourceNotFoundError as error:
             failure = key_missing(name, self._url)
+            if not is_its_own(error):
+                failure = not_its_own(operation, name, self._url, kind="key", status=404)
         except HttpResponseError as error:
             failure = translate_for_key(operation, name, self._url, error, self._clock.now())
             if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:

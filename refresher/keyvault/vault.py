@@ -21,17 +21,9 @@ from azure.core.exceptions import (
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
 from refresher.keyvault.dates import Dates
-from refresher.keyvault.errors import (
-    BeingRecoveredError,
-    disabled,
-    missing,
-    no_identity,
-    not_its_own,
-    overdue,
-    silent,
-    translate,
-)
+from refresher.keyvault.errors import BeingRecoveredError, disabled, missing, no_identity, overdue, translate
 from refresher.keyvault.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
+from refresher.keyvault.whole_vault import is_its_own, not_its_own, silent
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import VaultError
@@ -281,8 +273,9 @@ class Vault:
             if not isinstance(answer, KeyVaultSecret | SecretProperties) or answer.id:
                 return answer
             failure = not_its_own(operation, name, self.url)
-        except ResourceNotFoundError:
-            failure = missing(name, self.url)
+        except ResourceNotFoundError as error:
+            own = is_its_own(error)
+            failure = missing(name, self.url) if own else not_its_own(operation, name, self.url, status=404)
         except HttpResponseError as error:
             failure = translate(operation, name, self.url, error, self._clock.now())
             if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:

@@ -114,16 +114,16 @@ class BlobLease:
         finally:
             self._let_go(connection, acquiring)
 
-    def is_held(self, connection: str) -> bool:
-        """Whether the blob is leased; where it is not, whether it could be: without an effect."""
+    def holder(self, connection: str) -> LeaseHeldError | None:
+        """Who leases the blob; where nobody does, whether it could be leased: without an effect."""
         self._await_own(connection)
         state = self._container.look(connection)
         if state is None:
             self._container.look_at_itself()
         elif state.held:
-            return True
+            return self._held(connection, state)
         self._container.try_to_write(connection)
-        return False
+        return None
 
     def note_tick(self) -> None:
         """Write it on a blob of its own."""

@@ -25,6 +25,7 @@ from refresher.model.causes import Cause
 from refresher.model.errors import LeaseUnavailableError
 from refresher.model.steps import Step
 from refresher.model.version import USER_AGENT
+from refresher.network.failures import trouble_of
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, ContainerClient
@@ -202,9 +203,7 @@ class Container:
                 steps.log_in(),
             )
         else:
-            message = f"the lease container {where} could not be reached"
-            hint = (
-                "Check LEASE_CONTAINER_URL, the account's firewall and the network; "
-                f"this identity needs the role {ROLE!r} on the container."
-            )
+            trouble = trouble_of(error, where, "REQUESTS_CA_BUNDLE")
+            message = f"the lease container {where} {trouble.what if trouble else 'could not be reached'}"
+            hint = trouble.hint if trouble else "Check LEASE_CONTAINER_URL, the account's firewall and the network."
         return LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)

@@ -12,7 +12,7 @@ from refresher import lock_file
 from refresher.lease.lease import LAST_TICK, Confirm, held, stamp
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock
-from refresher.model.errors import LeaseUnavailableError
+from refresher.model.errors import LeaseHeldError, LeaseUnavailableError
 from refresher.model.moments import parse_instant
 from refresher.model.steps import Step
 
@@ -49,11 +49,12 @@ class FileLease:
         finally:
             os.close(file)
 
-    def is_held(self, connection: str) -> bool:
-        """Whether the lock is taken: seen by taking it for a moment, which keeps nobody out for longer."""
+    def holder(self, connection: str) -> LeaseHeldError | None:
+        """Who holds the lock: seen by taking it for a moment, which keeps nobody out for longer."""
         file, taken = self._take(connection)
+        about = lock_file.read(file)
         os.close(file)
-        return not taken
+        return None if taken else held(connection, _holder_in(about), Step(_END_HOLDER))
 
     def note_tick(self) -> None:
         """Write it into a file beside the locks."""

@@ -37,8 +37,11 @@ class Lease(Protocol):
         entry, and what `read` raises.
         """
 
-    def is_held(self, connection: str) -> bool:
-        """Whether a run holds it now; nothing is taken. Raises LeaseUnavailableError, also where it never could be."""
+    def holder(self, connection: str) -> LeaseHeldError | None:
+        """Who holds it now, as whoever wanted it would be told; None where it is free, and could be had.
+
+        Nothing is taken. Raises LeaseUnavailableError, also where it never could be had.
+        """
 
     def note_tick(self) -> None:
         """Write down that a tick begins now. Never raises: nothing is decided by it, and nobody waits for it."""

@@ -262,15 +262,30 @@ class Cause(StrEnum):
         next_step=Step("See what SERVICENOW_INSTANCE_URL answers in a browser, and from here: ", _DOCTOR),
         unclear=True,
     )
+    ADDRESS_REFUSED = Row(
+        code="address_refused",
+        kind=Kind.ANSWER,
+        meaning="ServiceNow keeps the address out that asks (403), before it looks at any credential.",
+        checks=(
+            "System Security > IP Address Access Control: the address that the app goes out from (docs/azure.md)",
+            "an API access policy on the token endpoint",
+        ),
+        next_step=Step("Let the app's outgoing address through on the instance, then: ", _FORCE),
+    )
     INVALID_CLIENT = Row(
         code="invalid_client",
         kind=Kind.REFUSED,
-        meaning="ServiceNow does not know the client id, or the client secret is wrong.",
+        meaning="ServiceNow does not know the client id, its application is inactive, or the client secret is wrong.",
         checks=(
             f"{_REGISTRY}: the application is active",
             "the client id and secret there equal {connection}-client-id and {connection}-client-secret",
         ),
-        next_step=Step("Store the client secret that the registry shows: ", _SET_CLIENT_SECRET, "; then: ", _FORCE),
+        next_step=Step(
+            f"See that the application is active ({_REGISTRY}), and store the client secret that it shows: ",
+            _SET_CLIENT_SECRET,
+            "; then: ",
+            _FORCE,
+        ),
     )
     INVALID_GRANT = Row(
         code="invalid_grant",
@@ -382,13 +397,14 @@ class Cause(StrEnum):
         checks=(
             "System OAuth > Manage Tokens: the refresh token's end",
             _LOG,
-            f"{_REGISTRY}: the secret equals {{connection}}-client-secret",
+            f"{_REGISTRY}: the application is active, the secret equals {{connection}}-client-secret",
             "the integration user is active",
         ),
         next_step=Step(
             "Authorize again: ",
             _AUTHORIZE,
-            ". Where that is refused as well, the password or the client secret is wrong: ",
+            f". Where that is refused as well, the application is inactive ({_REGISTRY}), or the password or the "
+            "client secret is wrong: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,

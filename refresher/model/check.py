@@ -23,6 +23,10 @@ class Check:
     verdict: Verdict
     detail: str
     remedy: Step | None = None
+    suspected: bool = False
+    """Whether it is the first suspicion of its connection: what to mend before all else."""
+    follows: bool = False
+    """Whether it only follows from others that fail, and is mended with them."""
 
 
 def passed(connection: str | None, name: str, detail: str) -> Check:

@@ -9,14 +9,14 @@ from datetime import timedelta
 from refresher.model import grants
 from refresher.model.grants import Grant
 
-_ACCESS_TOKEN = "oauth-token"  # noqa: S105 - how the secret's name ends
+ACCESS_TOKEN = "oauth-token"  # noqa: S105 - how the secret's name ends
 _RECORD = "refresh-record"
 CONNECTION_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 
 
 def own_names(connection: str) -> tuple[str, ...]:
     """Every secret name that a connection of that name can take in the vault, by whatever grant."""
-    return tuple(f"{connection}-{suffix}" for suffix in (*grants.STORED, _ACCESS_TOKEN, _RECORD))
+    return tuple(f"{connection}-{suffix}" for suffix in (*grants.STORED, ACCESS_TOKEN, _RECORD))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class Connection:
     @property
     def access_token_name(self) -> str:
         """Secret name of the current access token, for any consumer."""
-        return self.secret_name(_ACCESS_TOKEN)
+        return self.secret_name(ACCESS_TOKEN)
 
     @property
     def record_name(self) -> str:

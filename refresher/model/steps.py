@@ -120,24 +120,51 @@ def list_deleted(vault: str = VAULT) -> Command:
     return Command(("az", "keyvault", "secret", "list-deleted", "--vault-name", vault))
 
 
-def assign_role(role: str, vault: str, secret: str, identity: str) -> Command:
-    """Give an identity a role on one secret."""
-    scope = f'"$(az keyvault show --name {vault} --query id --output tsv)/secrets/{secret}"'
-    words = ("az", "role", "assignment", "create", "--assignee", identity, "--role", f'"{role}"', "--scope", scope)
-    return Command(words)
+READ_A_SECRET = "ServiceNow token refresher: read a secret"  # noqa: S105 - a role's name
+KEEP_A_SECRET = "ServiceNow token refresher: keep a secret"  # noqa: S105
+SIGN_WITH_A_KEY = "ServiceNow token refresher: sign with a key"
+"""How the names of the project's own roles begin (docs/azure.md); each deployment adds its own name."""
+APP_IDENTITY = (
+    '"$(az functionapp config appsettings list --name "$APP" --resource-group "$GROUP" '
+    '--query "[?name==\'AZURE_CLIENT_ID\'].value" --output tsv)"'
+)
+"""The app's identity, as the runbook's shell can find it; where it is known, that stands in its place."""
 
 
-def assign_key_role(role: str, vault: str, key: str, identity: str) -> Command:
-    """Give an identity a role on one key."""
-    scope = f'"$(az keyvault show --name {vault} --query id --output tsv)/keys/{key}"'
-    words = ("az", "role", "assignment", "create", "--assignee", identity, "--role", f'"{role}"', "--scope", scope)
-    return Command(words)
+def assign_role(role: str, vault: str, secret: str) -> Command:
+    """Give the app's identity a role of the project's own on one secret."""
+    return _assign(APP_IDENTITY, _project_role(role), vault, f"/secrets/{secret}")
 
 
-def set_key_policy(vault: str, identity: str) -> Command:
-    """Let an identity read keys, and sign with them, in a vault that goes by access policies."""
+def assign_key_role(role: str, vault: str, key: str) -> Command:
+    """Give the app's identity a role of the project's own on one key."""
+    return _assign(APP_IDENTITY, _project_role(role), vault, f"/keys/{key}")
+
+
+def let_read_dates(vault: str, identity: str) -> Command:
+    """Let a person read the names and dates of a vault's secrets, and no values: what who is on call gets."""
+    return _assign(identity, '"Key Vault Reader"', vault, "")
+
+
+def of_identity(step: Step, object_id: str) -> Step:
+    """The same step with the identity's object id in the place of the command that looks for it."""
+    return step.naming(APP_IDENTITY, object_id).naming("--spn", "--object-id")
+
+
+def _project_role(begins: str) -> str:
+    query = f"[?starts_with(roleName, '{begins}')].roleName | [0]"
+    return f'"$(az role definition list --custom-role-only true --query "{query}" --output tsv)"'
+
+
+def _assign(identity: str, role: str, vault: str, what: str) -> Command:
+    scope = f'"$(az keyvault show --name {vault} --query id --output tsv){what}"'
+    return Command(("az", "role", "assignment", "create", "--assignee", identity, "--role", role, "--scope", scope))
+
+
+def set_key_policy(vault: str) -> Command:
+    """Let the app's identity read keys, and sign with them, in a vault that goes by access policies."""
     permissions = ("--key-permissions", "get", "sign")
-    return Command(("az", "keyvault", "set-policy", "--name", vault, "--object-id", identity, *permissions))
+    return Command(("az", "keyvault", "set-policy", "--name", vault, "--spn", APP_IDENTITY, *permissions))
 
 
 def enable_key(vault: str, name: str) -> Command:
@@ -164,15 +191,15 @@ def _key(action: str, vault: str, name: str, *more: str) -> Command:
     return Command(("az", "keyvault", "key", action, "--vault-name", vault, "--name", name, *more))
 
 
-def set_policy(vault: str, identity: str) -> Command:
-    """Let an identity read and write secrets in a vault that goes by access policies."""
-    permissions = ("--secret-permissions", "get", "set", "recover")
-    return Command(("az", "keyvault", "set-policy", "--name", vault, "--object-id", identity, *permissions))
+def set_policy(vault: str, *, reads_only: bool = False) -> Command:
+    """Let the app's identity read secrets, and write them, in a vault that goes by access policies."""
+    permissions = ("--secret-permissions", "get", *(() if reads_only else ("set", "recover")))
+    return Command(("az", "keyvault", "set-policy", "--name", vault, "--spn", APP_IDENTITY, *permissions))
 
 
-def let_address_in(vault: str) -> Command:
+def let_address_in(vault: str, address: str = "ADDRESS") -> Command:
     """Let a machine through a vault's firewall."""
-    return Command(("az", "keyvault", "network-rule", "add", "--name", vault, "--ip-address", "ADDRESS"))
+    return Command(("az", "keyvault", "network-rule", "add", "--name", vault, "--ip-address", address))
 
 
 def break_lease(account: str, container: str, blob: str) -> Command:
@@ -187,11 +214,27 @@ def set_app_setting() -> Command:
     return Command((*words, "--settings", "SETTING=VALUE"))
 
 
+def delete_app_setting(name: str) -> Command:
+    """Take an app setting out."""
+    words = (
+        "az",
+        "functionapp",
+        "config",
+        "appsettings",
+        "delete",
+        "--name",
+        '"$APP"',
+        "--resource-group",
+        '"$GROUP"',
+    )
+    return Command((*words, "--setting-names", name))
+
+
 def create_service_principal() -> Command:
     """Give an application of Microsoft Entra its service principal in this tenant."""
     return Command(("az", "ad", "sp", "create", "--id", "APPLICATION"))
 
 
-def log_in() -> Command:
-    """Sign in on a laptop."""
-    return Command(("az", "login"))
+def log_in(tenant: str | None = None) -> Command:
+    """Sign in on a laptop; to a tenant, where it is not one's own."""
+    return Command(("az", "login", *(("--tenant", tenant) if tenant else ())))

@@ -20,11 +20,12 @@ _UNSEEN_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 def strip_unseen(text: str) -> str:
     """The text between its first and its last visible sign."""
-    seen = [index for index, sign in enumerate(text) if not _is_unseen(sign)]
+    seen = [index for index, sign in enumerate(text) if not is_unseen(sign)]
     return text[seen[0] : seen[-1] + 1] if seen else ""
 
 
-def _is_unseen(sign: str) -> bool:
+def is_unseen(sign: str) -> bool:
+    """Whether nobody sees the sign: a separator, a control, a format, a filler."""
     return unicodedata.category(sign) in _UNSEEN_CATEGORIES or sign in _UNSEEN_LETTERS
 
 

@@ -21,6 +21,10 @@ Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, An
 _Name = tuple[str, int]
 
 
+class ResolverTimeoutError(TimeoutError):
+    """Nobody said in time what a name's addresses are."""
+
+
 class _Resolver:
     """The one of the process: what bounds its threads must be shared by all."""
 
@@ -60,7 +64,7 @@ _resolver = _Resolver()
 
 
 def resolve(host: str, port: int, seconds: float) -> Addresses:
-    """The addresses of a host. Raises TimeoutError after so many seconds, and OSError where there are none."""
+    """The addresses of a host. Raises ResolverTimeoutError after so many seconds, OSError where there are none."""
     if _is_address(host):
         return _look_up((host, port))
     answer = _resolver.ask((host, port))
@@ -72,9 +76,10 @@ def resolve(host: str, port: int, seconds: float) -> Addresses:
         # A label of more than 63 letters cannot be encoded for a resolver.
         message = ""
     except OSError as error:
-        raise OSError(*error.args) from None
+        # Another thread's exception is not raised again: it would grow by each traceback.
+        raise type(error)(*error.args) from None
     if message:
-        raise TimeoutError(message)
+        raise ResolverTimeoutError(message)
     raise socket.gaierror(socket.EAI_NONAME, "not a name that could be resolved")
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from refresher.model.causes import Cause
+from refresher.model.errors import TokenEndpointError
 
 
 class Verdict(StrEnum):
@@ -28,9 +28,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greeting:
-    """What the token endpoint said to a request without credentials: the cause of its refusal, and its clock."""
+    """What the token endpoint said to a request without credentials: its refusal, and its clock."""
 
-    cause: Cause
+    error: TokenEndpointError | None
+    """None where it gave a token, which nobody can have meant."""
     date: datetime | None
 
 

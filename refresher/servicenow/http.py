@@ -19,6 +19,7 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import TokenEndpointError
 from refresher.model.moments import parse_retry_after
 from refresher.model.version import USER_AGENT
+from refresher.network.failures import Trouble, trouble_of
 from refresher.network.proxies import Proxy, proxy_for
 from refresher.network.sockets import TooLargeError, limit, unfold
 from refresher.servicenow.oauth import LARGEST_BODY, find_refresh_token
@@ -104,12 +105,12 @@ class Wire:
                 )
                 return self._answer_of(client, request, seconds)
             except httpx.TimeoutException as error:
-                failure = _no_answer(Cause.INSTANCE_TIMEOUT, proxy, sent=not isinstance(error, httpx.ConnectTimeout))
+                sent = not isinstance(error, httpx.ConnectTimeout)
+                failure = _no_answer(Cause.INSTANCE_TIMEOUT, proxy, sent=sent, trouble=_trouble(error, url))
             except httpx.ProxyError as error:
                 failure = _refused_by_proxy(str(error), proxy)
             except httpx.ConnectError as error:
-                untrusted = _stems_from(error, ssl.SSLCertVerificationError)
-                failure = _certificate_refused() if untrusted else _no_answer(proxy=proxy, sent=False)
+                failure = _no_answer(proxy=proxy, sent=False, trouble=_trouble(error, url))
             except httpx.HTTPError as error:
                 failure = _too_much() if _stems_from(error, TooLargeError) else _no_answer(proxy=proxy)
             except httpx.InvalidURL:
@@ -163,24 +164,32 @@ class Wire:
 
 
 def _no_answer(
-    cause: Cause = Cause.INSTANCE_UNREACHABLE, proxy: Proxy | None = None, *, sent: bool = True
+    cause: Cause = Cause.INSTANCE_UNREACHABLE,
+    proxy: Proxy | None = None,
+    *,
+    sent: bool = True,
+    trouble: Trouble | None = None,
 ) -> TokenEndpointError:
     what = "did not answer in time" if cause is Cause.INSTANCE_TIMEOUT else "could not be reached"
     if sent and cause is Cause.INSTANCE_UNREACHABLE:
         what = "closed the connection without an answer"
-    by_way_of = proxy.by_way_of if proxy is not None else ""
-    return TokenEndpointError(
-        f"the ServiceNow instance {what}{by_way_of}",
-        cause=cause,
-        hint=proxy.hint if proxy is not None else "",
-        transient=True,
-        sent=sent,
-    )
+    hint = ""
+    if trouble is not None:
+        what, hint = trouble.what, trouble.hint
+    if proxy is not None and (trouble is None or not trouble.of_certificate):
+        what += proxy.by_way_of
+        hint = proxy.hint
+    return TokenEndpointError(f"the ServiceNow instance {what}", cause=cause, hint=hint, transient=True, sent=sent)
+
+
+def _trouble(error: BaseException, url: str) -> Trouble | None:
+    return trouble_of(error, url, "SSL_CERT_FILE")
 
 
 def _told_to_wait(seconds: float) -> TokenEndpointError:
     return TokenEndpointError(
-        "ServiceNow limits the rate of requests of this user, and asked for a pause that outlasts this run",
+        f"ServiceNow limits the rate of requests of this user (429), and asked for a pause of {round(seconds)} s, "
+        "which outlasts this run",
         cause=Cause.INSTANCE_THROTTLED,
         transient=True,
         retry_after=seconds,
@@ -217,16 +226,6 @@ def _unfolded(body: bytes, headers: dict[str, str]) -> bytes:
         return unfold(body, headers.get("content-encoding"), LARGEST_BODY + 1)
     except ValueError:
         return b""
-
-
-def _certificate_refused() -> TokenEndpointError:
-    return TokenEndpointError(
-        "the certificate of the ServiceNow instance is not trusted",
-        cause=Cause.INSTANCE_UNREACHABLE,
-        hint="Check the instance's address and any proxy that opens TLS; a private CA goes into SSL_CERT_FILE.",
-        transient=True,
-        sent=False,
-    )
 
 
 def _stems_from(error: BaseException | None, kind: type[BaseException]) -> bool:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from refresher.model.causes import Cause
 from refresher.model.connection import Connection
@@ -132,12 +132,14 @@ _OK = 200
 _ACCEPTED = 202
 _BAD_REQUEST = 400
 _UNAUTHORIZED = 401
+_FORBIDDEN = 403
 _REQUEST_TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
 _LONGEST_USER_NAME = 100
 _TOKEN = re.compile(r"[!-~]{1,25000}")
 _VISIBLE = re.compile(r"[ -~]*")
 _TRANSACTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]*)?", re.ASCII)
 _UNSTATED_LIFETIME = timedelta(minutes=30)
 """What ServiceNow gives an access token unless its application registry says otherwise."""
@@ -173,6 +175,8 @@ class _Answer:
     too_large: bool
     transaction_id: str | None
     retry_after: float | None
+    leads_to: str
+    """Where a redirect leads, as a part of a sentence: the host alone, since a path or a query may say too much."""
 
     @classmethod
     def of(cls, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> "_Answer":
@@ -190,6 +194,7 @@ class _Answer:
             too_large=too_large,
             transaction_id=transaction_id if is_transaction_id(transaction_id) else None,
             retry_after=parse_retry_after(by_name.get("retry-after"), now),
+            leads_to=_host_of(by_name.get("location")),
         )
 
     def failure(self, message: str, cause: Cause, *, hint: str = "", transient: bool = False) -> TokenEndpointError:
@@ -210,6 +215,11 @@ def _failure(answer: _Answer) -> TokenEndpointError:
             return failure
     if answer.status == _UNAUTHORIZED:
         return _access_denied(answer)
+    if answer.status == _FORBIDDEN and answer.fields:
+        return answer.failure(
+            "ServiceNow keeps this address out (403): it refuses before it looks at any credential",
+            Cause.ADDRESS_REFUSED,
+        )
     if answer.status >= _BAD_REQUEST:
         return answer.failure(
             f"ServiceNow refused the token request with status {answer.status}",
@@ -230,7 +240,7 @@ def _by_status(answer: _Answer) -> TokenEndpointError | None:
     status = answer.status
     if status == _TOO_MANY_REQUESTS:
         return answer.failure(
-            "ServiceNow limits the rate of requests",
+            f"ServiceNow limits the rate of requests (429){_pause_text(answer.retry_after)}",
             Cause.INSTANCE_THROTTLED,
             transient=True,
         )
@@ -251,9 +261,10 @@ def _by_status(answer: _Answer) -> TokenEndpointError | None:
         )
     if 300 <= status < 400:  # noqa: PLR2004 - the class of redirections
         return answer.failure(
-            f"the token endpoint answered {status}, a redirect, which is not followed",
+            f"the token endpoint answered {status}, a redirect{answer.leads_to}, which is not followed",
             Cause.NOT_A_TOKEN,
-            hint=_CHECK_ADDRESS,
+            hint="Where that is the instance, SERVICENOW_INSTANCE_URL has to be its address; where it is a sign-in, "
+            "something in front of the instance has to let the token endpoint through.",
         )
     return None
 
@@ -301,6 +312,20 @@ def _access_denied(answer: _Answer) -> TokenEndpointError:
         # Passing faults look the same as a dead credential, and heal on the next request.
         transient=True,
     )
+
+
+def _host_of(location: str | None) -> str:
+    try:
+        host = urlsplit(location or "").hostname or ""
+    except ValueError:
+        host = ""
+    if not location or not _HOST.fullmatch(host):
+        return " to a path of its own" if location and location.startswith("/") else ""
+    return f" to {host}"
+
+
+def _pause_text(seconds: float | None) -> str:
+    return f", and asks for a pause of {round(seconds)} s" if seconds else ""
 
 
 def _hibernating(answer: _Answer) -> TokenEndpointError:

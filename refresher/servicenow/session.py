@@ -171,14 +171,14 @@ class Session:
             headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
             content=b"grant_type=refresh_token",
         )
-        cause = Cause.NOT_A_TOKEN
+        refusal = None
         try:
             parse_token_response(
                 answer.status, answer.headers, answer.body, now=self._clock.now(), grant=Grant.REFRESH_TOKEN
             )
         except TokenEndpointError as error:
-            cause = error.cause
-        return Greeting(cause=cause, date=_parse_date(answer.headers.get("date")))
+            refusal = error
+        return Greeting(error=refusal, date=_parse_date(answer.headers.get("date")))
 
     def revoke(self, token: Secret) -> bool:
         """Revoke a token; the token stands in the URL, as ServiceNow wants it. Returns whether it was known.

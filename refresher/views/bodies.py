@@ -157,6 +157,7 @@ def check_body(check: Check) -> dict[str, object]:
             "verdict": check.verdict.value,
             "detail": check.detail,
             "remedy": check.remedy,
+            "suspected": check.suspected or None,
         }
     )
 

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from refresher.model.check import Check, Verdict
+from refresher.model.check import Verdict
 from refresher.model.steps import Command, Step
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History
@@ -54,7 +54,7 @@ def show_statuses(
     rows = [
         (each.connection, each.state, *(fact.text for fact in known[each.connection] if fact.cell)) for each in ordered
     ]
-    _print_table(("connection", "state", *labels), rows)
+    print_table(("connection", "state", *labels), rows)
     groups = fold(map(found, statuses), everything=everything or len(statuses) == 1)
     if timer.healthy:
         _show_timer(timer)
@@ -70,7 +70,7 @@ def _show_group(statuses: Sequence[ConnectionStatus], known: Mapping[str, Sequen
     say()
     if others:
         names = ", ".join(f"{status.connection} ({status.state})" for status in statuses)
-        _say_wrapped(f"{first.instance_url}: ", f"{len(statuses)} connections have the same: {names}")
+        say_wrapped(f"{first.instance_url}: ", f"{len(statuses)} connections have the same: {names}")
     say(f"{first.connection}: {first.message}{f' ({first.cause})' if first.cause else ''}")
     for fact in known[first.connection]:
         if not fact.cell:
@@ -78,7 +78,7 @@ def _show_group(statuses: Sequence[ConnectionStatus], known: Mapping[str, Sequen
             if fact.text.commands:
                 say(f"{lead}{fact.text}")
             else:
-                _say_wrapped(lead, fact.text)
+                say_wrapped(lead, fact.text)
     for step in dict.fromkeys(status.next_step for status in statuses if status.next_step):
         show_step(step)
     if first.cause:
@@ -89,7 +89,7 @@ def _show_timer(timer: TimerStatus) -> None:
     say()
     say(f"timer: {timer.message}")
     for remark in timer.remarks:
-        _say_wrapped("  warning: ", remark)
+        say_wrapped("  warning: ", remark)
     if timer.next_step:
         show_step(timer.next_step)
 
@@ -142,24 +142,13 @@ def show_history(history: History, now: datetime, limit: int) -> None:
     ]
     say()
     head = ("issued (UTC)", "lives", "trigger", "grant", "reason", "run id")
-    _print_table(head, [row for _, row in sorted(rows, key=lambda each: each[0], reverse=True)])
-
-
-def show_checks(checks: Sequence[Check]) -> None:
-    """A table, then the remedies, the gravest first."""
-    rows = [(check.verdict, check.connection or "", check.name, check.detail) for check in checks]
-    _print_table(("", "connection", "check", "found"), rows)
-    for check in sorted(checks, key=lambda check: check.verdict is not Verdict.FAIL):
-        if check.remedy:
-            say()
-            say(f"{check.verdict}: {f'{check.connection}: ' if check.connection else ''}{check.name}")
-            show_step(check.remedy, label="")
+    print_table(head, [row for _, row in sorted(rows, key=lambda each: each[0], reverse=True)])
 
 
 def show_what_to_check(checks: Iterable[str]) -> None:
     """Where a cause is likely to be found, the likeliest place first."""
     for check in checks:
-        _say_wrapped("  check: ", check)
+        say_wrapped("  check: ", check)
 
 
 def show_step(step: Step, label: str = "next: ") -> None:
@@ -169,11 +158,11 @@ def show_step(step: Step, label: str = "next: ") -> None:
         if isinstance(piece, Command):
             say(f"{lead or '      '}{piece}")
         else:
-            _say_wrapped(lead or "    ", piece)
+            say_wrapped(lead or "    ", piece)
         lead = ""
 
 
-def _say_wrapped(lead: str, words: str) -> None:
+def say_wrapped(lead: str, words: str) -> None:
     """Words that a terminal need not break; a command stays whole, to be copied."""
     words = visible(words)
     wrapped = textwrap.wrap(words, _columns(), initial_indent=lead, subsequent_indent="    ")
@@ -191,7 +180,8 @@ def picture(covered: Iterable[bool]) -> str:
     return "".join(full if each else "." for each in covered)
 
 
-def _print_table(head: Row, rows: Sequence[Row]) -> None:
+def print_table(head: Row, rows: Sequence[Row]) -> None:
+    """Columns as wide as what stands in them."""
     rows = [[visible(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and _print_rich_table(head, rows):
         return

@@ -118,7 +118,7 @@ def no_lease(sandbox: Sandbox) -> None:
             *(unreachable, "instance", Verdict.FAIL, "SERVICENOW_INSTANCE_URL"), marks=pytest.mark.wire("https")
         ),
         (throttled, "token endpoint", Verdict.WARN, "raise the limit"),
-        (answering_with_a_page, "token endpoint", Verdict.FAIL, "single sign-on"),
+        (answering_with_a_page, "token endpoint", Verdict.FAIL, "no login page or proxy in between"),
         (no_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
         (read_only_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
     ],
@@ -177,25 +177,38 @@ def test_one_connection_can_be_asked_for(sandbox: Sandbox, make_app: MakeApp) ->
 
 
 @pytest.mark.wire("https")
-def test_an_identity_that_is_refused_ends_the_examination(sandbox: Sandbox, make_app: MakeApp) -> None:
+def test_without_an_identity_whatever_needs_none_is_examined_all_the_same(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection()
     sandbox.faults.add(Fault(service="identity", times=None, action=Respond(400, {}, b"{}")))
+    sandbox.instance.personality = PERSONALITIES["hibernating"]
     checks = make_app().doctor()
     assert [(check.name, check.verdict) for check in checks] == [
         ("identity", Verdict.FAIL),
         ("settings", Verdict.PASS),
+        ("token", Verdict.FAIL),
+        ("instance", Verdict.PASS),
+        ("token endpoint", Verdict.FAIL),
+        ("clock", Verdict.PASS),
+        ("lease", Verdict.WARN),
     ]
     assert "managed identity" in (checks[0].remedy or "")
+    assert checks[2].detail == "it could not be looked at: nobody is signed in"
 
 
-def test_clocks_that_differ_are_told(sandbox: Sandbox, make_app: MakeApp) -> None:
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [("07:55:00", "this machine's clock is 300 s fast"), ("08:10:00", "this machine's clock is 600 s slow")],
+)
+def test_clocks_that_differ_are_told_with_which_is_ahead(
+    sandbox: Sandbox, make_app: MakeApp, theirs: str, told: str
+) -> None:
     sandbox.add_connection()
-    behind = "Mon, 05 Jan 2026 07:55:00 GMT"
-    answer = Respond(401, {"Date": behind, "Content-Type": "application/json"}, b'{"error": "server_error"}')
+    date = f"Mon, 05 Jan 2026 {theirs} GMT"
+    answer = Respond(401, {"Date": date, "Content-Type": "application/json"}, b'{"error": "server_error"}')
     sandbox.faults.add(Fault(service="instance", path="/oauth_token.do", times=None, action=answer))
     found = verdicts(make_app())["clock"]
     assert found.verdict is Verdict.WARN
-    assert "300 s" in found.detail
+    assert found.detail.startswith(told)
 
 
 def test_a_key_that_does_not_fit_is_found_without_being_used(sandbox: Sandbox, make_app: MakeApp) -> None:

@@ -47,7 +47,7 @@ def test_a_client_secret_that_was_replaced_since_the_last_success_is_suspected(s
     assert "failed 2 times in a row, the last time 0 s ago: refresh_token_refused" in found.detail
     assert found.remedy is not None
     assert found.remedy.startswith(
-        "servicenow-client-secret was replaced at 2026-01-05 08:10 UTC, after the last success at 2026-01-05 08:00 UTC"
+        "servicenow-client-secret at 2026-01-05 08:10 UTC: replaced after the last success at 2026-01-05 08:00 UTC"
     )
     assert "authorize" not in found.remedy
 
@@ -58,7 +58,7 @@ def test_a_client_id_is_suspected_in_the_same_way(sandbox: Sandbox, app: App) ->
     sandbox.clock.advance(timedelta(minutes=10))
     sandbox.vault.put("servicenow-client-id", f"{CANARY_PREFIX}wrong")
     remedy = failing(sandbox, app).remedy or ""
-    assert remedy.startswith("servicenow-client-id was replaced at")
+    assert remedy.startswith("servicenow-client-id at 2026-01-05 08:10 UTC: replaced after")
     assert "--name servicenow-client-id --file FILE" in remedy
 
 
@@ -81,9 +81,13 @@ def test_where_nothing_in_the_vault_was_replaced_the_instance_is_to_be_asked(san
     tick(app)
     sandbox.instance.change_client_secret(secrets.application)
     remedy = failing(sandbox, app).remedy or ""
-    assert remedy.startswith("Nothing in the vault was replaced since the last success at 2026-01-05 08:00 UTC")
+    assert remedy.startswith(
+        "Not replaced since the last success at 2026-01-05 08:00 UTC: servicenow-client-id, servicenow-client-secret, "
+        "servicenow-refresh-token. So something was changed on the instance."
+    )
     assert "system log" in remedy
-    assert "python -m refresher authorize servicenow --grant password. The client: az keyvault" in remedy
+    assert "that the application is active" in remedy
+    assert "may have been revoked: python -m refresher authorize servicenow --grant password" in remedy
 
 
 def test_a_rotated_refresh_token_that_the_product_stored_is_not_taken_for_a_replaced_secret(
@@ -93,16 +97,29 @@ def test_a_rotated_refresh_token_that_the_product_stored_is_not_taken_for_a_repl
     secrets = sandbox.add_connection()
     tick(app)
     sandbox.instance.change_client_secret(secrets.application)
-    assert (failing(sandbox, app).remedy or "").startswith("Nothing in the vault was replaced")
+    assert (failing(sandbox, app).remedy or "").startswith("Not replaced since the last success")
 
 
-def test_a_cause_that_explains_itself_has_its_own_next_step(sandbox: Sandbox, app: App) -> None:
+def test_what_still_stands_in_the_way_has_a_check_with_the_step(sandbox: Sandbox, app: App) -> None:
     sandbox.add_connection()
     tick(app)
     sandbox.instance.personality = PERSONALITIES["hibernating"]
     found = failing(sandbox, app)
     assert "instance_hibernating" in found.detail
-    assert (found.remedy or "").startswith("Wake the instance")
+    assert found.remedy == "What stands in the way now is told of token endpoint."
+    suspected = next(check for check in app.doctor() if check.suspected)
+    assert (suspected.name, (suspected.remedy or "")[:17]) == ("token endpoint", "Wake the instance")
+
+
+def test_what_does_not_stand_in_the_way_any_more_is_over(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.instance.personality = PERSONALITIES["hibernating"]
+    failing(sandbox, app)
+    sandbox.instance.personality = PERSONALITIES["default"]
+    remedy = last_refresh(app).remedy or ""
+    assert remedy.startswith("Nothing of the kind was met from here: it has passed, or only the app meets it")
+    assert remedy.endswith("Try it: python -m refresher refresh servicenow --force")
 
 
 def test_what_cannot_be_read_is_not_judged(sandbox: Sandbox, app: App) -> None:

@@ -93,9 +93,8 @@ def test_an_unreadable_vault_says_who_may_be_let_in_how(sandbox: Sandbox, app: A
     assert (status.state, status.working, status.cause) == (State.UNKNOWN, None, "vault_forbidden")
     assert status.next_step is not None
     (assign, doctor) = map(str, status.next_step.commands)
-    assert assign.startswith(
-        'az role assignment create --assignee IDENTITY --role "Key Vault Secrets Officer" --scope'
-    )
+    assert assign.startswith('az role assignment create --assignee "$(az functionapp config appsettings list')
+    assert "'ServiceNow token refresher: keep a secret'" in assign
     assert doctor == "python -m refresher doctor"
 
 

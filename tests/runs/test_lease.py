@@ -234,7 +234,7 @@ class TestFileLease:
         make(lock)
         assert str(lock) in unavailable(lease).message
         with pytest.raises(LeaseUnavailableError):
-            lease.is_held("servicenow")
+            lease.holder("servicenow")
         victim = lock.with_name("victim")
         assert not victim.exists() or victim.read_text() == "precious"
 
@@ -247,13 +247,13 @@ class TestFileLease:
             holder.kill()
             holder.wait()
             with lease.acquire("servicenow", nothing):
-                assert lease.is_held("servicenow")
+                assert lease.holder("servicenow")
 
     def test_another_users_file_is_opened_without_making_it(self, lease: FileLease, lock: Path) -> None:
         """Linux forbids even root to open it with O_CREAT in a sticky directory (`fs.protected_regular`)."""
         lock.touch()
         with opening_refused(lambda flags: flags & os.O_CREAT), lease.acquire("servicenow", nothing):
-            assert lease.is_held("servicenow")
+            assert lease.holder("servicenow")
 
     def test_it_is_everybodys_whatever_the_umask(self, lease: FileLease, lock: Path) -> None:
         before = os.umask(0o077)
@@ -293,7 +293,7 @@ class TestFileLease:
         # Open, so that the next file cannot have the same number.
         with lock.open(), lease.acquire("servicenow", nothing):
             assert lock.exists()
-            assert FileLease(lock.parent, CLOCK, VAULT).is_held("servicenow")
+            assert FileLease(lock.parent, CLOCK, VAULT).holder("servicenow")
 
     def test_a_link_in_a_shared_directory_is_not_followed(self, lease: FileLease, tmp_path: Path) -> None:
         with lease.acquire("servicenow", nothing):
@@ -485,7 +485,7 @@ class TestBlobLease:
         transport.lose = {what: 2}
         error = unavailable(lease)
         assert "could not be reached" in error.message
-        assert ROLE in error.hint
+        assert "firewall" in error.hint
         assert "canary" not in error.message + error.hint
 
     def test_a_service_that_fails_is_unavailable(self, container: str, lease: BlobLease, transport: Recorder) -> None:
@@ -498,16 +498,16 @@ class TestBlobLease:
     ) -> None:
         """By a write on a condition that no blob meets."""
         blob = service.get_blob_client(container.rsplit("/", 1)[1], "servicenow")
-        assert not lease.is_held("servicenow")
+        assert not lease.holder("servicenow")
         assert not blob.exists()
         with lease.acquire("servicenow", nothing):
-            assert lease.is_held("servicenow")
+            assert lease.holder("servicenow")
         before = blob.get_blob_properties().etag
-        assert not lease.is_held("servicenow")
+        assert not lease.holder("servicenow")
         assert blob.get_blob_properties().etag == before
         transport.refuse = {"create": 403}
         with pytest.raises(LeaseUnavailableError, match="refused this identity"):
-            lease.is_held("servicenow")
+            lease.holder("servicenow")
 
     def test_metadata_that_cannot_be_written_does_not_matter(self, lease: BlobLease, transport: Recorder) -> None:
         transport.refuse = {"metadata": 503}
@@ -690,5 +690,7 @@ def test_a_storage_account_that_is_not_there_is_given_up_soon() -> None:
         url = f"https://127.0.0.1:{closed.getsockname()[1]}/{ACCOUNT}/leases"
         started = time.monotonic()
         error = unavailable(BlobLease(url, StubCredential(), system_clock(), InOrder()))
-    assert error.message == f"the lease container {url} could not be reached"
+    assert (
+        error.message == f"the lease container {url} refused the connection: nobody listens at this address and port"
+    )
     assert time.monotonic() - started < 2 * (CONNECT_TIMEOUT + READ_TIMEOUT)

@@ -33,7 +33,11 @@ def place() -> Iterator[Standing]:
         ('az keyvault secret set --vault-name "$VAULT" --name a --value b', "the following arguments are required"),
         ('az keyvault secret set-attributes --vault-name "$VAULT" --name a --enabled yes', "true or false"),
         ('az keyvault secret purge --vault-name "$VAULT" --name a', "invalid choice: 'purge'"),
-        ("az role assignment create --assignee a --role b --scope /subscriptions/c", "single secrets only"),
+        ("az role assignment create --assignee a --role b --scope /subscriptions/c", "knows no role 'b'"),
+        (
+            "az role assignment create --assignee a --role 'Key Vault Reader' --scope /subscriptions/c",
+            "single secrets only",
+        ),
         ("az group create", "invalid choice: 'group'"),
         ("az keyvault set-policy --name a --object-id b --secret-permissions get", "goes by roles"),
         ("azd up", "invalid choice: 'up'"),

@@ -32,6 +32,7 @@ KINDS = {
     Kind.AWAY: {"instance_unreachable", "instance_timeout", "instance_error", "instance_hibernating"},
     Kind.THROTTLED: {"instance_throttled"},
     Kind.ANSWER: {
+        "address_refused",
         "not_a_token",
         "token_rejected",
         "guest_token",

@@ -18,6 +18,7 @@ from tests.factories import HOUR, NOON
 PACKAGE = Path(__file__).parents[3] / "refresher"
 CANARY = "CANARY-value"
 OPENERS = {
+    "doctor/values",
     "entra/claims",
     "keyvault/vault",
     "servicenow/assertion",
@@ -25,7 +26,7 @@ OPENERS = {
     "servicenow/oauth",
     "servicenow/session",
 }
-"""They build requests, read a redirect, or write the vault."""
+"""They build requests, read a redirect, write the vault, or look at a value's form and tell nothing of it."""
 
 
 def test_only_what_builds_a_request_or_writes_the_vault_opens_a_secret() -> None:

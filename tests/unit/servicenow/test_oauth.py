@@ -257,7 +257,13 @@ class TestFailure:
             error.message == f"ServiceNow refused the token request with its generic {status}, which does not say why"
         )
 
-    @pytest.mark.parametrize("status", [400, 403, 404, 405, 415])
+    @pytest.mark.parametrize("error", ["canary", {"message": "canary", "detail": "canary"}, None])
+    def test_a_403_is_the_addresss_and_counts_against_no_credential(self, error: object) -> None:
+        found = failure({"error": error, "status": "failure"}, status=403)
+        assert (found.cause, found.transient, found.refused) == (Cause.ADDRESS_REFUSED, False, False)
+        assert found.message == "ServiceNow keeps this address out (403): it refuses before it looks at any credential"
+
+    @pytest.mark.parametrize("status", [400, 404, 405, 415])
     def test_another_refusal_names_its_status(self, status: int) -> None:
         error = failure({"error": "canary"}, status=status)
         assert (error.cause, error.transient) == (Cause.REQUEST_REFUSED, False)
@@ -302,16 +308,32 @@ class TestFailure:
 
     @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
     def test_a_redirect_is_no_token(self, status: int) -> None:
-        error = failure(GOOD, status=status, headers={"Location": "https://canary.example"})
+        error = failure(GOOD, status=status)
         assert (error.cause, error.transient) == (Cause.NOT_A_TOKEN, False)
         assert error.message == f"the token endpoint answered {status}, a redirect, which is not followed"
-        assert error.hint == CHECK_ADDRESS
+        assert "SERVICENOW_INSTANCE_URL" in error.hint
+
+    @pytest.mark.parametrize(
+        ("location", "told"),
+        [
+            ("https://sso.example.com/login?canary=1", " to sso.example.com"),
+            ("https://user:canary@sso.example.com:8443/", " to sso.example.com"),
+            ("/login.do?canary", " to a path of its own"),
+            ("https://\u202ecanary.example", ""),
+            ("https://[", ""),
+            ("", ""),
+        ],
+    )
+    def test_a_redirect_names_its_host_and_nothing_else(self, location: str, told: str) -> None:
+        error = failure(GOOD, status=302, headers={"Location": location})
+        assert error.message == f"the token endpoint answered 302, a redirect{told}, which is not followed"
 
     @pytest.mark.parametrize(("value", "seconds"), [("30", 30.0), ("Sun, 01 Mar 2026 12:00:20 GMT", 20.0), ("", None)])
     def test_throttling_says_when_to_come_back(self, value: str, seconds: float | None) -> None:
         error = failure(b"", status=429, headers={"retry-after": value})
         assert (error.cause, error.transient, error.retry_after) == (Cause.INSTANCE_THROTTLED, True, seconds)
-        assert error.message == "ServiceNow limits the rate of requests"
+        told = f", and asks for a pause of {seconds:.0f} s" if seconds else ""
+        assert error.message == f"ServiceNow limits the rate of requests (429){told}"
 
     @pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 599])
     def test_a_fault_of_the_instance_passes(self, status: int) -> None:

@@ -1,0 +1,41 @@
+"""The lease of one connection, looked at: who holds it, since when, and how it is ended where nobody else will."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from refresher.lease.lease import Lease
+from refresher.model.check import Check, failed, passed, warned
+from refresher.model.errors import LeaseHeldError, LeaseUnavailableError
+from refresher.model.steps import Step
+
+LEASE = "lease"
+_LONGEST_RUN = timedelta(minutes=5)
+"""A tick is over within four, and so is whatever a person starts."""
+
+
+def lease_checks(name: str, lease: Lease, now: datetime, *, shared: bool) -> Iterator[Check]:
+    """Whether it can be had, and whether somebody keeps it; `shared`: all machines have the same."""
+    try:
+        held = lease.holder(name)
+    except LeaseUnavailableError as error:
+        yield failed(name, LEASE, error.message, error.hint)
+        return
+    if held is not None:
+        yield _held_check(name, held, now)
+    elif shared:
+        yield passed(name, LEASE, "free")
+    else:
+        detail = "a file lock, and free: it keeps apart the runs of this machine only"
+        remedy = "Set LEASE_CONTAINER_URL where more than one machine refreshes, as in Azure."
+        yield warned(name, LEASE, detail, remedy)
+
+
+def _held_check(name: str, held: LeaseHeldError, now: datetime) -> Check:
+    long = held.since is not None and now - held.since > _LONGEST_RUN
+    if held.endless or long:
+        what = "it never ends by itself" if held.endless else "longer than any refresh takes"
+        return failed(name, LEASE, f"{held.message}: {what}, and keeps every refresh out", held.way_out)
+    if held.since is None:
+        remedy = Step("A run ends within a minute. Is it held then as well? ", held.way_out)
+        return warned(name, LEASE, f"{held.message}; who holds it, and since when, is not written there", remedy)
+    return passed(name, LEASE, f"{held.message}; it ends by itself")

@@ -1,0 +1,33 @@
+"""Next steps as an examination may give them: never to examine again, and never what has just failed. No I/O."""
+
+from refresher.model import steps
+from refresher.model.causes import Cause, diagnose
+from refresher.model.errors import RefresherError
+from refresher.model.steps import Step
+
+
+def remedy_of(error: RefresherError, name: str) -> Step:
+    """What to do about an error: its own hint, or what its cause calls for."""
+    return without_doctor(error.hint) or remedy_of_cause(error.cause, name)
+
+
+def remedy_of_cause(cause: Cause, name: str) -> Step:
+    """What a cause calls for; where that would be to run this examination, what to look at."""
+    diagnosis = diagnose(cause, name)
+    if steps.doctor() in diagnosis.next_step.commands:
+        looked_at = [piece for check in diagnosis.checks for piece in ("; ", check)][1:]
+        return Step("Look at: ", *looked_at, ".")
+    return diagnosis.next_step
+
+
+def without_doctor(step: Step | None) -> Step | None:
+    """A step without the advice to examine, which is what is being done, and without the words that lead to it."""
+    if step is None or steps.doctor() not in step.commands:
+        return step
+    kept = [piece for piece in step.pieces if piece != steps.doctor()]
+    return Step(*(piece for piece in kept if not (isinstance(piece, str) and _leads_to_doctor(piece, step))))
+
+
+def _leads_to_doctor(piece: str, step: Step) -> bool:
+    at = step.pieces.index(piece)
+    return at + 1 < len(step.pieces) and step.pieces[at + 1] == steps.doctor()

@@ -1,0 +1,64 @@
+"""Which of a connection's checks is the cause, and which only follows from it. No I/O.
+
+A token that does not work, and a copy that nobody can use, are what people notice; what they should mend is whatever
+failed before. The first suspicion is the first check that fails in the order in which things depend on each other.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from refresher.doctor.instance_checks import CLOCK, INSTANCE, TOKEN_ENDPOINT
+from refresher.doctor.last_refresh import LAST_REFRESH
+from refresher.doctor.lease_checks import LEASE
+from refresher.doctor.standing import ACCESS_TOKEN_LIFE, REFRESH_TOKEN_LIFE, SIMPLE_CHAT, TOKEN
+from refresher.doctor.surroundings import IDENTITY
+from refresher.model.check import Check, Verdict
+from refresher.model.steps import Step
+
+_BEFORE_SECRETS = (IDENTITY, "settings")
+_AFTER_SECRETS = (
+    INSTANCE,
+    TOKEN_ENDPOINT,
+    LAST_REFRESH,
+    REFRESH_TOKEN_LIFE,
+    LEASE,
+    "timer",
+    ACCESS_TOKEN_LIFE,
+    CLOCK,
+    TOKEN,
+    SIMPLE_CHAT,
+)
+_SYMPTOMS = frozenset({TOKEN, SIMPLE_CHAT})
+_GRAVITY = {Verdict.FAIL: 0, Verdict.WARN: 1, Verdict.PASS: 2}
+
+
+def in_the_way(checks: Iterable[Check]) -> tuple[str, ...]:
+    """Names of those that fail for a reason of their own."""
+    return tuple(check.name for check in checks if check.verdict is Verdict.FAIL and check.name not in _SYMPTOMS)
+
+
+def concluded(checks: Sequence[Check], *, heals: bool) -> tuple[Check, ...]:
+    """The checks of a connection, the first suspicion marked, and symptoms with what they follow from.
+
+    `heals`: a refresh is what the token needs, and none failed.
+    """
+    reasons = in_the_way(checks)
+    told = [
+        replace(check, follows=True, remedy=Step(f"It follows from what is wrong with: {', '.join(reasons)}."))
+        if check.verdict is Verdict.FAIL and check.name in _SYMPTOMS and reasons and not heals
+        else check
+        for check in checks
+    ]
+    graver = [check for check in told if check.verdict is not Verdict.PASS]
+    if not graver:
+        return tuple(told)
+    first = min(graver, key=lambda check: (_GRAVITY[check.verdict], _depth(check)))
+    return tuple(replace(check, suspected=check is first) for check in told)
+
+
+def _depth(check: Check) -> int:
+    if check.name in _BEFORE_SECRETS:
+        return _BEFORE_SECRETS.index(check.name)
+    if check.name in _AFTER_SECRETS:
+        return len(_BEFORE_SECRETS) + 1 + _AFTER_SECRETS.index(check.name)
+    return len(_BEFORE_SECRETS)

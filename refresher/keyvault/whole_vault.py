@@ -1,0 +1,138 @@
+"""What keeps a whole vault away, whatever is asked: the network, something on the way, its firewall, its tenant.
+
+A role helps in none of these cases, and none of these sentences proposes one.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+
+from refresher.model import steps
+from refresher.model.causes import Cause
+from refresher.model.errors import VaultError
+from refresher.model.steps import Step
+from refresher.network.failures import trouble_of
+from refresher.network.proxies import proxy_for
+
+_BAD_REQUEST = 400
+_UNAUTHORIZED = 401
+_SERVER_ERRORS = 500
+_ISSUER = r"https://sts\.[\w.-]{1,60}/([0-9a-fA-F-]{36})/"
+_OTHER_TENANT = re.compile(rf"AKV10032.*?{_ISSUER}.*found {_ISSUER}", re.DOTALL)
+"""`Invalid issuer. Expected one of …, found …` (https://github.com/Azure/azure-sdk-for-js/issues/6221)."""
+_AKV = re.compile(r"AKV[0-9]{5}")
+_CLIENT_ADDRESS = re.compile(r"Client address: ([0-9A-Fa-f.:]{3,45})")
+_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: ([0-9]{3})")
+NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
+
+
+def of_the_vault(what: str, url: str, error: HttpResponseError) -> VaultError | None:
+    """Why the vault lets nobody in who asks as this one did, or from there; None where it is about a role."""
+    if inner_code(error) in NETWORK:
+        return _kept_out(what, url, error.message or "")
+    if error.status_code != _UNAUTHORIZED:
+        return None
+    tenants = _OTHER_TENANT.search(error.message or "")
+    if tenants is not None:
+        return VaultError(
+            f"{url} belongs to tenant {tenants[1]}, and the identity's token is of tenant {tenants[2]} ({what}; "
+            "AKV10032)",
+            cause=Cause.VAULT_FORBIDDEN,
+            hint=Step(
+                "No role helps. On a laptop, sign in to the vault's tenant: ",
+                steps.log_in(tenants[1]),
+                ". For the app, KEY_VAULT_URL has to name a vault of its own tenant, or the app has to run in the "
+                "vault's.",
+            ),
+        )
+    code = _AKV.search(error.message or "")
+    return VaultError(
+        f"{url} does not take the identity's token (401{f', {code[0]}' if code else ''}; {what})",
+        cause=Cause.VAULT_FORBIDDEN,
+        hint=Step(
+            "No role helps: the token is of another tenant or another cloud than the vault, or something on the way "
+            "took it out. See KEY_VAULT_URL, and on a laptop who is signed in: ",
+            steps.log_in(),
+        ),
+    )
+
+
+def _kept_out(what: str, url: str, message: str) -> VaultError:
+    """The vault's firewall does not let in whoever asked, whose address its answer tells."""
+    address = _address_in(message)
+    who = f"the address {address}" if address else "this address"
+    command = steps.let_address_in(vault_name(url), address) if address else steps.let_address_in(vault_name(url))
+    hint = Step(
+        "If the app asked: let its network through, for its addresses change (docs/azure.md). If a laptop did: ",
+        command,
+    )
+    return VaultError(f"the network rules of {url} keep {who} out ({what})", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+
+
+def _address_in(message: str) -> str | None:
+    found = _CLIENT_ADDRESS.search(message)
+    try:
+        return str(ipaddress.ip_address(found[1])) if found else None
+    except ValueError:
+        return None
+
+
+def is_its_own(error: HttpResponseError) -> bool:
+    """Whether the answer is Key Vault's: an error of its own is JSON with a code, whatever its status is."""
+    return bool(getattr(error.error, "code", None))
+
+
+def not_its_own(operation: str, name: str, url: str, *, kind: str = "secret", status: int | None = None) -> VaultError:
+    """The answer cannot be read, or tells of something else: it comes, most likely, from something on the way."""
+    host, proxy, blocks = (
+        urlsplit(url).hostname,
+        proxy_for(url),
+        status is not None and _BAD_REQUEST <= status < _SERVER_ERRORS,
+    )
+    way = (
+        f"the proxy that {proxy.variable} names, or something behind it" if proxy else "a proxy or firewall on the way"
+    )
+    return VaultError(
+        f"Key Vault answered something that is not its own{f' (status {status})' if status else ''}: it comes, most "
+        f"likely, from {way} ({operation} of {kind} {name} in {url})",
+        cause=Cause.VAULT_UNAVAILABLE,
+        hint=f"No role helps. Let {host} through there{', or name it in NO_PROXY' if proxy else ''}. Is KEY_VAULT_URL "
+        "the vault itself?",
+        transient=not blocks,
+    )
+
+
+def silent(
+    operation: str, name: str, url: str, error: ServiceRequestError | ServiceResponseError, *, kind: str = "secret"
+) -> VaultError:
+    """No answer of the vault came, or a proxy said something in its place; of its words only the status is read."""
+    proxy, trouble = proxy_for(url), trouble_of(error, url, "REQUESTS_CA_BUNDLE")
+    asked = f"({operation} of {kind} {name})"
+    message = f"{url} {trouble.what if trouble else 'did not answer'} {asked}"
+    hint = trouble.hint if trouble else "Check the vault's address, its firewall and the network."
+    if proxy is not None and not (trouble and trouble.of_certificate):
+        refused = _REFUSED_BY_PROXY.search(str(error))
+        message = proxy.refuses(url, refused[1]) if refused else f"{message}{proxy.by_way_of}"
+        hint = proxy.hint
+    return VaultError(
+        message,
+        cause=Cause.VAULT_UNAVAILABLE,
+        hint=hint,
+        transient=True,
+        sent=isinstance(error, ServiceResponseError),
+    )
+
+
+def inner_code(error: HttpResponseError) -> str | None:
+    """The code inside of the code, where the vault gave one."""
+    inner = getattr(error.error, "innererror", None)
+    code = inner.get("code") if isinstance(inner, Mapping) else None
+    return code if isinstance(code, str) else None
+
+
+def vault_name(url: str) -> str:
+    """What the Azure CLI calls a vault: the first label of its host."""
+    return urlsplit(url).netloc.partition(".vault.")[0]

@@ -1,0 +1,138 @@
+"""What a terminal shows of an examination: the verdict first, and the first suspicion last, where the prompt is.
+
+Connections that pass are a line each; those of one instance that fail for the same reason are told of together.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from refresher.model.check import Check, Verdict
+from refresher.views.folding import Finding, fold
+from refresher.views.tables import print_table, say_wrapped, show_step
+from refresher.views.terminal import say
+
+_GRAVITY = {Verdict.PASS: 0, Verdict.WARN: 1, Verdict.FAIL: 2}
+_OF_THE_INSTANCE = frozenset({"instance", "token endpoint"})
+"""Checks that several connections of an instance fail for one reason."""
+_SHORTEST_FOLD = 2
+_Found = Finding[Sequence[Check]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alike:
+    """Checks of one connection with one verdict and one remedy."""
+
+    first: Check
+    others: int
+
+    @property
+    def name(self) -> str:
+        """What they are called together."""
+        return f"{self.first.name} and {self.others} more" if self.others else self.first.name
+
+
+def show_checks(checks: Sequence[Check], instances: Mapping[str, str], *, everything: bool = False) -> None:
+    """The verdict, a table, then the remedies, the first suspicion last. `instances`: addresses by connection."""
+    found = list(_found(checks, instances))
+    general = [check for check in checks if check.connection is None]
+    everything |= len(found) < _SHORTEST_FOLD
+    say(verdict(checks))
+    say()
+    groups = fold(found, everything=everything)
+    opened = {finding.connection for group in groups for finding in group.findings[:1]}
+    rows = [_row(alike) for alike in alike_ones(general)]
+    for finding in sorted(found, key=lambda each: each.gravity):
+        if finding.connection in opened:
+            rows += [_row(alike) for alike in alike_ones(finding.what)]
+        elif not finding.gravity:
+            rows.append((Verdict.PASS, finding.connection, "all checks", f"{len(finding.what)} pass"))
+        else:
+            suspected = next(check for check in finding.what if check.suspected)
+            rows.append((suspected.verdict, finding.connection, suspected.name, suspected.detail))
+    print_table(("", "connection", "check", "found"), rows)
+    if all(check.verdict is not Verdict.FAIL for check in general):
+        _show_remedies(general)
+        general = []
+    for group in groups:
+        if group.instance is not None:
+            names = ", ".join(finding.connection for finding in group.findings)
+            say()
+            say_wrapped(f"{group.instance}: ", f"{len(group.findings)} connections have the same: {names}")
+        _show_remedies(group.findings[0].what)
+    _show_remedies(general)
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """What all comes to, with the first suspicion."""
+    found = list(_found(checks, {}))
+    total = f"of {len(found)} connection{'s' if len(found) != 1 else ''}"
+    failing, warned = ([each.connection for each in found if each.gravity == degree] for degree in (2, 1))
+    parts = [f"{len(failing)} {total} fail{'s' if len(failing) == 1 else ''}: {_few(failing)}"] if failing else []
+    parts += [f"{len(warned)} {total} with a warning: {_few(warned)}"] if warned else []
+    graver = [check for check in checks if check.connection is None and check.verdict is Verdict.FAIL]
+    parts = [*(f"{check.name} fails" for check in graver), *parts]
+    if not parts:
+        return f"Every check passes, {total}."
+    marked = [check for check in checks if check.suspected and check.verdict is Verdict.FAIL]
+    suspected = next(iter((*graver, *marked)), None)
+    first = f" Most likely: {_where(suspected)}{suspected.name}: {suspected.detail}" if suspected is not None else ""
+    return f"{'; '.join(parts)}.{first}"
+
+
+def alike_ones(checks: Iterable[Check]) -> list[Alike]:
+    """The checks in their order, those with the same remedy as one."""
+    found: list[Alike] = []
+    for check in checks:
+        at = next((number for number, each in enumerate(found) if _is_same(each.first, check)), None)
+        if at is None:
+            found.append(Alike(first=check, others=0))
+        else:
+            first = check if check.suspected else found[at].first
+            found[at] = Alike(first=first, others=found[at].others + 1)
+    return found
+
+
+def _is_same(one: Check, other: Check) -> bool:
+    return one.remedy is not None and (one.verdict, one.remedy) == (other.verdict, other.remedy)
+
+
+def _found(checks: Iterable[Check], instances: Mapping[str, str]) -> Iterable[_Found]:
+    by_connection: dict[str, list[Check]] = {}
+    for check in checks:
+        if check.connection is not None:
+            by_connection.setdefault(check.connection, []).append(check)
+    for name, own in by_connection.items():
+        suspected = next((check for check in own if check.suspected), None)
+        of_instance = suspected is not None and suspected.name in _OF_THE_INSTANCE
+        yield Finding(
+            connection=name,
+            instance=instances.get(name, ""),
+            gravity=max(_GRAVITY[check.verdict] for check in own),
+            shared=suspected.detail if suspected is not None and of_instance else None,
+            what=own,
+        )
+
+
+def _show_remedies(checks: Iterable[Check]) -> None:
+    told = [each for each in alike_ones(checks) if each.first.remedy and not each.first.follows]
+    for alike in sorted(told, key=lambda each: (_GRAVITY[each.first.verdict], each.first.suspected)):
+        check = alike.first
+        if check.remedy:
+            say()
+            say(f"{check.verdict}: {_where(check)}{alike.name}")
+            show_step(check.remedy, label="")
+
+
+def _row(alike: Alike) -> tuple[str, str, str, str]:
+    check = alike.first
+    return check.verdict, check.connection or "", alike.name, check.detail
+
+
+def _where(check: Check) -> str:
+    return f"{check.connection}: " if check.connection else ""
+
+
+def _few(names: Sequence[str]) -> str:
+    """Names for a line: of many the first ones."""
+    most = 5
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

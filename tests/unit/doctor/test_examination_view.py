@@ -1,0 +1,92 @@
+"""What a terminal shows of an examination: a line first, what passes folded, one instance's fault once, cause last."""
+
+from dataclasses import replace
+
+import pytest
+
+from refresher.model.check import Check, failed, passed, warned
+from refresher.views.examination import show_checks, verdict
+
+
+def healthy(name: str) -> list[Check]:
+    return [passed(name, "token", "accepted"), passed(name, "instance", "reached")]
+
+
+def away(name: str) -> list[Check]:
+    return [
+        replace(failed(name, "token", "ended", "It follows."), follows=True),
+        replace(failed(name, "instance", "the instance did not answer in time", "Ask its people."), suspected=True),
+    ]
+
+
+def wrong(name: str) -> list[Check]:
+    return [
+        warned(name, "lease", "a file", "Set LEASE."),
+        replace(failed(name, f"{name}-client-secret", "its value is in quotation marks", "Store it."), suspected=True),
+        replace(failed(name, "token", "ended", "It follows."), follows=True),
+    ]
+
+
+THIRTY = [
+    passed(None, "identity", "somebody"),
+    *(check for number in range(26) for check in healthy(f"c{number}")),
+    *wrong("hr"),
+    *away("it"),
+    *away("finance"),
+    *away("legal"),
+]
+INSTANCES = {"it": "https://one", "finance": "https://one", "legal": "https://two", "hr": "https://one"}
+
+
+def shown(checks: list[Check], capsys: pytest.CaptureFixture[str], *, everything: bool = False) -> list[str]:
+    show_checks(checks, INSTANCES, everything=everything)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_first_line_counts_and_names_the_first_suspicion() -> None:
+    assert verdict(THIRTY) == (
+        "4 of 30 connections fail: hr, it, finance, legal. Most likely: hr: hr-client-secret: its value is in "
+        "quotation marks"
+    )
+    assert verdict(healthy("hr")) == "Every check passes, of 1 connection."
+    assert verdict([*healthy("hr"), warned("hr", "lease", "a file", "Set it.")]) == (
+        "1 of 1 connection with a warning: hr."
+    )
+
+
+def test_who_looks_is_suspected_before_every_connection() -> None:
+    checks = [failed(None, "identity", "no token could be had", "Sign in."), *away("hr")]
+    assert verdict(checks) == (
+        "identity fails; 1 of 1 connection fails: hr. Most likely: identity: no token could be had"
+    )
+
+
+def test_what_passes_is_a_line_each_unless_all_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(THIRTY, capsys)
+    assert len([line for line in lines if "all checks" in line and "2 pass" in line]) == 26
+    assert not any("reached" in line for line in lines)
+    opened = shown(THIRTY, capsys, everything=True)
+    assert len([line for line in opened if "reached" in line]) == 26
+
+
+def test_one_instances_fault_is_told_once_with_all_whom_it_meets(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(THIRTY, capsys)
+    assert "https://one: 2 connections have the same: it, finance" in lines
+    assert lines.count("  Ask its people") == 2, "once for each instance"
+
+
+def test_the_first_suspicion_is_last_where_the_prompt_is(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown([passed(None, "identity", "somebody"), *wrong("hr")], capsys)
+    assert lines[-2:] == ["fail: hr: hr-client-secret", "  Store it"]
+    assert "  It follows" not in lines, "what follows from another needs no step of its own"
+
+
+def test_what_has_one_remedy_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    checks = [
+        replace(failed("hr", f"secret-{n}", f"kept out ({n})", "Let it in."), suspected=n == 0) for n in range(7)
+    ]
+    lines = shown(checks, capsys)
+    assert [line for line in lines if "kept out" in line][1:] == [
+        "fail  hr          secret-0 and 6 more  kept out (0)"
+    ]
+    assert lines[-2:] == ["fail: hr: secret-0 and 6 more", "  Let it in"]
