@@ -40,7 +40,7 @@ def _run(job: Callable[[], object]) -> None:
     raise failure
 
 
-def _answer(job: "Callable[[], Reply]") -> func.HttpResponse:
+def _answer(job: "Callable[[], Reply]", shown: "Callable[[Reply], Reply] | None" = None) -> func.HttpResponse:
     """Turn what a job replies, or what kept it from replying, into the response."""
     from refresher.web import error_reply  # noqa: PLC0415 - a tick does not need it
 
@@ -52,6 +52,7 @@ def _answer(job: "Callable[[], Reply]") -> func.HttpResponse:
         failure = unforeseen(error)
         emit_failure(failure)
         reply = error_reply(failure)
+    reply = shown(reply) if shown is not None else reply
     return func.HttpResponse(
         reply.body, status_code=reply.status, headers=dict(reply.headers), mimetype=reply.content_type
     )
@@ -97,29 +98,32 @@ else:
 @app.route(route="refresh", methods=["POST"])
 def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
     """Refresh one connection, or all; `force` also where nothing is due. Query parameters or a JSON body."""
-    from refresher.web import check_pause, parse_refresh_call, refresh_reply  # noqa: PLC0415 - a tick needs none of it
+    from refresher import web  # noqa: PLC0415 - a tick needs none of it
 
     def refresh() -> "Reply":
-        call = parse_refresh_call(req.params, req.get_body())
+        call = web.parse_refresh_call(req.params, req.get_body())
         name, request = call.connection, call.request
         if request.force:
-            check_pause(refresher_app.forced_over_http_at([name] if name else None), refresher_app.clock.now())
+            web.check_pause(refresher_app.forced_over_http_at([name] if name else None), refresher_app.clock.now())
         reports = refresher_app.refresh([name], request) if name else refresher_app.tick(request)
-        return refresh_reply(reports, refresher_app.clock.now())
+        return web.refresh_reply(reports, refresher_app.clock.now())
 
+    if web.wants_page(req.headers.get("accept", "")):
+        return _answer(refresh, lambda reply: web.as_page(reply, web.platform_key(req.params)))
     return _answer(refresh)
 
 
 @app.route(route="status", methods=["GET", "HEAD"])
 def status(req: func.HttpRequest) -> func.HttpResponse:
     """How the connections stand: 200, or 503 where one holds no working token. A page for a browser, else JSON."""
-    from refresher.web import TRIED_AGAIN_AFTER, parse_status_call, status_page_reply, status_reply, wants_page  # noqa: PLC0415
-
-    reply = status_page_reply if wants_page(req.headers.get("accept", "")) else status_reply
+    from refresher import web  # noqa: PLC0415 - a tick needs none of it
 
     def stand() -> "Reply":
-        name = parse_status_call(req.params)
-        statuses = refresher_app.status([name] if name else None, again_after=TRIED_AGAIN_AFTER)
-        return reply(statuses, refresher_app.timer(), refresher_app.clock.now())
+        name = web.parse_status_call(req.params)
+        statuses = refresher_app.status([name] if name else None, again_after=web.TRIED_AGAIN_AFTER)
+        timer, now = refresher_app.timer(), refresher_app.clock.now()
+        if web.wants_page(req.headers.get("accept", "")):
+            return web.status_page_reply(statuses, timer, now, web.platform_key(req.params))
+        return web.status_reply(statuses, timer, now)
 
     return _answer(stand)

@@ -4,3 +4,5 @@ ISSUES = "https://github.com/OWNER/servicenow-token-refresher/issues"
 """`project.urls` of pyproject.toml, which is not deployed and says who fills it in."""
 REPORT_TO = "whoever gave you this program" if "/OWNER/" in ISSUES else ISSUES
 """Where an error that nobody foresaw is reported: no link that leads nowhere."""
+RUNBOOK = "docs/runbook/" if "/OWNER/" in ISSUES else f"{ISSUES.removesuffix('issues')}blob/main/docs/runbook/"
+"""Where the runbook can be read: a link once there is an address, and the file until then."""

@@ -17,7 +17,7 @@ from refresher.model.version import VERSION
 from refresher.status.health import ConnectionStatus
 from refresher.status.timer import TimerStatus
 from refresher.views.bodies import report_body, status_body, timer_body
-from refresher.views.page import HEADERS as PAGE_HEADERS, status_page
+from refresher.views.page import HEADERS as PAGE_HEADERS, answer_page, status_page
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _RETRY_AFTER = 60.0
@@ -174,12 +174,30 @@ def status_reply(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: 
     return _json(code, "application/health+json", body)
 
 
-def status_page_reply(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> Reply:
-    """The same for a person with a browser."""
+def status_page_reply(
+    statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime, key: Mapping[str, str] | None = None
+) -> Reply:
+    """The same for a person with a browser; `key` is what the address of the page holds of one."""
     passing = timer.healthy and all(status.working for status in statuses)
     code = HTTPStatus.OK if passing else HTTPStatus.SERVICE_UNAVAILABLE
     headers = {**_NO_STORE, **PAGE_HEADERS}
-    return Reply(status=int(code), content_type="text/html", body=status_page(statuses, timer, now), headers=headers)
+    page = status_page(statuses, timer, now, key)
+    return Reply(status=int(code), content_type="text/html", body=page, headers=headers)
+
+
+def platform_key(params: Mapping[str, str]) -> dict[str, str]:
+    """What the platform's own key adds to a query: with it the page can ask for more."""
+    return {name: params[name] for name in sorted(_PLATFORM_FIELDS) if name in params}
+
+
+def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:
+    """An answer to a form of the page, for the person who pressed it."""
+    body = json.loads(reply.body)
+    reports = [f"{each['connection']}: {each['message']}" for each in body.get("connections", ())]
+    lines = [body[name] for name in ("detail", "hint") if body.get(name)] + reports
+    headers = {**reply.headers, **PAGE_HEADERS}
+    page = answer_page(body.get("title", "Refreshed"), lines, key)
+    return Reply(status=reply.status, content_type="text/html", body=page, headers=headers)
 
 
 def wants_page(accept: str) -> bool:

@@ -56,7 +56,7 @@ class ConnectionStatus:
     tried: Verdict | None = None
     """What ServiceNow said of the connection's own token; None where it was not asked."""
     user_name: str | None = None
-    """Whom it acts as, where ServiceNow told."""
+    """Whom it acts as, as ServiceNow told just now, or at the last refresh."""
     next_step: Step | None = None
     cause: Cause | None = None
     checks: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ def evaluate(
     life = token.life if token is not None else None
     issued = life[1] - life[0] if life and _lives_as_issued(side) else None
     verdict = verdict_on(token, trial)
-    user_name = trial[token.value].probe.user_name if token is not None and verdict is not None else None
+    acts_as = trial[token.value].probe.user_name if token is not None and verdict is not None else None
     state = _state(connection, side, refresh_token, timing, now, trial)
     cause = _cause(state, connection, side, refresh_token)
     # What the dates of a refresh token promise is no news while a person has to replace it.
@@ -119,7 +119,7 @@ def evaluate(
         message=_message(state, targets, tried=verdict is Verdict.ACCEPTED),
         basis=basis(token, trial, now, untried=untried),
         tried=verdict,
-        user_name=user_name,
+        user_name=acts_as or (token.user_name if token is not None else None),
         next_step=_next_step(state, cause, connection.name, lacking=lacking) or next(iter(shut), None),
         cause=cause,
         checks=diagnose(cause, connection.name).checks if cause else (),
@@ -150,7 +150,7 @@ def evaluate(
             key=key,
             shared=shared_targets(token.publisher if token else None, side.targets, timing, now),
         )
-        + user_changed(token, user_name),
+        + user_changed(token, acts_as),
     )
 
 

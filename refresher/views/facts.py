@@ -49,8 +49,8 @@ def _cells(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
 
 
 def _told(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
-    if status.basis:
-        yield Fact("known", Step(status.basis))
+    named = {"known": status.basis, "user": status.user_name, "instance": status.instance_url}
+    yield from (Fact(label, Step(text)) for label, text in named.items() if text)
     yield from _attempts(status, now)
     if status.reserve is not None:
         yield Fact("if ServiceNow is away", Step(status.reserve.text))

@@ -1,86 +1,66 @@
 """The status as one page for a browser: no script, no asset from elsewhere, every word escaped.
 
-Its style stands inside of it, and the Content-Security-Policy permits that one style by its digest and nothing else.
+What is broken stands first, and in it what a phone can do. A healthy connection is a row, which opens.
 """
 
-import base64
-import hashlib
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from html import escape as for_html
+from urllib.parse import urlencode
 
+from refresher import RUNBOOK
 from refresher.model.steps import Command, Step
-from refresher.status.health import ConnectionStatus
-from refresher.status.lives import REMEMBERED, Life, gaps, union
+from refresher.status.health import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
 from refresher.views.facts import Fact, facts
+from refresher.views.folding import fold
+from refresher.views.style import HEADERS, STYLE
 from refresher.views.terminal import visible
-from refresher.views.verdict import Gravity, gravity, verdict
-from refresher.views.words import span_text
+from refresher.views.timeline import timeline
+from refresher.views.verdict import Gravity, found, gravity, verdict
 
-_AHEAD = timedelta(hours=2)
-_TOLD = 3
-"""Gaps that are told in words; all are drawn."""
-_STYLE = """
-:root{color-scheme:light dark;--ground:#f5f6f8;--card:#fff;--ink:#1b1f24;--faint:#57606a;--line:#d8dee4;
---good:#1a7f37;--warn:#9a6700;--bad:#cf222e;--unknown:#8c959f}
-@media(prefers-color-scheme:dark){:root{--ground:#0d1117;--card:#161b22;--ink:#e6edf3;--faint:#9198a1;--line:#30363d;
---good:#3fb950;--warn:#d29922;--bad:#f85149;--unknown:#6e7681}}
-*{box-sizing:border-box}
-body{margin:0;padding:1.25rem;background:var(--ground);color:var(--ink);font:1rem/1.5 system-ui,sans-serif}
-main{max-width:60rem;margin:auto}
-h1{font-size:1.35rem;margin:0}
-header p{margin:.15rem 0 1.25rem;color:var(--faint)}
-article{background:var(--card);border:1px solid var(--line);border-left:.4rem solid var(--unknown);
-border-radius:.5rem;padding:1rem 1.1rem;margin-bottom:1rem}
-article.good{border-left-color:var(--good)}
-article.warn{border-left-color:var(--warn)}
-article.bad{border-left-color:var(--bad)}
-h2{font-size:1.1rem;margin:0;display:flex;gap:.6rem;flex-wrap:wrap;align-items:baseline}
-.state{font-size:.85rem;font-weight:600}
-.good .state{color:var(--good)}
-.warn .state{color:var(--warn)}
-.bad .state{color:var(--bad)}
-.next{border:1px solid var(--line);border-radius:.4rem;padding:.6rem .8rem;margin:.75rem 0;overflow-wrap:anywhere}
-.next b{display:block;font-size:.8rem;color:var(--faint)}
-code{font:.9em/1.5 ui-monospace,monospace;background:var(--ground);padding:.1em .3em;border-radius:.25rem;
-overflow-wrap:anywhere}
-.next code{display:block;margin:.3rem 0;padding:.35rem .5rem}
-svg{display:block;width:100%;height:1.6rem;margin:.75rem 0 0;border-radius:.25rem;background:var(--line)}
-.held{fill:var(--good)}
-.ahead{fill:var(--good);opacity:.35}
-.gap{fill:var(--bad)}
-.now{fill:var(--ink)}
-.scale{display:flex;justify-content:space-between;font-size:.75rem;color:var(--faint);margin:0}
-.told{margin:.1rem 0 .75rem}
-dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.6rem 1.25rem;margin:.75rem 0 0}
-dt{font-size:.8rem;color:var(--faint)}
-dd{margin:0;overflow-wrap:anywhere}
-ul{margin:.75rem 0 0;padding-left:1.2rem;overflow-wrap:anywhere}
-"""
-_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-HEADERS = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+__all__ = ["HEADERS", "answer_page", "status_page"]
+
+Key = Mapping[str, str]
+"""What the query of the page's address opened it with: `code`, and whose it is."""
 
 
-def status_page(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> str:
-    """The page."""
-    heading = escape(verdict(statuses, timer))
-    cards = "".join(_card(status, now) for status in sorted(statuses, key=gravity, reverse=True))
+def status_page(
+    statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime, key: Key | None = None
+) -> str:
+    """The page; with a key, what it shows can be refreshed from it."""
+    groups = fold(map(found, statuses), everything=len(statuses) == 1)
+    opened = [[finding.what for finding in group.findings] for group in reversed(groups)]
+    shown = {status.connection for group in opened for status in group}
+    cards = "".join(_card(group, now, key) for group in opened)
+    rows = "".join(_row(status, now, key) for status in statuses if status.connection not in shown)
+    return _document(
+        verdict(statuses, timer),
+        f"<p>ServiceNow token refresher, {now:%Y-%m-%d %H:%M:%S} UTC; loads again every minute. "
+        f"{escape(timer.message.capitalize())}.</p></header>{_timer(timer)}{cards}{rows}",
+        '<meta http-equiv="refresh" content="60">',
+    )
+
+
+def answer_page(title: str, lines: Sequence[str], key: Key) -> str:
+    """What came of a refresh that the page asked for, and the way back."""
+    told = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    back = escape(f"status?{urlencode(key)}")
+    return _document(title, f'</header><article>{told}<p><a href="{back}">Back to the status</a></p></article>')
+
+
+def _document(heading: str, rest: str, head: str = "") -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta http-equiv="refresh" content="60">'
-        f"<title>{heading}</title><style>{_STYLE}</style></head>"
-        f"<body><main><header><h1>{heading}</h1>"
-        f"<p>ServiceNow token refresher, {now:%Y-%m-%d %H:%M:%S} UTC; loads again every minute. "
-        f"{escape(timer.message.capitalize())}.</p></header>{_timer(timer)}"
-        f"{cards}</main></body></html>"
+        f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}'
+        f"<title>{escape(heading)}</title><style>{STYLE}</style></head>"
+        f"<body><main><header><h1>{escape(heading)}</h1>{rest}</main></body></html>"
     )
+
+
+def escape(text: str) -> str:
+    """Words as a page may hold them: one line of visible signs, and none that HTML knows."""
+    return for_html(visible(text))
 
 
 def _timer(timer: TimerStatus) -> str:
@@ -96,24 +76,65 @@ def _tone(status: ConnectionStatus) -> str:
     return "good" if gravity(status) is Gravity.HEALTHY else "warn" if gravity(status) <= Gravity.WORRYING else "bad"
 
 
-def escape(text: str) -> str:
-    """Words as a page may hold them: one line of visible signs, and none that HTML knows."""
-    return for_html(visible(text))
+def _card(statuses: Sequence[ConnectionStatus], now: datetime, key: Key | None) -> str:
+    """A connection; or an instance with all that have the same, of which the first tells what there is to know."""
+    first, *others = statuses
+    together = ""
+    if others:
+        names = ", ".join(f"{status.connection} ({_state(status)})" for status in statuses)
+        together = (
+            f"<div>{len(statuses)} connections of {escape(first.instance_url)} have the same: {escape(names)}</div>"
+        )
+    heading = f'{escape(first.connection)} <span class="state">{_state(first)}</span>'
+    return f'<article class="{_tone(first)}"><h2>{heading}</h2>{together}{_body(first, now, key)}</article>'
 
 
-def _card(status: ConnectionStatus, now: datetime) -> str:
-    state = status.state.value.replace("_", " ")
+def _row(status: ConnectionStatus, now: datetime, key: Key | None) -> str:
+    """A healthy connection in a line, which opens."""
+    ends = next((f"{fact.text}" for fact in facts(status, now) if fact.label == "access token"), "")
+    told = (_state(status), escape(ends), escape(status.user_name or ""), escape(status.instance_url))
+    spans = "".join(f"<span>{each}</span>" for each in told if each)
+    return (
+        f'<details class="good"><summary>{escape(status.connection)}{spans}</summary>'
+        f"{_body(status, now, key)}</details>"
+    )
+
+
+def _state(status: ConnectionStatus) -> str:
+    return status.state.value.replace("_", " ")
+
+
+def _body(status: ConnectionStatus, now: datetime, key: Key | None) -> str:
     cause = f" ({escape(status.cause)})" if status.cause else ""
     following = ""
     if status.next_step:
         following = f'<div class="next"><b>Next step</b>{_step(status.next_step)}</div>'
     known = facts(status, now)
-    heading = f'{escape(status.connection)} <span class="state">{escape(state)}</span>'
     return (
-        f'<article class="{_tone(status)}"><h2>{heading}</h2>'
-        f"<div>{escape(status.message)}{cause}</div>{following}{_timeline(status.lives, now)}"
-        f"<dl>{_cells(known)}</dl>{_lines(known)}</article>"
+        f"<div>{escape(status.message)}{cause}</div>{_from_here(status, key)}{following}{_runbook(status)}"
+        f"{timeline(status.lives, now)}<dl>{_cells(known)}</dl>{_lines(known)}"
     )
+
+
+def _from_here(status: ConnectionStatus, key: Key | None) -> str:
+    """What a phone can do: nothing where only a person with a shell helps, or nobody can read the vault."""
+    if status.state in {State.AUTHORIZATION_REQUIRED, State.UNKNOWN}:
+        return ""
+    name = escape(status.connection)
+    portal = f"Function App &gt; refresh_now &gt; Code + Test &gt; Test/Run, POST, connection={name}, force=true"
+    if not key:
+        return f'<div class="next"><b>From a phone, in the portal</b><div>{portal}</div></div>'
+    action = escape(f"refresh?{urlencode({'connection': status.connection, 'force': 'true', **key})}")
+    form = f'<form method="post" action="{action}"><button>Refresh {name} now</button></form>'
+    return f'<div class="next"><b>From here</b>{form}<div>Or in the portal: {portal}</div></div>'
+
+
+def _runbook(status: ConnectionStatus) -> str:
+    if status.cause is None:
+        return ""
+    place = escape(f"{RUNBOOK}causes.md#{status.cause}")
+    link = f'<a href="{place}">{place}</a>' if place.startswith("https:") else place
+    return f"<div>Runbook: {link}</div>"
 
 
 def _step(step: Step) -> str:
@@ -127,54 +148,6 @@ def _with_commands(step: Step) -> str:
 
 def _tagged(tag: str, piece: str | Command) -> str:
     return f"<{tag}>{escape(str(piece))}</{tag}>"
-
-
-def _timeline(lives: Sequence[Life], now: datetime) -> str:
-    """The last day and the next hours; grey is what is not known."""
-    if not lives:
-        return ""
-    since, until = now - REMEMBERED, now + _AHEAD
-    known = max(since, min(begins for begins, _ in lives))
-    covered = union(lives)
-    missing = gaps(lives, known, now) if known < now else ()
-    shapes = (
-        *_shapes("held", ((begins, min(ends, now)) for begins, ends in covered), since, until),
-        *_shapes("gap", missing, since, until),
-        *_shapes("ahead", ((max(begins, now), ends) for begins, ends in covered), since, until),
-        f'<rect class="now" x="{_place(now, since, until):.2f}" y="0" width="2" height="10"/>',
-    )
-    spoken = f"Last {span_text(now - known)}: {_told(missing, now)}"
-    return (
-        f'<svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label="{escape(spoken)}">'
-        f'{"".join(shapes)}</svg><p class="scale"><span>24 h ago</span><span>in 2 h</span></p>'
-        f'<p class="told">{escape(spoken)}</p>'
-    )
-
-
-def _told(missing: Sequence[Life], now: datetime) -> str:
-    """The gaps in words: how long in all, and when the last of them were."""
-    if not missing:
-        return "a token at all times"
-    lacked = sum(((ends - begins) for begins, ends in missing), timedelta())
-    last = missing[-_TOLD:]
-    spans = [f"{begins:%H:%M} to {'now' if ends >= now else f'{ends:%H:%M}'}" for begins, ends in last]
-    more = f"{len(missing) - len(last)} more and " if len(missing) > len(last) else ""
-    return f"{span_text(lacked)} without a token: {more}{', '.join(spans)} UTC"
-
-
-def _shapes(kind: str, spans: Iterable[Life], since: datetime, until: datetime) -> list[str]:
-    shapes = []
-    for begins, ends in spans:
-        left, right = _place(max(begins, since), since, until), _place(min(ends, until), since, until)
-        if right > left:
-            # What lasted a minute must still be seen.
-            width = max(right - left, 3) if kind == "gap" else right - left
-            shapes.append(f'<rect class="{kind}" x="{left:.2f}" y="0" width="{width:.2f}" height="10"/>')
-    return shapes
-
-
-def _place(moment: datetime, since: datetime, until: datetime) -> float:
-    return 1000 * ((moment - since) / (until - since))
 
 
 def _cells(known: Sequence[Fact]) -> str:

@@ -1,5 +1,6 @@
 """What a run did, for a person at a terminal."""
 
+from refresher import RUNBOOK
 from refresher.model.causes import diagnose
 from refresher.model.report import Outcome, RunReport
 from refresher.views.tables import show_step, show_what_to_check
@@ -19,7 +20,7 @@ def show_report(report: RunReport) -> None:
             show_what_to_check(diagnose(report.cause, report.connection).checks)
         if report.hint:
             show_step(report.hint)
-        say(f"  runbook: docs/runbook/causes.md#{report.cause}")
+        say(f"  runbook: {RUNBOOK}causes.md#{report.cause}")
     if report.transaction_id and report.cause:
         say(f"  ServiceNow transaction: {report.transaction_id}")
     for warning in report.warnings:

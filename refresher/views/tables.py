@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from refresher import RUNBOOK
 from refresher.model.check import Verdict
 from refresher.model.steps import Command, Step
 from refresher.status.health import ConnectionStatus, State
@@ -82,7 +83,7 @@ def _show_group(statuses: Sequence[ConnectionStatus], known: Mapping[str, Sequen
     for step in dict.fromkeys(status.next_step for status in statuses if status.next_step):
         show_step(step)
     if first.cause:
-        say(f"  runbook: docs/runbook/causes.md#{first.cause}")
+        say(f"  runbook: {RUNBOOK}causes.md#{first.cause}")
 
 
 def _show_timer(timer: TimerStatus) -> None:

@@ -10,11 +10,16 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
+import azure.functions as func
 import pytest
 
+from refresher.app import App
+from refresher.model.causes import Cause
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step, authorize, probe, refresh
+from refresher.servicenow.answers import Verdict
 from refresher.status.copies import TargetStatus
 from refresher.status.health import ConnectionStatus, State
 from refresher.views.facts import facts
@@ -24,6 +29,7 @@ from refresher.web import status_page_reply, status_reply
 from sandbox import Fault, Sandbox
 from sandbox.clock import START
 from sandbox.faults import Respond
+from sandbox.trial.host import Functions, load_functions
 from tests.conftest import MakeApp, tick
 from tests.factories import TICKING
 from tests.needs import need_chromium
@@ -170,6 +176,123 @@ def test_terminal_and_page_tell_the_same_facts(capfd: pytest.CaptureFixture[str]
             assert piece in terminal
             assert piece.casefold() in page.casefold()
         assert fact.more in page
+
+
+def test_a_healthy_connection_is_a_row_that_opens_and_a_broken_one_is_open() -> None:
+    dead = a_status("dead", state=State.EXPIRED, working=False)
+    page = status_page([a_status(f"well{n}", instance_url="https://i") for n in range(5)] + [dead], TICKING, START)
+    assert page.count("<details") == 5
+    assert page.count("<article") == 1
+    assert page.index("<article") < page.index("<details")
+    assert status_page([a_status()], TICKING, START).count("<article") == 1
+
+
+def test_what_an_instance_does_to_many_is_one_card() -> None:
+    many = [
+        a_status(f"c{n}", state=State.FAILING, cause=Cause.INSTANCE_HIBERNATING, instance_url="https://i")
+        for n in range(9)
+    ]
+    page = status_page(many, TICKING, START)
+    assert page.count("<article") == 1
+    assert "9 connections of https://i have the same: c0 (failing), c1 (failing)" in Words(page).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "heading"),
+    [
+        ({"state": State.AUTHORIZATION_REQUIRED}, "1 of 1 connection waiting for a person"),
+        ({"state": State.FAILING}, "1 of 1 connection failing or about to end"),
+        ({}, "By dates every connection holds a living token"),
+        ({"tried": Verdict.ACCEPTED}, "Every connection holds a working token"),
+    ],
+)
+def test_no_heading_contradicts_a_card(changes: dict[str, object], heading: str) -> None:
+    read = Words(status_page([a_status("servicenow", **changes)], TICKING, START))
+    assert heading in read.text
+    if changes.get("tried") is None:
+        assert "Every connection holds a working token" not in read.text
+
+
+def test_a_page_that_was_opened_with_a_key_offers_first_what_a_phone_can_do() -> None:
+    key = {"code": 'k"&y', "clientId": "default"}
+    status = a_status(state=State.EXPIRED, working=False, next_step=Step(refresh("servicenow", force=True)))
+    page = status_page([status], TICKING, START, key)
+    (form,) = [attributes for tag, attributes in Words(page).tags if tag == "form"]
+    target = urlsplit(form["action"] or "")
+    assert (form["method"], target.path) == ("post", "refresh")
+    assert dict(parse_qsl(target.query)) == {"connection": "servicenow", "force": "true", **key}
+    assert page.index("<form") < page.index("Next step")
+    assert "Code + Test" in Words(page).text
+    assert "form-action 'self'" in HEADERS["Content-Security-Policy"]
+    without = status_page([status], TICKING, START)
+    assert "<form" not in without
+    assert "Code + Test" in Words(without).text
+
+
+@pytest.mark.parametrize("state", [State.AUTHORIZATION_REQUIRED, State.UNKNOWN])
+def test_what_a_forced_refresh_cannot_mend_offers_none(state: State) -> None:
+    page = status_page([a_status(state=state, working=None)], TICKING, START, {"code": "k"})
+    assert "<form" not in page
+    assert "Code + Test" not in page
+
+
+def test_a_card_has_its_checks_its_user_its_instance_and_its_runbook() -> None:
+    status = a_status(
+        state=State.FAILING,
+        cause=Cause.ACCESS_DENIED,
+        checks=("look here first",),
+        user_name="hr.integration",
+        instance_url="https://hr.service-now.com",
+    )
+    text = Words(status_page([status], TICKING, START)).text
+    for words in ("look here first", "hr.integration", "https://hr.service-now.com"):
+        assert words in text
+    assert "docs/runbook/causes.md#access_denied" in text
+
+
+def test_commands_are_not_broken_at_their_hyphens() -> None:
+    (rule,) = re.findall(r"\ncode\{([^}]*)\}", status_page([a_status()], TICKING, START))
+    assert "white-space:nowrap" in rule
+    assert "overflow-x:auto" in rule
+
+
+class TestTheForm:
+    """Pressed on a real page of the app, as a browser does."""
+
+    @pytest.fixture
+    def functions(self, sandbox: Sandbox, app: App) -> Functions:
+        sandbox.add_connection()
+        functions = load_functions(sandbox.clock, app)
+        functions.fire_timer()
+        return functions
+
+    def press(self, functions: Functions) -> func.HttpResponse:
+        browser = {"accept": "text/html"}
+        page = functions.http("status", "GET", "/api/status", {"code": "key"}, headers=browser).get_body().decode()
+        (form,) = [attributes for tag, attributes in Words(page).tags if tag == "form"]
+        target = urlsplit(form["action"] or "")
+        assert target.path == "refresh"
+        return functions.http("refresh_now", "POST", "/api/refresh", dict(parse_qsl(target.query)), headers=browser)
+
+    def test_it_refreshes_and_leads_back(self, sandbox: Sandbox, functions: Functions) -> None:
+        before = sandbox.vault.versions("servicenow-oauth-token")[-1].value
+        answer = self.press(functions)
+        page = answer.get_body().decode()
+        assert (answer.status_code, answer.mimetype) == (200, "text/html")
+        assert "servicenow: refreshed; the token lives 60 min" in Words(page).text
+        assert 'href="status?code=key"' in page
+        assert sandbox.vault.versions("servicenow-oauth-token")[-1].value != before
+
+    def test_what_keeps_it_from_refreshing_is_said(self, sandbox: Sandbox, functions: Functions) -> None:
+        self.press(functions)
+        again = self.press(functions)
+        assert again.status_code == 429
+        assert "a forced refresh over HTTP has just been made" in Words(again.get_body().decode()).text
+        sandbox.clock.advance(timedelta(minutes=1))
+        sandbox.faults.add(Fault(service="instance", path="/oauth_token.do", times=None, action=Respond(503, {}, b"")))
+        failed = self.press(functions)
+        assert failed.status_code == 503
+        assert "ServiceNow failed with status 503" in Words(failed.get_body().decode()).text
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def page() -> str:
         app.tick(RunRequest(trigger=Trigger.TIMER))
         # The tick has taken time of its own.
         sandbox.clock.advance(now + TICK - sandbox.clock.now())
-    return status_page(app.status(), TICKING, sandbox.clock.now())
+    return status_page(app.status(), TICKING, sandbox.clock.now(), {"code": "KEY"})
 
 
 def take(browser: str, shown: str, size: tuple[int, int], scheme: int, picture: Path) -> None:
