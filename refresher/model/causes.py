@@ -79,7 +79,7 @@ class Row:
 
 
 _NAME = "{connection}"
-_LOG = "System Logs > System Log > All: search the message for 'Exception on token flow'"
+_LOG = "System Logs > System Log > All: 'Exception on token flow'"
 _REGISTRY = "System OAuth > Application Registry"
 _AUTHORIZE = steps.authorize(_NAME)
 _REFRESH = steps.refresh(_NAME)
@@ -110,23 +110,23 @@ class Cause(StrEnum):
         code="settings_invalid",
         kind=Kind.PRODUCT,
         meaning="A setting is missing or cannot be used.",
-        checks=("docs/settings.md: name, default and form of each setting",),
+        checks=("docs/settings.md has the form of each",),
         next_step=Step("Correct the app settings that the message names: ", steps.set_app_setting()),
     )
     BAD_REQUEST = Row(
         code="bad_request",
         kind=Kind.CALLER,
-        meaning="The request or the command names something that is not there, or cannot be understood.",
-        checks=("docs/cli.md and docs/runbook/force.md: what can be asked for",),
+        meaning="The request or the command cannot be understood, or names what is not there.",
+        checks=("docs/cli.md, docs/runbook/force.md",),
         next_step=Step("Correct the request; nothing was changed."),
     )
     IDENTITY_UNAVAILABLE = Row(
         code="identity_unavailable",
         kind=Kind.AZURE,
-        meaning="The app could not get a token of its own from Microsoft Entra.",
-        checks=("the managed identity is assigned to the app", "AZURE_CLIENT_ID is that identity's client id"),
+        meaning="The app got no token of its own from Microsoft Entra.",
+        checks=("the managed identity is assigned to the app", "AZURE_CLIENT_ID is its client id"),
         next_step=Step(
-            "On a laptop: ", steps.log_in(), ". In Azure, see that the identity is assigned to the app: ", _DOCTOR
+            "On a laptop: ", steps.log_in(), ". In Azure, assign the identity to the app; what is missing: ", _DOCTOR
         ),
         passes=True,
     )
@@ -141,72 +141,72 @@ class Cause(StrEnum):
     VAULT_THROTTLED = Row(
         code="vault_throttled",
         kind=Kind.AZURE,
-        meaning="Key Vault throttles this subscription's requests.",
-        checks=("other heavy users of the vault", "the number of connections in one vault"),
-        next_step=Step("The next tick tries again. If it repeats, use a vault of your own."),
+        meaning="Key Vault throttles this subscription.",
+        checks=("other heavy users of the vault",),
+        next_step=Step("The next tick tries again. If it repeats, use a vault of its own."),
         passes=True,
     )
     VAULT_FORBIDDEN = Row(
         code="vault_forbidden",
         kind=Kind.AZURE,
         meaning="The app's identity may not do this in Key Vault.",
-        checks=("the role assignments of the secret and the vault", "the vault's firewall"),
+        checks=("role assignments of the secret and the vault", "the vault's firewall"),
         next_step=Step("The command that assigns what is missing: ", _DOCTOR),
     )
     SECRET_MISSING = Row(
         code="secret_missing",
         kind=Kind.AZURE,
-        meaning="A secret that the connection needs is not in the vault.",
+        meaning="A secret is not in the vault.",
         checks=("the secret's name, letter by letter", Step("whether it was deleted: ", steps.list_deleted())),
         next_step=Step("Store the secret that the message names, then: ", _REFRESH),
     )
     SECRET_DISABLED = Row(
         code="secret_disabled",
         kind=Kind.AZURE,
-        meaning="The newest version of a secret is disabled; older versions are not used.",
-        checks=("the secret's versions in the portal",),
+        meaning="The newest version of a secret is disabled.",
+        checks=("who disabled it, and why: the vault's audit log",),
         next_step=Step("Enable that version or store a new one, then: ", _REFRESH),
     )
     SECRET_INVALID = Row(
         code="secret_invalid",
         kind=Kind.AZURE,
-        meaning="A secret holds something that cannot be used for its purpose.",
-        checks=("the secret that the message names: empty, or not in the form that is needed",),
+        meaning="A secret holds what cannot be used.",
+        checks=("the secret that the message names: empty, or of another form",),
         next_step=Step("Store the right value, then: ", _REFRESH),
     )
     SIGNING_KEY_MISSING = Row(
         code="signing_key_missing",
         kind=Kind.AZURE,
-        meaning="The key that signs is not in its vault, or not in the version that the settings name.",
-        checks=("`key_identifier` and the versions in `kid`, letter by letter", "whether the key was deleted"),
+        meaning="The key that signs, or the version that the settings name, is not in its vault.",
+        checks=("`key_identifier` and `kid`, letter by letter", "whether the key was deleted"),
         next_step=Step("Correct the identifier, or make the key (docs/keys.md); then: ", _REFRESH),
     )
     SIGNING_KEY_DISABLED = Row(
         code="signing_key_disabled",
         kind=Kind.AZURE,
         meaning="The key that signs is disabled.",
-        checks=("who disabled it, and why: the vault's audit log", "whether an older version may still sign"),
+        checks=("who disabled it, and why: the vault's audit log",),
         next_step=Step("Enable it, or name another version; then: ", _REFRESH),
     )
     SIGNING_KEY_EXPIRED = Row(
         code="signing_key_expired",
         kind=Kind.AZURE,
-        meaning="The key that signs is outside of its dates, and Key Vault refuses to sign with it.",
-        checks=("the key's activation and expiration date", "whether its certificate was renewed: the key's versions"),
+        meaning="The key that signs is outside of its dates.",
+        checks=("the key's dates, and whether its certificate was renewed",),
         next_step=Step("Renew the certificate, give it to ServiceNow (docs/keys.md), then: ", _REFRESH),
     )
     SIGNING_KEY_UNFIT = Row(
         code="signing_key_unfit",
         kind=Kind.AZURE,
-        meaning="The key that signs is of another type, size or curve than the algorithm needs, or not made to sign.",
+        meaning="The key that signs does not fit the algorithm, or was not made to sign.",
         checks=("`alg`: RS256 to RS512 need RSA of 2048 bits or more; ES256 P-256, ES384 P-384, ES512 P-521",),
         next_step=Step("Set `alg` to what the key can do, or name a key that fits; then: ", _REFRESH),
     )
     SIGNING_FORBIDDEN = Row(
         code="signing_forbidden",
         kind=Kind.AZURE,
-        meaning="The app's identity may not read the key that signs, or not sign with it.",
-        checks=("a role assignment on the key: docs/keys.md names one that reads and signs, and nothing else",),
+        meaning="The app's identity may not read the key that signs, or sign with it.",
+        checks=("the role on the key (docs/keys.md)",),
         next_step=Step("The command that assigns what is missing: ", _DOCTOR),
     )
     INSTANCE_UNREACHABLE = Row(
@@ -222,7 +222,7 @@ class Cause(StrEnum):
         code="instance_timeout",
         kind=Kind.AWAY,
         meaning="The instance did not answer in time.",
-        checks=("the instance's performance and node status", "an upgrade or clone under way"),
+        checks=("the instance's node status", "an upgrade or clone under way"),
         next_step=Step("The next tick tries again. If it repeats, tell the ServiceNow administrators."),
         passes=True,
         unclear=True,
@@ -231,7 +231,7 @@ class Cause(StrEnum):
         code="instance_throttled",
         kind=Kind.THROTTLED,
         meaning="The instance limits the rate of requests (429).",
-        checks=("Rate limit rules (sys_rate_limit_rules) for the integration user",),
+        checks=("rate limit rules (sys_rate_limit_rules) for the integration user",),
         next_step=Step("The next tick tries again. If it repeats, raise the limit for this user."),
         passes=True,
     )
@@ -247,17 +247,17 @@ class Cause(StrEnum):
     INSTANCE_HIBERNATING = Row(
         code="instance_hibernating",
         kind=Kind.AWAY,
-        meaning="The developer instance sleeps; it answers 200 with a page that says so.",
-        checks=("developer.servicenow.com: state of the instance",),
+        meaning="The developer instance sleeps.",
+        checks=("developer.servicenow.com: its state",),
         next_step=Step(
-            "Wake the instance by signing in at developer.servicenow.com; the next tick goes on by itself. At once: ",
+            "Sign in at developer.servicenow.com, which wakes it; the next tick goes on. At once: ",
             _REFRESH,
         ),
     )
     NOT_A_TOKEN = Row(
         code="not_a_token",
         kind=Kind.ANSWER,
-        meaning="Something other than a token came back: a login page, a proxy's page, a redirect.",
+        meaning="Not a token came back, but a login page, a proxy's page or a redirect.",
         checks=("SERVICENOW_INSTANCE_URL is the instance itself", "a proxy or single sign-on in between"),
         next_step=Step("See what SERVICENOW_INSTANCE_URL answers in a browser, and from here: ", _DOCTOR),
         unclear=True,
@@ -267,7 +267,7 @@ class Cause(StrEnum):
         kind=Kind.ANSWER,
         meaning="ServiceNow keeps the address out that asks (403), before it looks at any credential.",
         checks=(
-            "System Security > IP Address Access Control: the address that the app goes out from (docs/azure.md)",
+            "System Security > IP Address Access Control: the app's outgoing address (docs/azure.md)",
             "an API access policy on the token endpoint",
         ),
         next_step=Step("Let the app's outgoing address through on the instance, then: ", _FORCE),
@@ -278,7 +278,7 @@ class Cause(StrEnum):
         meaning="ServiceNow does not know the client id, its application is inactive, or the client secret is wrong.",
         checks=(
             f"{_REGISTRY}: the application is active",
-            "the client id and secret there equal {connection}-client-id and {connection}-client-secret",
+            "its id and secret equal {connection}-client-id and {connection}-client-secret",
         ),
         next_step=Step(
             f"See that the application is active ({_REGISTRY}), and store the client secret that it shows: ",
@@ -290,11 +290,11 @@ class Cause(StrEnum):
     INVALID_GRANT = Row(
         code="invalid_grant",
         kind=Kind.REFUSED,
-        meaning="ServiceNow says definitely that the refresh token, password or assertion is not valid.",
+        meaning="The refresh token, password or assertion is not valid.",
         checks=(
-            "the refresh token's life on the application registry",
+            "the refresh token's lifespan on the registry",
             "the user is active and not locked out",
-            "of an assertion: the JWT verifier map's key and `kid`, `sub`, `aud`, and the clocks of both sides",
+            "of an assertion: JWT verifier map, `kid`, `sub`, `aud`, both clocks",
             _LOG,
         ),
         next_step=Step("Correct what the checks find; a refresh token or password that has ended needs: ", _AUTHORIZE),
@@ -304,8 +304,8 @@ class Cause(StrEnum):
         kind=Kind.REFUSED,
         meaning="The instance does not allow this grant.",
         checks=(
-            "sys_properties: glide.oauth.inbound.client.credential.grant_type.enabled is true (client_credentials)",
-            f"{_REGISTRY}: the application's type fits the grant",
+            "client_credentials: glide.oauth.inbound.client.credential.grant_type.enabled is true",
+            f"{_REGISTRY}: the application is of that grant",
         ),
         next_step=Step("Enable the grant on the instance, or choose another with SERVICENOW_GRANT."),
     )
@@ -319,16 +319,15 @@ class Cause(StrEnum):
     ACCESS_DENIED = Row(
         code="access_denied",
         kind=Kind.REFUSED,
-        meaning="ServiceNow refused with its generic 401, which has many causes and sometimes none.",
+        meaning="ServiceNow's generic 401, which has many causes and sometimes none.",
         checks=(
             _LOG,
             f"{_REGISTRY}: the application is active, the secret equals {{connection}}-client-secret",
-            "the refresh token has not ended or been revoked (System OAuth > Manage Tokens)",
+            "System OAuth > Manage Tokens: the refresh token lives",
             "the integration user is active, not locked out, and its password is right",
         ),
         next_step=Step(
-            "The next tick tries again. If it stays, the instance's system log says why, in a message that "
-            "starts with 'Exception on token flow'. The client: ",
+            "The next tick tries again. If it stays, the log says why ('Exception on token flow'). The client: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,
@@ -341,7 +340,7 @@ class Cause(StrEnum):
     TOKEN_REJECTED = Row(
         code="token_rejected",
         kind=Kind.ANSWER,
-        meaning="ServiceNow issued a token that its own API refuses; it was not published.",
+        meaning="ServiceNow's API refuses a new token; it was not published.",
         checks=(
             "the integration user is active and not 'web service access' restricted away",
             "REST API access policies and the application's scopes",
@@ -351,12 +350,12 @@ class Cause(StrEnum):
     ENTRA_REFUSED = Row(
         code="entra_refused",
         kind=Kind.ANSWER,
-        meaning="ServiceNow refuses a token that Microsoft Entra issued to the app's identity; it was not published.",
+        meaning="ServiceNow refuses the token of Microsoft Entra; it was not published.",
         checks=(
             "the entity's Client ID is the token's `aud`",
-            "the provider's OIDC Metadata URL is that of the token's version: its issuer is the token's `iss`",
-            "User Claim is `sub`, User Field is User ID, and an active user has the token's `sub` as its User ID",
-            "JTI claim verification is off; the entity and the provider are active",
+            "the issuer behind its OIDC Metadata URL is the token's `iss`",
+            "User Claim is `sub`, User Field is User ID, and an active user has the token's `sub` there",
+            "JTI claim verification is off; entity and provider are active",
             "REST API access policies admit ID tokens",
         ),
         next_step=Step("Correct what differs from the claims in the message, then: ", _FORCE),
@@ -364,10 +363,10 @@ class Cause(StrEnum):
     GUEST_TOKEN = Row(
         code="guest_token",
         kind=Kind.ANSWER,
-        meaning="The token acts as user guest: the release or its set-up does not tie client_credentials to a user.",
+        meaning="The token acts as user guest: client_credentials are tied to no user.",
         checks=(
-            f"{_REGISTRY}: field 'OAuth Application User' of the application",
-            "sys_properties: glide.oauth.inbound.client.credential.grant_type.enabled",
+            f"{_REGISTRY}: field 'OAuth Application User'",
+            "glide.oauth.inbound.client.credential.grant_type.enabled is true",
         ),
         next_step=Step("Set the OAuth Application User, then: ", _FORCE),
     )
@@ -376,24 +375,23 @@ class Cause(StrEnum):
         kind=Kind.ANSWER,
         meaning="ServiceNow refuses the stored token, although its dates say that it lives.",
         checks=(
-            "System OAuth > Manage Tokens: whether the token was revoked there",
+            "System OAuth > Manage Tokens: was it revoked?",
             "the integration user is active and not locked out",
-            "REST API access policies: one that keeps the user or this address out answers the same 401",
+            "REST API access policies: one that keeps user or address out answers the same",
         ),
         next_step=Step("Get another one: ", _FORCE, ". Where that is refused as well, correct what the checks find."),
     )
     REFRESH_TOKEN_MISSING = Row(
         code="refresh_token_missing",
         kind=Kind.PERSON,
-        meaning="There is no refresh token, and no fallback grant to obtain one.",
+        meaning="There is no refresh token, and no fallback grant.",
         checks=("secret {connection}-refresh-token",),
         next_step=Step("Authorize: ", _AUTHORIZE),
     )
     REFRESH_TOKEN_REFUSED = Row(
         code="refresh_token_refused",
         kind=Kind.PERSON,
-        meaning="ServiceNow refused the refresh token repeatedly: it has ended or was revoked, or what goes with it, "
-        "the client secret or the user, was changed.",
+        meaning="ServiceNow refused the refresh token repeatedly: it ended, was revoked, or secret or user changed.",
         checks=(
             "System OAuth > Manage Tokens: the refresh token's end",
             _LOG,
@@ -403,8 +401,7 @@ class Cause(StrEnum):
         next_step=Step(
             "Authorize again: ",
             _AUTHORIZE,
-            f". Where that is refused as well, the application is inactive ({_REGISTRY}), or the password or the "
-            "client secret is wrong: ",
+            ". Refused as well? Then the application is inactive, or the password or the client secret is wrong: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,
@@ -415,7 +412,7 @@ class Cause(StrEnum):
     ROTATED_TOKEN_LOST = Row(
         code="rotated_token_lost",
         kind=Kind.PERSON,
-        meaning="ServiceNow replaced the refresh token, but its answer was lost before it could be stored.",
+        meaning="ServiceNow replaced the refresh token, and its answer was lost.",
         checks=("System OAuth > Manage Tokens",),
         next_step=Step("Authorize again: ", _AUTHORIZE),
         ends_refresh_token=True,
@@ -423,7 +420,7 @@ class Cause(StrEnum):
     PASSWORD_REFUSED = Row(
         code="password_refused",
         kind=Kind.PERSON,
-        meaning="The password was refused; it is sent a few times only, so that the user is not locked out.",
+        meaning="The password was refused; it is sent a few times only, to lock nobody out.",
         checks=("the user is active and not locked out", "{connection}-username and {connection}-password", _LOG),
         next_step=Step(
             "Store the right password, whose new version the next tick tries: ",
@@ -435,27 +432,27 @@ class Cause(StrEnum):
         kind=Kind.PERSON,
         meaning="The authorization in the browser was not finished, or was refused.",
         checks=(
-            f"{_REGISTRY}: the application's Redirect URL is http://127.0.0.1:PORT/callback, PORT as in --port",
-            "the person signed in as the integration user and allowed the access",
+            f"{_REGISTRY}: its Redirect URL is http://127.0.0.1:PORT/callback, PORT as in --port",
+            "sign in as the integration user, and allow it",
         ),
         next_step=Step("Start again: ", steps.authorize(_NAME, browser=True)),
     )
     UNCHANGED = Row(
         code="unchanged",
         kind=Kind.ANSWER,
-        meaning="ServiceNow answers with the same access token until it ends; there may be a short gap then.",
+        meaning="ServiceNow gives the same access token until it ends; a short gap may follow.",
         checks=(f"{_REGISTRY}: the access token's lifespan",),
-        next_step=Step("Set the access token's lifespan to 3600 s or more on the application registry."),
+        next_step=Step("Set the access token's lifespan to 3600 s or more."),
         passes=True,
     )
     NO_TICK = Row(
         code="no_tick",
         kind=Kind.PRODUCT,
-        meaning="The timer has not fired for three intervals: nothing refreshes the tokens, however long they live.",
+        meaning="The timer has not fired for three intervals: nothing refreshes the tokens.",
         checks=(
-            "the function app runs, and its function refresh_tokens is listed and enabled (portal: Functions)",
-            "REFRESH_SCHEDULE, and AzureWebJobs.refresh_tokens.Disabled: whoever stopped the timer may have meant it",
-            "the app's log of its last start: what kept the host from loading the timer",
+            "the function app runs; refresh_tokens is listed and enabled (portal: Functions)",
+            "AzureWebJobs.refresh_tokens.Disabled: somebody may have meant it",
+            "the log of its last start: what kept the host from loading the timer",
         ),
         next_step=Step("Start the app or its timer again. Until it fires, by hand: ", steps.refresh_all()),
     )
@@ -470,14 +467,14 @@ class Cause(StrEnum):
     LEASE_STUCK = Row(
         code="lease_stuck",
         kind=Kind.AZURE,
-        meaning="Something holds the lease for longer than any refresh takes, and keeps every refresh out.",
-        checks=("who holds it, and since when: the message says what is known",),
-        next_step=Step("End what holds it, or break the lease as the message of the run says: ", _REFRESH),
+        meaning="Something holds the lease for longer than any refresh takes.",
+        checks=("the message says who, and since when",),
+        next_step=Step("End what holds it, or break the lease as the message says: ", _REFRESH),
     )
     LEASE_UNAVAILABLE = Row(
         code="lease_unavailable",
         kind=Kind.AZURE,
-        meaning="The lease that keeps two refreshes apart could not be asked for.",
+        meaning="The lease could not be asked for.",
         checks=("LEASE_CONTAINER_URL", "role 'Storage Blob Data Contributor' on that container"),
         next_step=Step("The role or the setting that is missing: ", _DOCTOR),
         passes=True,
@@ -485,27 +482,25 @@ class Cause(StrEnum):
     RUN_OVERDUE = Row(
         code="run_overdue",
         kind=Kind.AZURE,
-        meaning="The process was held up for longer than a run may take: what it still held may be old by now.",
-        checks=("other runs of this connection since: the log, by connection", "the load of the machine or the plan"),
+        meaning="The process was held up for longer than a run may take; what it held may be old.",
+        checks=("the load of the machine or the plan",),
         next_step=Step("Wait for the next tick, or run it now: ", _REFRESH),
         passes=True,
     )
     REFRESH_TOKEN_NOT_STORED = Row(
         code="refresh_token_not_stored",
         kind=Kind.AZURE,
-        meaning="ServiceNow gave a new refresh token, and the vault did not take it for as long as the run lasted.",
-        checks=("what the vault said: the message of the run has it", "the vault's role assignments and policies"),
+        meaning="The vault did not take ServiceNow's new refresh token for as long as the run lasted.",
+        checks=("the message has what the vault said", "its role assignments and policies"),
         next_step=Step("See that the vault can be written: ", _DOCTOR, ". Then begin a new life: ", _AUTHORIZE),
         ends_refresh_token=True,
     )
     PUBLISH_FAILED = Row(
         code="publish_failed",
         kind=Kind.AZURE,
-        meaning="A new token was obtained, but not every publish target could be written.",
+        meaning="There is a new token, but not every target could be written.",
         checks=("the target's vault and its role assignments",),
-        next_step=Step(
-            "The next tick publishes again without asking ServiceNow. The access that is missing: ", _DOCTOR
-        ),
+        next_step=Step("The next tick publishes again. The access that is missing: ", _DOCTOR),
         passes=True,
     )
     UNEXPECTED = Row(

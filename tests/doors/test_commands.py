@@ -79,7 +79,7 @@ def test_a_person_is_told_what_it_may_be_and_what_to_check(real_time: Sandbox) -
     failed = run(real_time, "refresh", "--force")
     for words in (
         "servicenow: kept (access_denied): ServiceNow refused the token request with its generic 401",
-        "  check: System Logs > System Log > All: search the message for 'Exception on token flow'",
+        "  check: System Logs > System Log > All: 'Exception on token flow'",
         "the application is active, the secret equals servicenow-client-secret",
         "the integration user is active, not locked out, and its password is right",
         "  next: ",

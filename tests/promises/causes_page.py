@@ -1,5 +1,7 @@
 """The runbook's page of causes: each section begins with what the table of causes says, and may go on with more.
 
+The head has our own commands in full; the sections name them.
+
 `python -m tests.promises.causes_page` writes the beginnings anew and keeps what follows them.
 """
 
@@ -32,14 +34,29 @@ def more(section: str) -> str:
     return section.partition(_MORE)[2].strip("\n")
 
 
-_MORE = "<!-- more -->\n"
+_MORE = "<!--more-->\n"
 
 
 def _words(text: str) -> str:
     pieces = text.pieces if isinstance(text, Step) else [text]
-    return "".join(f"`{_named(piece)}`" if isinstance(piece, Command) else piece for piece in pieces).replace(
-        _NAME, "NAME"
-    )
+    return "".join(_inline(piece) if isinstance(piece, Command) else piece for piece in pieces).replace(_NAME, "NAME")
+
+
+def _inline(command: Command) -> str:
+    """One of ours by its name alone where the head of the page has it in full; any other as it is typed."""
+    if not _is_ours(command):
+        return f"`{_named(command)}`"
+    short = " ".join(command.words[3:])
+    for said in _IN_THE_HEAD:
+        short = short.replace(f" {said}", "")
+    return f"`{short}`"
+
+
+_IN_THE_HEAD = (_NAME, "--force", "--grant password")
+
+
+def _is_ours(command: Command) -> bool:
+    return command.words[:3] == ("python", "-m", "refresher")
 
 
 def _named(command: Command) -> str:
@@ -47,17 +64,19 @@ def _named(command: Command) -> str:
 
 
 def _step(step: Step) -> list[str]:
-    lines: list[str] = []
-    pieces = [piece for piece in step.apart() if piece != "then:"]
-    for place, piece in enumerate(pieces):
-        if isinstance(piece, Command):
-            if lines and lines[-1] == "```":
-                lines[-1:] = [_named(piece), "```"]
-            else:
-                lines += ["", "```console", _named(piece), "```"]
+    """Sentences, with our own commands in them; what is to be copied stands by itself."""
+    paragraphs = [""]
+    for piece in step.pieces:
+        if isinstance(piece, Command) and not _is_ours(piece):
+            paragraphs += [f"```console\n{_named(piece)}\n```", ""]
         else:
-            before_command = place + 1 < len(pieces) and isinstance(pieces[place + 1], Command)
-            lines += ["", piece.rstrip(":").replace(_NAME, "NAME") + (":" if before_command else ".")]
+            paragraphs[-1] += _inline(piece) if isinstance(piece, Command) else piece
+    lines: list[str] = []
+    for paragraph in paragraphs:
+        text = paragraph.replace(_NAME, "NAME").strip(" .;")
+        if text:
+            is_copied = text.startswith("```")
+            lines += ["", text if is_copied else text[0].upper() + text[1:] + ("" if text.endswith(":") else ".")]
     return lines[1:]
 
 
