@@ -482,8 +482,8 @@ class Cause(StrEnum):
     RUN_OVERDUE = Row(
         code="run_overdue",
         kind=Kind.AZURE,
-        meaning="The process was held up for longer than a run may take; what it held may be old.",
-        checks=("the load of the machine or the plan",),
+        meaning="The run's time was over before ServiceNow could be asked, or before it wrote what may be old by now.",
+        checks=("how long the vault takes", "how many are due at once", "the load of the machine or the plan"),
         next_step=Step("Wait for the next tick, or run it now: ", _REFRESH),
         passes=True,
     )

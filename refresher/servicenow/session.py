@@ -92,7 +92,7 @@ class Session:
 
         if self._deadline.remaining() < ANSWER_TAKES:
             message = "the time of the run was over before the ServiceNow instance could be asked"
-            raise TokenEndpointError(message, cause=Cause.INSTANCE_TIMEOUT, transient=True, sent=False)
+            raise TokenEndpointError(message, cause=Cause.RUN_OVERDUE, transient=True, sent=False)
 
         def ask() -> TokenResponse:
             nonlocal refusals
