@@ -25,20 +25,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # As every process of the product does, whichever module a test happens to load first.
 quiet_third_parties()
 
-# The same examples in every run, however slow the machine is. `make mutate` has brought a profile of its own.
-if hypothesis_settings.get_current_profile_name() == "default":
-    hypothesis_settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
-    hypothesis_settings.load_profile("suite")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let `make test-all` carry over HTTPS what `make test` carries in memory."""
+    """Let `make test-all` carry over HTTPS what `make test` carries in memory, and try more of what is random."""
     parser.addoption(
         "--wire",
         choices=("memory", "https"),
         default="memory",
         help="what carries the requests of tests that are marked wire('any') (default: memory)",
     )
+    parser.addoption("--examples", type=int, default=100, help="of each property (default: 100; make test: 20)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same examples in every run, however slow the machine is. `make mutate` has brought a profile of its own."""
+    if hypothesis_settings.get_current_profile_name() == "default":
+        examples = config.getoption("examples")
+        made = hypothesis_settings(derandomize=True, deadline=None, print_blob=True, max_examples=examples)
+        hypothesis_settings.register_profile("suite", made)
+        hypothesis_settings.load_profile("suite")
 
 
 class CapturedLog(logging.Handler):

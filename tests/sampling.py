@@ -16,11 +16,18 @@ def sampled(cases: Iterable[Any], keep: Collection[Any]) -> list[ParameterSet]:
     listed = list(cases)
     assert keep, "an exhaustive test has a representative"
     assert all(each in listed for each in keep), "a representative is a case"
-    return [
-        pytest.param(*values, marks=() if case in keep else pytest.mark.exhaustive)
-        for case in listed
-        for values in [case if isinstance(case, tuple) else (case,)]
-    ]
+    return [_case(case, kept=case in keep) for case in listed]
+
+
+def thinned(cases: Iterable[Any], step: int = 0) -> list[ParameterSet]:
+    """The same, with the first of every `step` kept; without a step the first of all."""
+    listed = list(cases)
+    return [_case(case, kept=number % (step or len(listed)) == 0) for number, case in enumerate(listed)]
+
+
+def _case(case: Any, *, kept: bool) -> ParameterSet:  # noqa: ANN401 - as pytest takes them
+    made = case if isinstance(case, ParameterSet) else pytest.param(*(case if isinstance(case, tuple) else (case,)))
+    return made if kept else pytest.param(*made.values, marks=[*made.marks, pytest.mark.exhaustive], id=made.id)
 
 
 def each_once(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:

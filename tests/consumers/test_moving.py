@@ -89,6 +89,7 @@ def test_the_first_tick_replaces_a_hand_made_token_which_works_until_its_own_end
     assert sandbox.instance.is_living_access_token(held.value)
 
 
+@pytest.mark.exhaustive
 def test_the_script_and_the_refresher_may_overlap(sandbox: Sandbox, make_app: MakeApp, script: Script) -> None:
     """The script goes on for three hours; every five minutes somebody reads a token that works."""
     script()

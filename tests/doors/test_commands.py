@@ -16,6 +16,7 @@ import pytest
 from sandbox import Fault, Sandbox, SandboxClock
 from sandbox.faults import Interrupt, Respond
 from tests.forks import python
+from tests.sampling import thinned
 
 
 @pytest.fixture
@@ -309,8 +310,8 @@ def test_who_has_not_signed_in_reads_what_to_do_and_nothing_else(tmp_path: Path)
     assert found.stdout.splitlines()[-1] == "      az login"
 
 
-@pytest.mark.parametrize("arguments", [["refresh", "servicenow", "--force"], ["tick"]])
-@pytest.mark.parametrize("path", ["/oauth_token.do", "/api/now/table", "/secrets/servicenow-oauth-token"])
+@pytest.mark.parametrize("arguments", thinned([["refresh", "servicenow", "--force"], ["tick"]]))
+@pytest.mark.parametrize("path", thinned(["/oauth_token.do", "/api/now/table", "/secrets/servicenow-oauth-token"], 2))
 def test_ctrl_c_in_the_middle_of_a_run_leaves_a_sound_vault_and_a_free_lease(
     real_time: Sandbox, arguments: list[str], path: str
 ) -> None:

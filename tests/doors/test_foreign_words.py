@@ -12,6 +12,7 @@ from refresher.cli.main import COMMANDS, main
 from refresher.views.terminal import visible
 from sandbox import Sandbox, SandboxClock
 from sandbox.trial.host import environment, load_functions
+from tests.sampling import thinned
 
 HOSTILE = {
     "escape": "\x1b[2Jgone",
@@ -72,8 +73,8 @@ def poison(sandbox: Sandbox, words: str) -> None:
             )
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+@pytest.mark.parametrize("encoding", thinned(["ascii", "cp1252", "utf-8"]))
+@pytest.mark.parametrize("call", thinned(CALLS, 5), ids=" ".join)
 def test_no_command_lets_them_through_or_ends_by_them(
     running: Sandbox, monkeypatch: pytest.MonkeyPatch, call: list[str], encoding: str
 ) -> None:
@@ -97,7 +98,7 @@ def test_every_command_was_called() -> None:
     assert {call[0] for call in CALLS} == COMMANDS.keys() - {"authorize"}
 
 
-@pytest.mark.parametrize("words", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("words", thinned(HOSTILE.values(), 5), ids=HOSTILE)
 def test_a_page_and_json_over_http_survive_them(running: Sandbox, words: str) -> None:
     poison(running, words)
     functions = load_functions(running.clock)
@@ -115,14 +116,17 @@ def test_what_is_shown_of_them_is_one_printable_line(words: str) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    [
-        ["refresh", "\x1b[31mx"],
-        ["refresh", "\x1b[31mx", "\x1b[31my"],
-        ["status", "--\x1b[31m"],
-        ["refresh", "--reason", "a\u202eb"],
-        ["refresh", "--reason", "\udcff"],
-        ["refresh", "--reason", "x" * 257],
-    ],
+    thinned(
+        [
+            ["refresh", "\x1b[31mx"],
+            ["refresh", "\x1b[31mx", "\x1b[31my"],
+            ["status", "--\x1b[31m"],
+            ["refresh", "--reason", "a\u202eb"],
+            ["refresh", "--reason", "\udcff"],
+            ["refresh", "--reason", "x" * 257],
+        ],
+        3,
+    ),
 )
 def test_what_was_typed_is_not_echoed_raw(
     running: Sandbox, call: list[str], capfd: pytest.CaptureFixture[str]

@@ -72,6 +72,7 @@ def a_status(connection: str = "servicenow", **changes: object) -> ConnectionSta
     return replace(status, **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.exhaustive
 def test_a_gap_of_the_last_day_is_drawn_and_told(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection()
     app = make_app()
@@ -339,6 +340,7 @@ def refusals(page: str, folder: Path) -> str:
     return "\n".join(line for line in finished.stderr.splitlines() if "Content Security Policy" in line)
 
 
+@pytest.mark.exhaustive
 def test_a_real_browser_shows_it_under_its_policy(tmp_path: Path) -> None:
     page = status_page([a_status()], TICKING, START)
     assert refusals(page, tmp_path) == ""

@@ -18,7 +18,6 @@ from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, MakeApp, tick
 from tests.infra.kql import fields, selects, silent
 from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, Snapshot
-from tests.sampling import sampled
 
 pytestmark = pytest.mark.wire("any")
 
@@ -171,7 +170,8 @@ def test_an_end_that_comes_near_fires(
     assert firing(everything_logged) == {alert}
 
 
-@pytest.mark.parametrize("hour", sampled(range(0, 24, 3), [6]))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("hour", range(0, 24, 3))
 def test_both_ends_of_a_life_of_a_day_fire_in_time_whenever_it_began(
     everything_logged: CapturedLog, hour: int
 ) -> None:

@@ -42,6 +42,7 @@ def test_the_language_service_finds_what_is_wrong() -> None:
     assert wrong_column["problems"]
 
 
+@pytest.mark.exhaustive
 def test_every_query_is_valid_and_every_alert_tells_its_cause_and_counts() -> None:
     queries = [*(filled(query) for query in QUERIES.values()), *WORKBOOK_QUERIES, *DOCUMENTED]
     answers = analysed(queries)

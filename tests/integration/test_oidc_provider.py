@@ -117,6 +117,7 @@ def test_a_foreign_server_is_refreshed_with_rotation(sandbox: Sandbox, authorize
     assert record.tags["refresh-token"] == "rotates=true"
 
 
+@pytest.mark.exhaustive
 def test_a_spent_refresh_token_is_recognized(sandbox: Sandbox, authorized: App) -> None:
     """Put back by hand, it ends the whole grant at the server; the product asks for a person and loses nothing."""
     spent = stored_refresh_token(sandbox)

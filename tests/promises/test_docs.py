@@ -87,6 +87,7 @@ def test_every_picture_of_the_status_page_is_shown_and_light_enough_to_be() -> N
     assert all(picture.stat().st_size < 150_000 for picture in taken)
 
 
+@pytest.mark.exhaustive
 def test_a_picture_is_as_wide_as_a_phone_and_dark_at_night(tmp_path: Path) -> None:
     browser = need_chromium()
     taken = []

@@ -113,6 +113,7 @@ def test_what_is_broken_is_named_and_mended_by_the_command_that_is_named(
     assert (connection["state"], "next_step" in connection) == ("fresh", False)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("place", ["wrong-client-secret"], indirect=True)
 def test_who_authorizes_with_a_wrong_client_secret_learns_that_it_is_the_secret(
     place: Standing, tmp_path: Path

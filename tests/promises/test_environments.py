@@ -82,6 +82,7 @@ def in_a_shell(place: Standing, folder: Path, typed: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.exhaustive
 def test_a_shell_that_reads_the_sandbox_s_file_reaches_the_sandbox_and_nothing_else(
     place: Standing, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_port_that_cannot_be_had_is_one_line(place: Standing, port: int | str)
         pass
 
 
+@pytest.mark.exhaustive
 def test_commands_are_forked_in_a_path_with_spaces_and_letters_of_other_alphabets(tmp_path: Path) -> None:
     place = tmp_path / "päth β x"
     place.symlink_to(Path(sys.executable).parents[1])

@@ -109,6 +109,7 @@ def test_it_holds_the_app_and_nothing_else(package: Path) -> None:
     assert files == {name for name in git("ls-files", cwd=ROOT) if name.split("/")[0] in DEPLOYED}
 
 
+@pytest.mark.exhaustive
 def test_the_deployed_packages_are_enough_to_refresh_a_token(package: Path, site: Path, sandbox: Sandbox) -> None:
     """With the extras away that a developer has: what falls back to plain text without them does so."""
     away = ("rich", "pytest", "hypothesis", "sandbox")

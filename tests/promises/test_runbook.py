@@ -167,6 +167,7 @@ def test_the_functions_of_the_sandbox_are_guarded_as_those_in_azure(place: Stand
     assert status_code(f"{place.url}/sandbox/other") == 404
 
 
+@pytest.mark.exhaustive
 def test_make_serve_says_how_to_talk_to_it_until_it_is_interrupted() -> None:
     def serve(port: str) -> subprocess.Popen[str]:
         arguments = [sys.executable, "-m", "sandbox.trial.serve", "--port", port]

@@ -22,7 +22,6 @@ from sandbox import PERSONALITIES, Personality, Sandbox, SandboxClock
 from tests.forks import python
 from tests.needs import need_history
 from tests.promises.places import ROOT
-from tests.sampling import sampled
 
 PREVIOUS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["refresher"]["previous-release"]
 MAIN, REFRESH_TOKEN = "servicenow-oauth-token", "servicenow-refresh-token"
@@ -96,8 +95,9 @@ def state(run: Release) -> dict[str, object]:
     return {key: connection.get(key) for key in keys}
 
 
-@pytest.mark.parametrize("direction", sampled(["upgrade", "roll back"], ["upgrade"]))
-@pytest.mark.parametrize("situation", sampled(SITUATIONS, ["an instance that rotates"]), indirect=True)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("direction", ["upgrade", "roll back"])
+@pytest.mark.parametrize("situation", SITUATIONS, indirect=True)
 def test_the_other_release_goes_on_where_the_first_one_stopped(
     running: Sandbox, previous: Path, situation: Situation, direction: str
 ) -> None:

@@ -71,7 +71,7 @@ def test_the_default_is_a_tick_every_five_minutes() -> None:
     assert {later - earlier for earlier, later in pairwise(fires(SCHEDULE, 2))} == {5 * MINUTE}
 
 
-@pytest.mark.parametrize("seed", sampled(range(10), [0, 1]))
+@pytest.mark.parametrize("seed", sampled(range(10), [0]))
 def test_eight_weeks_without_a_lost_tick_keep_fifty_minutes(seed: int) -> None:
     issued = [at for at, _, _ in refreshes(56, random.Random(seed))]
     gaps = [later - earlier for earlier, later in pairwise(issued)]
@@ -80,7 +80,7 @@ def test_eight_weeks_without_a_lost_tick_keep_fifty_minutes(seed: int) -> None:
     assert max(gaps) <= 51 * MINUTE
 
 
-@pytest.mark.parametrize("seed", sampled(range(10), [0, 1]))
+@pytest.mark.parametrize("seed", sampled(range(10), [0]))
 def test_a_lost_tick_delays_a_refresh_by_no_more_than_itself(seed: int) -> None:
     """Measured to the start of the run: the start's own jitter comes on top."""
     told = list(refreshes(56, random.Random(seed), lost=0.05))
@@ -92,7 +92,7 @@ def test_a_lost_tick_delays_a_refresh_by_no_more_than_itself(seed: int) -> None:
     assert max(none_lost) <= 51 * MINUTE
 
 
-@pytest.mark.parametrize("seed", sampled(range(10), [0, 1]))
+@pytest.mark.parametrize("seed", sampled(range(10), [0]))
 def test_after_a_manual_run_the_nearest_tick_goes_on(seed: int) -> None:
     told = list(refreshes(56, random.Random(seed), manual=0.01))
     after_manual = [
@@ -108,7 +108,7 @@ def test_after_a_manual_run_the_nearest_tick_goes_on(seed: int) -> None:
     assert max(among_ticks) <= 51 * MINUTE
 
 
-@pytest.mark.parametrize("hours", sampled([12, 48], [12]))
+@pytest.mark.parametrize("hours", sampled([4, 12, 48], [4]))
 def test_the_whole_product_keeps_it_for_days(hours: int) -> None:
     """From the vault back into the vault, with the SDK and ServiceNow in between."""
     sandbox = DirectSandbox(log=False)

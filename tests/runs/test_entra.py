@@ -72,6 +72,7 @@ class TestATick:
         asked = {each.path.split("/")[2] for each in sandbox.log.select(service="vault")}
         assert asked == {*BOTH, "servicenow-refresh-record"}
 
+    @pytest.mark.exhaustive
     def test_from_half_of_its_life_on_it_is_asked_for_again(self, sandbox: Sandbox, app: App) -> None:
         """Every refresh interval; the same token again is normal, and writes nothing."""
         tick(app)
@@ -89,6 +90,7 @@ class TestATick:
         changes = [each for each in sandbox.log.select(service="vault") if each.method in {"PUT", "PATCH"}]
         assert len(changes) == 4
 
+    @pytest.mark.exhaustive
     def test_a_token_of_a_day_is_no_sign_of_a_refresher_that_stopped(self, sandbox: Sandbox, app: App) -> None:
         """What the dead man's alert goes by: how long ago the identity last answered, once it has to."""
         sandbox.entra.keeps_for = 23 * HOUR

@@ -11,6 +11,7 @@ from refresher.model.report import Outcome
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
 from sandbox.faults import Action, Drop, Respond, Throttle
 from tests.conftest import MakeApp, tick
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -119,11 +120,13 @@ class TestLife:
 
     @pytest.mark.parametrize(
         ("lifetime", "before_the_end"),
-        [
-            (timedelta(days=100), timedelta(days=7)),
-            (timedelta(days=30), timedelta(days=3)),
-            (timedelta(hours=5), timedelta(hours=1)),
-        ],
+        thinned(
+            [
+                (timedelta(days=100), timedelta(days=7)),
+                (timedelta(days=30), timedelta(days=3)),
+                (timedelta(hours=5), timedelta(hours=1)),
+            ],
+        ),
     )
     def test_it_is_renewed_in_its_last_tenth_between_an_hour_and_seven_days(
         self, sandbox: Sandbox, make_app: MakeApp, lifetime: timedelta, before_the_end: timedelta
@@ -210,7 +213,7 @@ class TestRefusals:
         assert second.transaction_id
         assert "authorize servicenow" in (second.hint or "")
 
-    @pytest.mark.parametrize(("hours", "tries"), [(2, [3] + [1] * 14), (1, [3] * 7 + [1] * 8)])
+    @pytest.mark.parametrize(("hours", "tries"), thinned([(2, [3] + [1] * 14), (1, [3] * 7 + [1] * 8)], 2))
     def test_a_refresh_token_that_stays_refused_is_soon_tried_once_a_run(
         self, sandbox: Sandbox, make_app: MakeApp, hours: int, tries: list[int]
     ) -> None:

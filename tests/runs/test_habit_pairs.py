@@ -84,13 +84,13 @@ def run_for_hours(personality: Personality, fault: Action | None = None) -> None
     assert fault is None or any((each.times or 0) <= 0 for each in faults), "no request met the fault"
 
 
-@pytest.mark.parametrize(("one", "other"), sampled(PAIRS, each_once(PAIRS)[::3]))
+@pytest.mark.parametrize(("one", "other"), sampled(PAIRS, each_once(PAIRS)[:1]))
 def test_two_habits_at_once(one: str, other: str) -> None:
     """Any two habits that an instance may have together."""
     run_for_hours(replace(Personality(), **HABITS[one], **HABITS[other]))
 
 
-@pytest.mark.parametrize(("habit", "fault"), sampled(HARD, each_once(HARD)[::3]))
+@pytest.mark.parametrize(("habit", "fault"), sampled(HARD, each_once(HARD)[:1]))
 def test_a_habit_with_a_passing_fault(habit: str, fault: str) -> None:
     """Any fault of the token endpoint, with the habits that make the tokens' lives hard."""
     run_for_hours(replace(Personality(), **HABITS[habit]), FAULTS[fault])

@@ -16,6 +16,7 @@ from sandbox.hostile.behaviours import date_of_another_age, nested_json
 from sandbox.hostile.peer import Behaviour, Peer
 from sandbox.running import server_tls
 from tests.conftest import MakeApp
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -98,7 +99,10 @@ ELSEWHERE = ("label of 70 letters", "nested answer of the instance", "dates no c
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=pytest.mark.wire("https") if each in ELSEWHERE else ()) for each in SURPRISES]
+    "name",
+    thinned(
+        [pytest.param(each, marks=pytest.mark.wire("https") if each in ELSEWHERE else ()) for each in SURPRISES], 3
+    ),
 )
 def test_a_surprise_stays_in_its_connection(sandbox: Sandbox, make_app: MakeApp, name: str) -> None:
     sandbox.add_connection("even")

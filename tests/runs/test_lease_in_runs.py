@@ -20,6 +20,7 @@ from sandbox.trial.host import product_clock
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
 from tests.rounds import until_released
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -157,7 +158,7 @@ def test_a_command_ends_when_its_lease_is_released() -> None:
 
 
 @pytest.mark.wire("https")
-@pytest.mark.parametrize("personality", ["default", "rotating", "same_token"])
+@pytest.mark.parametrize("personality", thinned(["default", "rotating", "same_token"], 3))
 @pytest.mark.parametrize("note", ["late", "refused"])
 def test_the_vault_is_written_to_after_the_note_and_a_run_without_one_keeps_the_lease(
     sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str], personality: str, note: str

@@ -18,6 +18,7 @@ from sandbox.http import Request
 from sandbox.personality import GENERIC_REFUSAL, HIBERNATING, Personality
 from tests.conftest import MakeApp, direct, tick
 from tests.factories import HOUR, MINUTE, NOON, SECOND
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -111,9 +112,10 @@ class TestWaiting:
     """Over the wire, with the whole product."""
 
     @pytest.mark.parametrize(
-        "action", [Refuse(), Stall(), Respond(503), Respond(200, {"Content-Type": "text/html"}, HIBERNATING)]
+        "action",
+        thinned([Refuse(), Stall(), Respond(503), Respond(200, {"Content-Type": "text/html"}, HIBERNATING)], 3),
     )
-    @pytest.mark.parametrize("lasts", [timedelta(seconds=50), timedelta(seconds=100), timedelta(seconds=170)])
+    @pytest.mark.parametrize("lasts", thinned([timedelta(seconds=50), timedelta(seconds=100), timedelta(seconds=170)]))
     def test_the_token_is_there_within_little_more_than_a_minute_of_the_end(
         self, action: Action, lasts: timedelta
     ) -> None:

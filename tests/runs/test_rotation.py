@@ -14,6 +14,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Action, Drop, Interrupt, Respond, Rewrite, Stall, Throttle
 from sandbox.trial.host import direct_app
 from tests.conftest import direct, tick
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -82,7 +83,7 @@ OF_NO_USE: dict[str, Callable[[bytes], bytes]] = {
 class TestAnAnswerOfNoOtherUse:
     """The refresh token in it is stored first, and it is what the next request sends."""
 
-    @pytest.mark.parametrize("kind", OF_NO_USE)
+    @pytest.mark.parametrize("kind", thinned(OF_NO_USE, 4))
     def test_the_next_try_sends_the_new_one(self, kind: str) -> None:
         sandbox, app = rotating()
         answer_with(sandbox, OF_NO_USE[kind])
@@ -91,7 +92,7 @@ class TestAnAnswerOfNoOtherUse:
         assert is_kept(sandbox)
         assert is_published(sandbox)
 
-    @pytest.mark.parametrize("kind", OF_NO_USE)
+    @pytest.mark.parametrize("kind", thinned(OF_NO_USE, 4))
     def test_and_so_does_the_next_tick(self, kind: str) -> None:
         sandbox, app = rotating()
         before = sandbox.vault.get(TOKEN)
@@ -131,7 +132,7 @@ class TestALifeThatIsNotStated:
         assert sandbox.vault.get(TOKEN) == before
         assert is_kept(sandbox)
 
-    @pytest.mark.parametrize("expires_in", [2_147_483_647, "99999999999", 10**30, 3599.9])
+    @pytest.mark.parametrize("expires_in", thinned([2_147_483_647, "99999999999", 10**30, 3599.9], 3))
     def test_a_life_without_end_or_with_a_fraction_is_one(self, expires_in: object) -> None:
         sandbox, app = rotating()
         answer_with(sandbox, field("expires_in", expires_in), times=None)
@@ -154,8 +155,8 @@ def fault(
 class TestAVaultThatDoesNotTakeIt:
     """The newest refresh token is irreplaceable: it is tried to be stored until the run's last moment."""
 
-    @pytest.mark.parametrize("times", [5, 8, 12])
-    @pytest.mark.parametrize("action", [Respond(503, {}, b""), Drop(), Throttle(2)])
+    @pytest.mark.parametrize("times", thinned([5, 8, 12]))
+    @pytest.mark.parametrize("action", thinned([Respond(503, {}, b""), Drop(), Throttle(2)]))
     def test_it_is_stored_within_the_run(self, action: Action, times: int) -> None:
         sandbox, app = rotating()
         fault(sandbox, "PUT", REFRESH_TOKEN, action, times)

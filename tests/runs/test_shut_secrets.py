@@ -15,7 +15,7 @@ from sandbox.direct import DirectSandbox
 from sandbox.faults import Respond
 from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import direct, tick
-from tests.sampling import sampled
+from tests.sampling import sampled, thinned
 
 TOKEN = "servicenow-oauth-token"
 TARGET = "servicenow--action--global--oauth-token"
@@ -50,8 +50,8 @@ def for_hours(sandbox: DirectSandbox, app: App, hours: int) -> list[RunReport]:
     return reports
 
 
-@pytest.mark.parametrize("shut", [disable, hide])
-@pytest.mark.parametrize("rotates", [False, True])
+@pytest.mark.parametrize("shut", thinned([disable, hide]))
+@pytest.mark.parametrize("rotates", thinned([False, True]))
 def test_a_record_stops_nothing(shut: Callable[[DirectSandbox, str], None], *, rotates: bool) -> None:
     sandbox, app = direct({}, Personality(rotates=rotates))
     sandbox.vault.put(RECORD, "The record is in the tags.")
@@ -62,6 +62,7 @@ def test_a_record_stops_nothing(shut: Callable[[DirectSandbox, str], None], *, r
     assert lives(sandbox, TOKEN)
 
 
+@pytest.mark.exhaustive
 def test_a_record_that_cannot_be_written_either_stops_nothing() -> None:
     sandbox, app = direct({}, Personality(rotates=True))
     sandbox.vault.put(RECORD, "The record is in the tags.")
@@ -93,7 +94,7 @@ def test_a_record_that_cannot_be_read_allows_no_more_passwords(
     assert lives(sandbox, TARGET)
 
 
-@pytest.mark.parametrize(("name", "other"), [(TOKEN, TARGET), (TARGET, TOKEN)])
+@pytest.mark.parametrize(("name", "other"), thinned([(TOKEN, TARGET), (TARGET, TOKEN)]))
 def test_a_token_that_was_disabled_is_left_alone_and_all_others_go_on(name: str, other: str) -> None:
     sandbox, app = direct({})
     tick(app)

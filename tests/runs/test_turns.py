@@ -144,7 +144,7 @@ def a_herd() -> tuple[DirectSandbox, App, list[float]]:
             (Trigger.CLI, 50, False),
             (Trigger.TIMER, 58, False),
         ],
-        [(Trigger.TIMER, 50, True), (Trigger.HTTP, 50, False)],
+        [(Trigger.TIMER, 50, True)],
     ),
 )
 def test_a_herd_that_is_due_together_spreads_by_its_names(trigger: Trigger, minutes: int, spreads: bool) -> None:
@@ -157,6 +157,7 @@ def test_a_herd_that_is_due_together_spreads_by_its_names(trigger: Trigger, minu
     assert left_to_others & set(slept) == (left_to_others if spreads else set())
 
 
+@pytest.mark.exhaustive
 def test_one_whose_token_is_refused_goes_first_too() -> None:
     sandbox, app, slept = a_herd()
     stored = sandbox.vault.get("team-0-oauth-token")

@@ -15,6 +15,7 @@ from sandbox.trial.host import direct_app
 from sandbox.vault import SecretVersion
 from tests.conftest import MakeApp, tick
 from tests.factories import MINUTE
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -52,17 +53,20 @@ class TestPassingFaults:
 
     @pytest.mark.parametrize(
         "action",
-        [
-            Throttle(2),
-            Respond(500, {}, b""),
-            Respond(503, {"Retry-After": "1"}, b"<html>"),
-            Drop(),
-            DropAfter(),
-            Garbage(b"<html>"),
-            Garbage(b"{}"),
-            Garbage(b"null"),
-            Garbage(b'{"value": "x", "id": "nonsense"}'),
-        ],
+        thinned(
+            [
+                Throttle(2),
+                Respond(500, {}, b""),
+                Respond(503, {"Retry-After": "1"}, b"<html>"),
+                Drop(),
+                DropAfter(),
+                Garbage(b"<html>"),
+                Garbage(b"{}"),
+                Garbage(b"null"),
+                Garbage(b'{"value": "x", "id": "nonsense"}'),
+            ],
+            3,
+        ),
     )
     @pytest.mark.parametrize("method", ["GET", "PUT"])
     def test_a_run_goes_on(self, sandbox: Sandbox, aging: App, method: str, action: Action) -> None:
@@ -333,7 +337,7 @@ class TestTimeOuts:
     """A vault that never answers, in virtual time: over the sandbox without sockets, with the SDK's own client."""
 
     @pytest.mark.parametrize("effect", [False, True])
-    @pytest.mark.parametrize("method", ["GET", "PUT"])
+    @pytest.mark.parametrize("method", thinned(["GET", "PUT"], 2))
     def test_one_is_ridden_out(self, method: str, *, effect: bool) -> None:
         """Where the write arrived although no answer came, it is not repeated."""
         sandbox = DirectSandbox()

@@ -22,6 +22,7 @@ from sandbox.instance import Application
 from sandbox.keys import KeyVersion
 from tests.conftest import CapturedLog, MakeApp, tick
 from tests.infra.kql import selects
+from tests.sampling import thinned
 from tests.shell import ROOT
 
 DAY = timedelta(days=1)
@@ -68,7 +69,7 @@ REFRESHED = (Outcome.REFRESHED, Grant.JWT_BEARER)
 
 
 class TestSigning:
-    @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", *CURVES])
+    @pytest.mark.parametrize("algorithm", thinned(["RS256", "RS384", "RS512", *CURVES], 3))
     def test_servicenow_takes_what_the_vault_signed(self, place: Place, algorithm: str) -> None:
         """The instance verifies it by the public half: of ECDSA, r and s one after the other and nothing else."""
         place.key(curve=CURVES.get(algorithm))
@@ -118,6 +119,7 @@ class TestSigning:
         assert found["signer"][0] == "fail"
         assert found["signer"][1].startswith("readable; Key Vault refused sign of key signer")
 
+    @pytest.mark.exhaustive
     def test_a_process_loads_what_asks_the_vault_and_not_what_signs_itself(self, place: Place) -> None:
         place.key(curve="P-256")
         script = (
@@ -192,12 +194,14 @@ class TestRenewal:
 class TestItsEnd:
     @pytest.mark.parametrize(
         ("rest", "code"),
-        [
-            (15 * DAY, None),
-            (14 * DAY, "signing_key_ending"),
-            (3 * DAY, "signing_key_ending_soon"),
-            (None, "signing_key_end_unknown"),
-        ],
+        thinned(
+            [
+                (15 * DAY, None),
+                (14 * DAY, "signing_key_ending"),
+                (3 * DAY, "signing_key_ending_soon"),
+                (None, "signing_key_end_unknown"),
+            ],
+        ),
     )
     def test_it_is_told_with_each_refresh_and_by_status(
         self, place: Place, rest: timedelta | None, code: str | None
@@ -212,7 +216,9 @@ class TestItsEnd:
         assert [each.code for each in status.warnings] == expected
         assert status.signing_key is not None
 
-    @pytest.mark.parametrize(("days", "alert"), [(14, "RefreshTokenEnding14Days"), (3, "RefreshTokenEnding3Days")])
+    @pytest.mark.parametrize(
+        ("days", "alert"), thinned([(14, "RefreshTokenEnding14Days"), (3, "RefreshTokenEnding3Days")])
+    )
     def test_an_alert_asks_for_a_person(
         self, place: Place, everything_logged: CapturedLog, days: int, alert: str
     ) -> None:
@@ -310,7 +316,7 @@ def test_what_may_not_be_signed_with_is_told_of_as_what_may_not_be_read(
 
 
 class TestWhatCanBeWrong:
-    @pytest.mark.parametrize("fault", FAULTS)
+    @pytest.mark.parametrize("fault", thinned(FAULTS, 4))
     def test_each_has_one_cause_and_a_next_step(self, place: Place, fault: str) -> None:
         """ServiceNow is not asked: it could only answer its one 401."""
         happen, cause, step = FAULTS[fault]
@@ -337,11 +343,13 @@ class TestWhatCanBeWrong:
 
     @pytest.mark.parametrize(
         ("happen", "cause"),
-        [
-            (lambda key: setattr(key, "enabled", False), Cause.SIGNING_KEY_DISABLED),
-            (lambda key: setattr(key, "expires_on", key.created_on), Cause.SIGNING_KEY_EXPIRED),
-            (lambda key: setattr(key, "operations", ("verify",)), Cause.SIGNING_KEY_UNFIT),
-        ],
+        thinned(
+            [
+                (lambda key: setattr(key, "enabled", False), Cause.SIGNING_KEY_DISABLED),
+                (lambda key: setattr(key, "expires_on", key.created_on), Cause.SIGNING_KEY_EXPIRED),
+                (lambda key: setattr(key, "operations", ("verify",)), Cause.SIGNING_KEY_UNFIT),
+            ],
+        ),
     )
     def test_what_happens_between_its_description_and_the_signature_is_told_by_its_code(
         self, place: Place, happen: Callable[[KeyVersion], object], cause: Cause
@@ -351,7 +359,7 @@ class TestWhatCanBeWrong:
         assert tick(place.app(alg="ES256")).cause is cause
 
     @pytest.mark.parametrize("path", ["/keys/signer/", "/keys/.*/sign"])
-    @pytest.mark.parametrize("answer", BROKEN)
+    @pytest.mark.parametrize("answer", thinned(BROKEN, 4))
     def test_an_answer_that_is_none_is_tried_again(self, place: Place, path: str, answer: str) -> None:
         place.key(curve="P-256")
         after = 0 if path.endswith("sign") else 1  # the first is the vault's challenge
@@ -359,7 +367,7 @@ class TestWhatCanBeWrong:
         assert worked(tick(place.app(alg="ES256"))) == REFRESHED
 
     @pytest.mark.parametrize("path", ["/keys/signer/", "/keys/.*/sign"])
-    @pytest.mark.parametrize("answer", ["something else", "no end of brackets", "a page"])
+    @pytest.mark.parametrize("answer", thinned(["something else", "no end of brackets", "a page"]))
     def test_one_that_comes_again_and_again_is_the_vaults_fault(self, place: Place, path: str, answer: str) -> None:
         place.key(curve="P-256")
         after = 0 if path.endswith("sign") else 1

@@ -62,6 +62,7 @@ def test_the_sandbox_keeps_the_rule(found_in_sandbox: dict[str, Finding], name: 
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.exhaustive
 def test_azurite_keeps_it_as_well(found_in_azurite: dict[str, Finding], name: str) -> None:
     """So the rule is not only ours. What takes a quarter of a minute is not asked there."""
     expected = Answer.NOT_ASKED if name == "expired" else Answer.AGREES

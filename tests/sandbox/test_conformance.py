@@ -11,6 +11,7 @@ import pytest
 from sandbox import CANARY_PREFIX, PERSONALITIES, Sandbox
 from sandbox.conformance.__main__ import main
 from sandbox.conformance.vault import CHECKS
+from tests.sampling import thinned
 
 Run = Callable[..., int]
 
@@ -129,14 +130,17 @@ class TestInstance:
 
     @pytest.mark.parametrize(
         "name",
-        [
-            "default",
-            "rotating",
-            "same_token",
-            "same_token_extended",
-            "expires_in_as_text",
-            "precise_errors",
-        ],
+        thinned(
+            [
+                "default",
+                "rotating",
+                "same_token",
+                "same_token_extended",
+                "expires_in_as_text",
+                "precise_errors",
+            ],
+            4,
+        ),
     )
     def test_it_knows_the_habits_that_it_meets(
         self, sandbox: Sandbox, run: Run, client: str, name: str, heard: Heard

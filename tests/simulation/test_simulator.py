@@ -19,7 +19,7 @@ from sandbox.simulation import scenarios, simulate
 from sandbox.simulation.picture import draw_picture
 from sandbox.simulation.revocations import simulate as simulate_revocations
 from sandbox.simulation.trace import HAZARDS, Hazard, draw_trace, length, union, without
-from tests.sampling import sampled
+from tests.sampling import thinned
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")
 SPANS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 40)).map(lambda span: (span[0], span[0] + span[1])))
@@ -54,7 +54,7 @@ class TestTrace:
         assert draw_trace(30, 7) == draw_trace(30, 7)
         assert draw_trace(30, 7) != draw_trace(30, 8)
 
-    @pytest.mark.parametrize("hazard", HAZARDS, ids=lambda hazard: hazard.kind)
+    @pytest.mark.parametrize("hazard", thinned(HAZARDS, 5), ids=lambda hazard: hazard.kind)
     def test_incidents_begin_as_often_and_last_as_long_as_the_document_says(self, hazard: Hazard) -> None:
         years = draw_trace(4000, 1)
         found = [each for each in years.incidents if each.hazard is hazard]
@@ -217,7 +217,8 @@ class TestCommand:
 WAYS = [("100d", (28, 30)), ("same-token", (24, 25)), ("same-token-extended", (28, 30))]
 
 
-@pytest.mark.parametrize(("scenario", "a_day"), sampled(WAYS, WAYS[:1]))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("scenario", "a_day"), WAYS)
 def test_a_refresh_within_a_tokens_life_in_each_of_the_known_ways(scenario: str, a_day: tuple[int, int]) -> None:
     """A new token, the same one with what remains, the same one with a later end: in fair weather, for a day.
 
@@ -232,6 +233,7 @@ def test_a_refresh_within_a_tokens_life_in_each_of_the_known_ways(scenario: str,
     assert result.longest_gap <= worst
 
 
+@pytest.mark.exhaustive
 def test_a_revoked_token_is_replaced_within_a_tick_and_untried_only_when_it_ends() -> None:
     """The fleeting second is for the trials themselves; without them, the token's age is all that replaces it."""
     tried = simulate_revocations(0.4, 3, mean_hours=0.5)

@@ -6,18 +6,18 @@ from sandbox.simulation.scenarios import SCENARIOS, Result, simulate_product
 from sandbox.simulation.trace import Kind, draw_trace, length
 from tests.sampling import sampled
 
-DAYS, HARSHNESS = 1.5, 8.0
-"""Twelve days' incidents in a day and a half: each of the kinds that can end a token meets one."""
+TWELVE_DAYS = 12.0
+"""Their incidents, in less: each of the kinds that can end a token meets one."""
 
 
-@pytest.mark.parametrize("seed", sampled(range(1, 5), [1]))
-def test_readers_hold_a_token_at_all_times_but_for_the_platforms_own_outages(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "days"), sampled([*((seed, 1.5) for seed in range(1, 5)), (1, 0.2)], [(1, 0.2)]))
+def test_readers_hold_a_token_at_all_times_but_for_the_platforms_own_outages(seed: int, days: float) -> None:
     """99.999 % and more, outages of the identity endpoint of an hour included, and no less than by refresh token."""
-    trace = draw_trace(DAYS, seed, HARSHNESS)
+    trace = draw_trace(days, seed, TWELVE_DAYS / days)
     assert trace.spans({Kind.IDENTITY_FAILING, Kind.REFUSALS, Kind.RATE_LIMIT})
     result = simulate_product(trace, SCENARIOS["entra-id"])
     assert minutes_lost(result) / result.up_minutes <= 0.00001, result.gaps
-    assert result.outcomes["refreshed"] >= 2
+    assert result.outcomes["refreshed"] >= round(2 * days)
     assert minutes_lost(result) <= minutes_lost(simulate_product(trace, SCENARIOS["100d"]))
 
 

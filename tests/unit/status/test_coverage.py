@@ -62,6 +62,7 @@ def test_cells_are_covered_throughout_or_not_at_all() -> None:
     assert cells(spans, at(0), at(60), 4) == (True, True, False, True)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.wire("any")
 def test_a_day_of_refreshes_is_known_after_one_read(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection()
