@@ -130,6 +130,19 @@ def load_functions(clock: SandboxClock, app: App | None = None) -> Functions:
     return Functions(by_name=_index(function_app.app))
 
 
+@contextmanager
+def functions_of(clock: SandboxClock) -> Iterator[Functions]:
+    """The functions over an app of their own; at its end it is closed, and the one before it back in its place."""
+    import function_app  # noqa: PLC0415 - as above
+
+    before = function_app.refresher_app
+    try:
+        yield load_functions(clock)
+    finally:
+        function_app.refresher_app.close()
+        function_app.refresher_app = before
+
+
 def restart_functions(clock: SandboxClock) -> None:
     """Let the app read its settings anew; which functions there are stays."""
     import function_app  # noqa: PLC0415 - as above

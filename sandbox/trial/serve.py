@@ -23,7 +23,7 @@ from sandbox.drills import DRILLS, TICK, live_through
 from sandbox.hands import FUNCTION_KEY, MASTER_KEY, Hands
 from sandbox.running import ConnectionSecrets
 from sandbox.trial.gateway import Gateway, PortError
-from sandbox.trial.host import Functions, environment, load_functions, restart_functions
+from sandbox.trial.host import Functions, environment, functions_of, restart_functions
 
 _DISABLED = "AzureWebJobs.refresh_tokens.Disabled"
 _SURPRISE = "surprise"
@@ -79,9 +79,12 @@ def _end(_: int, __: FrameType | None) -> None:
 def standing(broken: str | None, port: int, lived: timedelta = _LIVED) -> Iterator[Standing]:
     """A sandbox in real time: a new one, or one that worked for a while and then broke. Raises PortError."""
     began = datetime.now(UTC) - (lived + DRILLS[broken].ago if broken else timedelta())
-    with Sandbox(clock=SandboxClock(began)) as sandbox, environment(sandbox.environ()):
+    with (
+        Sandbox(clock=SandboxClock(began)) as sandbox,
+        environment(sandbox.environ()),
+        functions_of(sandbox.clock) as functions,
+    ):
         secrets = sandbox.add_connection("servicenow", username=True)
-        functions = load_functions(sandbox.clock)
         if broken:
             live_through(DRILLS[broken], sandbox, secrets, functions.fire_timer, lived)
         sandbox.clock.advance(datetime.now(UTC) - sandbox.clock.now())

@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-import function_app
 from refresher.model.check import Verdict
 from refresher.model.report import Outcome, RunRequest, Trigger
 from sandbox import Sandbox
@@ -190,7 +189,6 @@ def test_the_ten_commands_move_in_and_nobody_is_without_a_token_at_any_of_them(t
             codes.append(done.returncode)
             exports = "export REFRESHER_SETTINGS=app.json"
             assert works(sandbox, MAIN), line
-        function_app.refresher_app.close()
         assert works(sandbox, TARGET)
     assert codes == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
 

@@ -15,6 +15,7 @@ from sandbox.faults import Drop, Respond, Stall
 from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, tick
 from tests.rounds import until_released
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -105,23 +106,26 @@ def no_lease(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(
     ("break_it", "name", "verdict", "remedy"),
-    [
-        (no_client_secret, "servicenow-client-secret", Verdict.FAIL, "az keyvault secret set"),
-        (unreadable_client_id, "servicenow-client-id", Verdict.FAIL, "Key Vault Secrets User"),
-        (disabled_password, "servicenow-password", Verdict.FAIL, "--name servicenow-password --enabled true"),
-        (unwritable_target, TARGET, Verdict.FAIL, "Key Vault Secrets Officer"),
-        (deleted_target, TARGET, Verdict.FAIL, "At once: python -m refresher refresh servicenow"),
-        (deleted_refresh_token, "servicenow-refresh-token", Verdict.FAIL, "az keyvault secret recover"),
-        (deleted_access_token, "servicenow-oauth-token", Verdict.WARN, "The next tick recovers it"),
-        (hibernating, "token endpoint", Verdict.FAIL, "Wake the instance"),
-        pytest.param(
-            *(unreachable, "instance", Verdict.FAIL, "SERVICENOW_INSTANCE_URL"), marks=pytest.mark.wire("https")
-        ),
-        (throttled, "token endpoint", Verdict.WARN, "raise the limit"),
-        (answering_with_a_page, "token endpoint", Verdict.FAIL, "no login page or proxy in between"),
-        (no_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
-        (read_only_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
-    ],
+    thinned(
+        [
+            (no_client_secret, "servicenow-client-secret", Verdict.FAIL, "az keyvault secret set"),
+            (unreadable_client_id, "servicenow-client-id", Verdict.FAIL, "Key Vault Secrets User"),
+            (disabled_password, "servicenow-password", Verdict.FAIL, "--name servicenow-password --enabled true"),
+            (unwritable_target, TARGET, Verdict.FAIL, "Key Vault Secrets Officer"),
+            (deleted_target, TARGET, Verdict.FAIL, "At once: python -m refresher refresh servicenow"),
+            (deleted_refresh_token, "servicenow-refresh-token", Verdict.FAIL, "az keyvault secret recover"),
+            (deleted_access_token, "servicenow-oauth-token", Verdict.WARN, "The next tick recovers it"),
+            (hibernating, "token endpoint", Verdict.FAIL, "Wake the instance"),
+            pytest.param(
+                *(unreachable, "instance", Verdict.FAIL, "SERVICENOW_INSTANCE_URL"), marks=pytest.mark.wire("https")
+            ),
+            (throttled, "token endpoint", Verdict.WARN, "raise the limit"),
+            (answering_with_a_page, "token endpoint", Verdict.FAIL, "no login page or proxy in between"),
+            (no_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
+            (read_only_lease, "lease", Verdict.FAIL, "Storage Blob Data Contributor"),
+        ],
+        3,
+    ),
 )
 def test_what_is_broken_is_found(
     sandbox: Sandbox,
@@ -236,6 +240,7 @@ def test_a_client_secret_that_ends_soon_is_warned_of(sandbox: Sandbox, make_app:
     assert verdicts(make_app())["servicenow-client-secret"].verdict is Verdict.WARN
 
 
+@pytest.mark.exhaustive
 def test_it_ends_in_five_minutes_and_tells_of_what_it_could_not_examine() -> None:
     """However many peers stall. Without sockets, the waits of all threads add up."""
     sandbox = DirectSandbox()

@@ -81,7 +81,6 @@ REPAIRS = {
 def place(request: pytest.FixtureRequest) -> Iterator[Standing]:
     with standing(request.param, 0, lived=LIVED) as place:
         yield place
-        function_app.refresher_app.close()
 
 
 PAIRS = [(name, name) for name in DRILLS]

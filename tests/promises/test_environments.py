@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import function_app
 from refresher.model.version import VERSION
 from sandbox.alone import kept, shell_lines
 from sandbox.trial.gateway import PortError
@@ -66,7 +65,6 @@ def place() -> Iterator[Standing]:
     with standing(None, 0) as place:
         place.functions.fire_timer()
         yield place
-        function_app.refresher_app.close()
 
 
 def in_a_shell(place: Standing, folder: Path, typed: str) -> subprocess.CompletedProcess[str]:
@@ -131,9 +129,6 @@ def test_commands_are_forked_in_a_path_with_spaces_and_letters_of_other_alphabet
 
 
 def test_two_sandboxes_of_a_process_have_a_file_each(place: Standing) -> None:
-    functions = function_app.refresher_app
     with standing(None, 0) as other:
         assert place.shell != other.shell
         assert place.sandbox.vault.url in place.shell.read_text("utf-8")
-    function_app.refresher_app.close()
-    function_app.refresher_app = functions

@@ -18,6 +18,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Stall
 from sandbox.trial.host import direct_app, product_clock
 from tests.factories import NOON, connection
+from tests.sampling import thinned
 
 AT_ONCE = 64
 SETTINGS = Settings(vault_url="", connections=(), refresh_interval=timedelta(), tick=timedelta(minutes=5))
@@ -83,7 +84,7 @@ MANY = tuple(connection(SERVICENOW_INSTANCE_URL=f"https://i{number % 7}.service-
 TICK = timedelta(minutes=5)
 
 
-@pytest.mark.parametrize("served", [640, 700])
+@pytest.mark.parametrize("served", thinned([640, 700]))
 def test_what_had_no_turn_has_one_in_the_next_tick(served: int) -> None:
     """Whenever that is."""
     for number in range(300):

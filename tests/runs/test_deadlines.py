@@ -13,6 +13,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Action, Interrupt, Refuse, Respond, Stall, Throttle
 from sandbox.trial.host import direct_app
 from tests.conftest import direct
+from tests.sampling import thinned
 
 TOKEN_ENDPOINT = "/oauth_token.do"
 REFRESH_TOKEN = "servicenow-refresh-token"
@@ -36,7 +37,7 @@ def answer_after(sandbox: DirectSandbox, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "action", [Stall(), Refuse(), Respond(503), Throttle(600)], ids=lambda each: type(each).__name__
+    "action", thinned([Stall(), Refuse(), Respond(503), Throttle(600)], 4), ids=lambda each: type(each).__name__
 )
 def test_a_target_vault_that_hangs_does_not_keep_the_token_from_the_others(action: Action) -> None:
     """It is read twice in a run, once more where that took long, and written last, for a few seconds each."""

@@ -14,6 +14,7 @@ from sandbox.hostile.behaviours import tunnels
 from sandbox.hostile.peer import Peer
 from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import MakeApp, tick
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -71,7 +72,9 @@ def test_with_rotation_the_fallback_grant_starts_a_new_life_in_the_same_run(
     assert living_refresh_token(sandbox)
 
 
-@pytest.mark.parametrize("action", [DropAfter(), Respond(504, {}, b"<html>", effect=True), Garbage(b"<html>")])
+@pytest.mark.parametrize(
+    "action", thinned([DropAfter(), Respond(504, {}, b"<html>", effect=True), Garbage(b"<html>")])
+)
 def test_with_rotation_and_no_other_grant_it_is_named(sandbox: Sandbox, make_app: MakeApp, action: Action) -> None:
     """The one case that nothing can mend: a person is asked for when it is sure; the old access token stays.
 
@@ -88,7 +91,7 @@ def test_with_rotation_and_no_other_grant_it_is_named(sandbox: Sandbox, make_app
     assert sandbox.vault.get("servicenow-oauth-token") == before
 
 
-@pytest.mark.parametrize("action", [Drop(), Refuse(), Respond(503, {}, b"")])
+@pytest.mark.parametrize("action", thinned([Drop(), Refuse(), Respond(503, {}, b"")]))
 def test_a_rotating_token_survives_a_request_that_had_no_effect(
     sandbox: Sandbox, make_app: MakeApp, action: Action
 ) -> None:

@@ -137,7 +137,7 @@ class TestWaiting:
         assert sandbox.clock.now() - began < app.settings.tick_deadline
 
     @pytest.mark.parametrize(
-        "action", [Respond(503), Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)]
+        "action", thinned([Respond(503), Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)])
     )
     def test_failures_and_refusals_count_once(self, action: Action) -> None:
         """A refresh token that is refused in two ticks is condemned, however often each of them asked."""
@@ -160,7 +160,7 @@ class TestWaiting:
         Away(sandbox, Throttle(70.0), 100 * SECOND)
         assert tick(app).outcome is Outcome.REFRESHED
 
-    @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI, Trigger.QUEUE])
+    @pytest.mark.parametrize("trigger", thinned([Trigger.HTTP, Trigger.CLI, Trigger.QUEUE]))
     def test_who_asks_by_hand_gets_the_answer_at_once(self, trigger: Trigger) -> None:
         sandbox, app = with_ended_token()
         Away(sandbox, Respond(503), HOUR)
@@ -187,12 +187,14 @@ class TestWaiting:
 
     @pytest.mark.parametrize(
         ("schedule", "action", "longest"),
-        [
-            ("0 */1 * * * *", Respond(503), 0),
-            ("0 */2 * * * *", Respond(503), 0),
-            ("0 */3 * * * *", Respond(503), 120),
-            ("0 */3 * * * *", Stall(), 45),
-        ],
+        thinned(
+            [
+                ("0 */1 * * * *", Respond(503), 0),
+                ("0 */2 * * * *", Respond(503), 0),
+                ("0 */3 * * * *", Respond(503), 120),
+                ("0 */3 * * * *", Stall(), 45),
+            ]
+        ),
     )
     def test_it_does_not_wait_into_the_next_tick(self, schedule: str, action: Action, longest: int) -> None:
         """Nor for what would have no time."""
@@ -214,7 +216,7 @@ class TestWaiting:
 class TestSameToken:
     """ServiceNow returns the stored token until it ends, and a new one only then."""
 
-    @pytest.mark.parametrize("before_its_end", [timedelta(seconds=3), MINUTE, 3 * MINUTE])
+    @pytest.mark.parametrize("before_its_end", thinned([timedelta(seconds=3), MINUTE, 3 * MINUTE]))
     def test_the_tick_is_there_when_it_ends(self, before_its_end: timedelta) -> None:
         sandbox, app = direct(personality=Personality(same_token=True))
         first = tick(app)
@@ -247,7 +249,7 @@ class TestSameToken:
         assert tick(app).outcome is Outcome.UNCHANGED
         assert sandbox.clock.now() - began < 5 * SECOND
 
-    @pytest.mark.parametrize("trigger", [Trigger.HTTP, Trigger.CLI, Trigger.QUEUE])
+    @pytest.mark.parametrize("trigger", thinned([Trigger.HTTP, Trigger.CLI, Trigger.QUEUE]))
     def test_a_person_and_the_queue_wait_for_an_end_that_is_seconds_away(self, trigger: Trigger) -> None:
         sandbox, app = direct(personality=Personality(same_token=True))
         tick(app)

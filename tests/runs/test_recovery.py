@@ -9,6 +9,7 @@ from refresher.model.report import Outcome
 from sandbox import Fault, Personality, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, direct, tick
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -32,7 +33,7 @@ def value(sandbox: Sandbox, name: str) -> str | None:
 
 
 @pytest.mark.parametrize("takes", [4, 21, 30])
-@pytest.mark.parametrize("name", [TARGET, TOKEN])
+@pytest.mark.parametrize("name", thinned([TARGET, TOKEN], 3))
 def test_it_is_back_within_the_run(sandbox: Sandbox, make_app: MakeApp, name: str, takes: int) -> None:
     """With the new token, which is asked for once."""
     sandbox.add_connection()

@@ -19,6 +19,7 @@ from sandbox.faults import Fault, Interrupt, Respond, Throttle
 from sandbox.personality import LOGIN_PAGE
 from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, direct, tick
+from tests.sampling import thinned
 
 MINUTES = timedelta(minutes=1)
 NAME = "servicenow"
@@ -118,14 +119,17 @@ def test_a_refusal_that_is_not_repeated_says_nothing() -> None:
 
 @pytest.mark.parametrize(
     "action",
-    [
-        Respond(200, {"Content-Type": "text/html"}, LOGIN_PAGE),
-        Respond(401, {"Content-Type": "text/html"}, LOGIN_PAGE),
-        Respond(403, {"Content-Type": "text/html"}, LOGIN_PAGE),
-        Respond(503),
-        Throttle(1.0),
-        Throttle(600.0),
-    ],
+    thinned(
+        [
+            Respond(200, {"Content-Type": "text/html"}, LOGIN_PAGE),
+            Respond(401, {"Content-Type": "text/html"}, LOGIN_PAGE),
+            Respond(403, {"Content-Type": "text/html"}, LOGIN_PAGE),
+            Respond(503),
+            Throttle(1.0),
+            Throttle(600.0),
+        ],
+        4,
+    ),
     ids=["page", "page with 401", "page with 403", "503", "429", "429 for long"],
 )
 def test_what_is_no_word_of_the_instance_says_nothing_and_does_nothing(action: Respond | Throttle) -> None:

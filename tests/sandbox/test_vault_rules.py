@@ -129,20 +129,23 @@ class TestPolicies:
 
 @pytest.mark.parametrize(
     ("path", "params", "body"),
-    [
-        ("secrets", {"$skiptoken": "nonsense"}, None),
-        ("secrets", {"$skiptoken": "-1"}, None),
-        ("secrets", {"maxresults": "many"}, None),
-        ("secrets/x", {}, {"value": 1}),
-        ("secrets/x", {}, ["value"]),
-        ("secrets/x", {}, {"value": "x", "tags": ["tag"]}),
-        ("secrets/x", {}, {"value": "x", "tags": {"tag": 1}}),
-        ("secrets/x", {}, {"value": "x", "attributes": []}),
-        ("secrets/x", {}, {"value": "x", "attributes": {"enabled": "false"}}),
-        ("secrets/x", {}, {"value": "x", "attributes": {"exp": "tomorrow"}}),
-        ("secrets/x", {}, {"value": "x", "attributes": {"exp": 10**12}}),
-        ("secrets/x", {}, {"value": "x", "contentType": 1}),
-    ],
+    thinned(
+        [
+            ("secrets", {"$skiptoken": "nonsense"}, None),
+            ("secrets", {"$skiptoken": "-1"}, None),
+            ("secrets", {"maxresults": "many"}, None),
+            ("secrets/x", {}, {"value": 1}),
+            ("secrets/x", {}, ["value"]),
+            ("secrets/x", {}, {"value": "x", "tags": ["tag"]}),
+            ("secrets/x", {}, {"value": "x", "tags": {"tag": 1}}),
+            ("secrets/x", {}, {"value": "x", "attributes": []}),
+            ("secrets/x", {}, {"value": "x", "attributes": {"enabled": "false"}}),
+            ("secrets/x", {}, {"value": "x", "attributes": {"exp": "tomorrow"}}),
+            ("secrets/x", {}, {"value": "x", "attributes": {"exp": 10**12}}),
+            ("secrets/x", {}, {"value": "x", "contentType": 1}),
+        ],
+        4,
+    ),
 )
 def test_what_does_not_fit_is_refused(sandbox: Sandbox, path: str, params: dict[str, str], body: object) -> None:
     """Whatever is sent, the answer is one of the service's."""

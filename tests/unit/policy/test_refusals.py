@@ -12,6 +12,7 @@ from refresher.policy.password_gate import TRIES, PasswordRefusals
 from refresher.policy.record import ATTEMPT_STARTED, RefreshRecord
 from refresher.policy.refusals import Sent, after_refusal, after_success, before_try, refusals_tolerated
 from tests.factories import NOON
+from tests.sampling import thinned
 
 CLEAN = RefreshRecord()
 ROTATES = RefreshRecord(rotates=True)
@@ -47,8 +48,8 @@ def refuse(
 class TestAfterRefusal:
     """One table: grant by error."""
 
-    @pytest.mark.parametrize("record", [CLEAN, ROTATES, REFUSED_ONCE, PASSWORD_REFUSED])
-    @pytest.mark.parametrize("cause", FAULTS)
+    @pytest.mark.parametrize("record", thinned([CLEAN, ROTATES, REFUSED_ONCE, PASSWORD_REFUSED], 2))
+    @pytest.mark.parametrize("cause", thinned(FAULTS, 4))
     @pytest.mark.parametrize("grant", UNATTENDED)
     def test_a_fault_is_held_against_nothing(self, grant: Grant, cause: Cause, record: RefreshRecord) -> None:
         after, person = refuse(record, grant, cause)
