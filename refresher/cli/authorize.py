@@ -139,8 +139,10 @@ def _show_probe(name: str, answer: Probe | None) -> None:
         case Verdict.ACCEPTED:
             say(f"{name}: the token works; {who}")
         case Verdict.REJECTED:
-            say(f"{name}: ServiceNow refuses the token{transaction}")
-            show_step(Step(steps.refresh(name, force=True)))
+            say(f"{name}: ServiceNow refuses the token ({answer.remark or 401}){transaction}")
+            # One that somebody revoked is not the only one: what helps then depends on the grants that are left.
+            revoked = answer.remark not in {None, "401"}
+            show_step(Step(steps.status(name) if revoked else steps.refresh(name, force=True)))
         case Verdict.UNKNOWN:
             say(f"{name}: the instance could not say{transaction}")
             show_step(Step("Try again; then: ", steps.doctor(name)))

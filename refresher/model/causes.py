@@ -384,8 +384,8 @@ class Cause(StrEnum):
     REFRESH_TOKEN_MISSING = Row(
         code="refresh_token_missing",
         kind=Kind.PERSON,
-        meaning="There is no refresh token, and no fallback grant.",
-        checks=("secret {connection}-refresh-token",),
+        meaning="There is no refresh token to be sent (none, or one that `revoke` ended), and no fallback grant.",
+        checks=("secret {connection}-refresh-token: whether it is there, and has a tag revoked-at",),
         next_step=Step("Authorize: ", _AUTHORIZE),
     )
     REFRESH_TOKEN_REFUSED = Row(

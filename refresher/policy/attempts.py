@@ -50,7 +50,11 @@ def parse_failures(text: str | None) -> tuple[Attempt, ...]:
     return tuple(failures)
 
 
-def last_attempts(failures: Iterable[Attempt], refreshed_at: Iterable[datetime]) -> tuple[Attempt, ...]:
-    """Failures and successes together, newest first."""
+def last_attempts(
+    failures: Iterable[Attempt], refreshed_at: Iterable[datetime], *, revoked_at: datetime | None = None
+) -> tuple[Attempt, ...]:
+    """Failures, successes and the end that an operator made, newest first."""
     attempts = [*failures, *(Attempt(at, "refreshed") for at in refreshed_at)]
+    if revoked_at is not None:
+        attempts.append(Attempt(revoked_at, "revoked"))
     return tuple(sorted(attempts, key=lambda attempt: attempt.at, reverse=True)[:REMEMBERED])

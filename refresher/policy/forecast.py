@@ -48,15 +48,19 @@ def foresee(
     now: datetime,
     *,
     fallback_ready: bool = True,
+    failing: bool = False,
     key: KeyLife | VaultError | None = None,
     shared: tuple[TargetState, ...] = (),
 ) -> tuple[Warning_, ...]:
     """All that can be foreseen. `refresh_token_life` is the start and the end of the refresh token's life.
 
     `fallback_ready` says whether the configured fallback grant could start a new one (`policy.is_ready`). A key that
-    cannot be used is an error of the run's, or of the fallback. `shared` are targets that others publish to as well.
+    cannot be used is an error of the run's, or of the fallback. While refreshing is `failing`, time after time, nobody
+    is told of the far day on which it will stop. `shared` are targets that others publish to as well.
     """
-    found = [_refresh_token_warning(connection, refresh_token_life, now, fallback_ready=fallback_ready)]
+    found = [
+        _refresh_token_warning(connection, refresh_token_life, now, fallback_ready=fallback_ready, failing=failing)
+    ]
     if isinstance(key, KeyLife):
         found.append(_key_warning(key, now))
     if access_token_lifetime is not None:
@@ -66,7 +70,12 @@ def foresee(
 
 
 def _refresh_token_warning(
-    connection: Connection, life: tuple[datetime, datetime] | None, now: datetime, *, fallback_ready: bool
+    connection: Connection,
+    life: tuple[datetime, datetime] | None,
+    now: datetime,
+    *,
+    fallback_ready: bool,
+    failing: bool,
 ) -> Warning_ | None:
     fallback = connection.fallback_grant
     if connection.grant is not Grant.REFRESH_TOKEN or life is None or (fallback is not None and fallback_ready):
@@ -88,6 +97,8 @@ def _refresh_token_warning(
     if remaining <= min(_EARLY, lifetime / 4):
         message = f"the refresh token ends on {day}, and nothing can replace it"
         return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING, message=message, hint=hint)
+    if failing:
+        return None
     message = f"refreshing will stop on {day} unless a person authorizes again"
     return Warning_(code=WarningCode.STOPS_WITHOUT_A_PERSON, message=message, hint=hint)
 

@@ -4,7 +4,7 @@ Authorizing and revoking never raise: what went wrong is in the report, with its
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
@@ -12,9 +12,12 @@ from refresher.keyvault.reading import read_consumer_side, read_everything
 from refresher.keyvault.tags import revoked_tags
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.writing import describe
+from refresher.model import steps
+from refresher.model.causes import Cause, Kind
 from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.grants import CLIENT_ID, Grant
 from refresher.model.report import Outcome, RunReport, RunRequest
+from refresher.model.steps import VAULT, Step
 from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret
 from refresher.policy.due import Urgency
@@ -40,7 +43,40 @@ class Authorization:
 def authorize(parts: Parts, connection: Connection, request: RunRequest, authorization: Authorization) -> RunReport:
     """Start a new life with what a person brought: same lease, same probe, same writes as a refresh."""
     run = parts.begin(connection, request)
-    return reported(lambda: _authorize(parts, run, authorization), run.failed)
+    return once_only(reported(lambda: _authorize(parts, run, authorization), run.failed), authorization.grant)
+
+
+def once_only(report: RunReport, grant: Grant) -> RunReport:
+    """The report of an authorization: where it failed, no tick has what the person brought, to try it again."""
+    cause, name = report.cause, report.connection
+    if cause is None or cause.row.kind in {Kind.BUSY, Kind.CALLER, Kind.PRODUCT, Kind.PERSON}:
+        return report
+    hint: Step | None = None
+    if cause.row.kind is Kind.REFUSED and grant is Grant.PASSWORD and cause not in _NOT_THE_PASSWORD:
+        hint = Step(
+            "No tick tries this password again. Look at user name and password first, since five wrong ones lock the "
+            "user, and authorize again. Or it is the client: ",
+            steps.set_secret(VAULT, f"{name}-client-secret"),
+        )
+    elif cause is Cause.UNSUPPORTED_GRANT_TYPE and grant is Grant.PASSWORD:
+        hint = Step(
+            "The application takes no passwords. Enable that grant on the instance, or: ",
+            steps.authorize(name, browser=True),
+        )
+    elif cause in {Cause.TOKEN_REJECTED, Cause.GUEST_TOKEN}:
+        hint = Step("Nothing was stored. Correct the user or the policy, then authorize again.")
+    elif cause is Cause.INSTANCE_HIBERNATING:
+        hint = Step(
+            "Nothing was stored. Wake the instance at https://developer.service-now.com, then authorize again."
+        )
+    elif cause.row.passes:
+        hint = Step("Nothing was stored, and no tick tries it again: authorize again in some minutes.")
+    return replace(report, hint=hint) if hint is not None else report
+
+
+_NOT_THE_PASSWORD = frozenset(
+    {Cause.INVALID_CLIENT, Cause.UNSUPPORTED_GRANT_TYPE, Cause.TOKEN_REJECTED, Cause.GUEST_TOKEN}
+)
 
 
 def revoke(parts: Parts, connection: Connection, request: RunRequest) -> RunReport:
@@ -56,7 +92,8 @@ def probe(parts: Parts, connection: Connection) -> Probe | None:
     if side.access_token is None:
         return None
     with parts.servicenow.session(connection, deadline) as session:
-        return session.probe(side.access_token.value)
+        answer = session.probe(side.access_token.value)
+    return replace(answer, remark="the tokens were revoked") if side.access_token.revoked else answer
 
 
 def client_id(parts: Parts, connection: Connection) -> Secret:

@@ -192,10 +192,10 @@ class Keeper:
             reserve=reserve(lifetime, self._run.timing) if lifetime is not None else None,
             refresh_token_expires_at=self.succession.life[1] if self.succession.life else None,
             consecutive_failures=consecutive_failures,
-            foreseen=self._foresee(),
+            foreseen=self._foresee(failing=consecutive_failures > 1),
         )
 
-    def _foresee(self) -> tuple[Warning_, ...]:
+    def _foresee(self, *, failing: bool) -> tuple[Warning_, ...]:
         run, fallback = self._run, self._run.connection.fallback_grant
         ready = is_ready(
             fallback,
@@ -211,6 +211,7 @@ class Keeper:
             run.timing,
             run.clock.now(),
             fallback_ready=ready,
+            failing=failing,
             shared=shared_targets(ours, self._side.targets, run.timing, run.clock.now()),
             key=self.credentials.key_life,
         )

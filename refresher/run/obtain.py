@@ -57,7 +57,7 @@ def obtain(
     come first could not be written.
     """
     if plan.blocked is not None:
-        raise _blocked(run.connection.name, plan.blocked, plan.until)
+        raise _blocked(run, plan.blocked, plan.until)
     failures: list[tuple[Grant, RefresherError]] = []
     for grant, following in zip_longest(plan.grants, plan.grants[1:]):
         if grant.row.grant_type is None:
@@ -226,9 +226,13 @@ def _credential_error(error: RefresherError) -> CredentialError:
     return CredentialError(error.message, cause=error.cause, hint=error.hint, retry_after=error.retry_after)
 
 
-def _blocked(name: str, cause: Cause, until: datetime | None) -> RefresherError:
+def _blocked(run: Run, cause: Cause, until: datetime | None) -> RefresherError:
     if until is None:
-        return AuthorizationRequiredError(f"connection {name} has no grant left that may be tried", cause=cause)
+        message = f"connection {run.connection.name} has no grant left that may be tried"
+        token = run.side.access_token if run.side is not None else None
+        if token is not None and token.revoked:
+            message = f"the tokens were revoked; {message}"
+        return AuthorizationRequiredError(message, cause=cause)
     message = f"ServiceNow refused the password; it is sent again from {until:%H:%M:%S} UTC on"
     return PasswordPausedError(message, cause=cause)
 

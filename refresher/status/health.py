@@ -107,6 +107,7 @@ def evaluate(
     cause = _cause(state, connection, side, refresh_token)
     # What the dates of a refresh token promise is no news while a person has to replace it.
     describes = refresh_token is not None and state is not State.AUTHORIZATION_REQUIRED
+    failing = side.record.consecutive_failures > 1
     refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token and describes else None
     targets = judge_copies(side, trial, now)
     lacking = any(target.current is False for target in targets)
@@ -116,7 +117,7 @@ def evaluate(
         instance_url=connection.instance_url,
         state=state,
         working=works(token, trial, now) and all(target.working is not False for target in targets),
-        message=_message(state, targets, tried=verdict is Verdict.ACCEPTED),
+        message=_message(state, targets, token, tried=verdict is Verdict.ACCEPTED),
         basis=basis(token, trial, now, untried=untried),
         tried=verdict,
         user_name=acts_as or (token.user_name if token is not None else None),
@@ -132,13 +133,13 @@ def evaluate(
         reserve=reserve(issued, timing, token.grant) if token and issued is not None else None,
         refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
         refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
-        if describes
+        if describes and not failing
         else None,
         signing_key=key,
         last_attempt_at=_last_attempt_at(side),
         last_outcome=_last_outcome(side),
         consecutive_failures=side.record.consecutive_failures,
-        attempts=last_attempts(side.record.failures, _refreshed_at(token)),
+        attempts=last_attempts(side.record.failures, _refreshed_at(token), revoked_at=_revoked_at(token)),
         targets=targets,
         warnings=foresee(
             connection,
@@ -147,6 +148,7 @@ def evaluate(
             timing,
             now,
             fallback_ready=fallback_ready,
+            failing=failing,
             key=key,
             shared=shared_targets(token.publisher if token else None, side.targets, timing, now),
         )
@@ -164,6 +166,10 @@ _MESSAGES = {
     State.AUTHORIZATION_REQUIRED: "a person must authorize again",
     State.UNKNOWN: "the vault cannot be read",
 }
+_AFTER_REVOKING = {
+    State.AUTHORIZATION_REQUIRED: "a person must authorize again",
+    State.EXPIRED: "the next tick starts a new life by another grant",
+}
 _BY_DATES = {
     State.FRESH: "by its dates the token is fresh",
     State.DUE: "by its dates the token lives; the next tick refreshes it",
@@ -172,7 +178,9 @@ _BY_DATES = {
 }
 
 
-def _message(state: State, targets: tuple[TargetStatus, ...], *, tried: bool) -> str:
+def _message(state: State, targets: tuple[TargetStatus, ...], token: StoredAccessToken | None, *, tried: bool) -> str:
+    if token is not None and token.revoked and state in {State.AUTHORIZATION_REQUIRED, State.EXPIRED}:
+        return f"the tokens were revoked; {_AFTER_REVOKING[state]}"
     subject = "the token works" if tried else "by its dates the token lives"
     if state in {State.FRESH, State.DUE}:
         for target in targets:
@@ -249,6 +257,11 @@ def _lives(token: StoredAccessToken | None) -> tuple[Life, ...]:
     return (*recall(token.recent, token.issued_at), (token.issued_at, token.expires_at))
 
 
+def _revoked_at(token: StoredAccessToken | None) -> datetime | None:
+    """Revoking ends the life that the tags tell of."""
+    return token.expires_at if token is not None and token.revoked else None
+
+
 def _refreshed_at(token: StoredAccessToken | None) -> tuple[datetime, ...]:
     confirmed = (token.confirmed_at,) if token is not None and token.confirmed_at is not None else ()
     return (*(begins for begins, _ in _lives(token)), *confirmed)
@@ -264,7 +277,7 @@ def _lives_as_issued(side: ConsumerSide) -> bool:
 
 def _last_attempt_at(side: ConsumerSide) -> datetime | None:
     token = side.access_token
-    moments = [side.record.last_attempt_at, token.life[0] if token and token.life else None]
+    moments = [side.record.last_attempt_at, token.life[0] if token and token.life else None, _revoked_at(token)]
     return max((moment for moment in moments if moment is not None), default=None)
 
 
@@ -272,6 +285,9 @@ def _last_outcome(side: ConsumerSide) -> str | None:
     token = side.access_token
     refreshed_at = token.life[0] if token and token.life else None
     attempted_at = side.record.last_attempt_at
+    revoked_at = _revoked_at(token)
+    if revoked_at is not None and (attempted_at is None or revoked_at >= attempted_at):
+        return Outcome.REVOKED.value
     if refreshed_at is not None and (attempted_at is None or refreshed_at >= attempted_at):
         return Outcome.REFRESHED.value
     return side.record.last_outcome

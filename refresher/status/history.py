@@ -26,6 +26,8 @@ class Issue:
     run_id: str | None
     reason: str | None
     by_hand: bool
+    revoked: bool = False
+    """Whether an operator ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,8 @@ def read_history(
     refreshed_at = {
         moment for issue in issues for moment in (issue.issued_at, issue.confirmed_at) if moment is not None
     }
-    attempts = last_attempts(record.failures, refreshed_at)
+    revoked_at = next((issue.expires_at for issue in reversed(issues) if issue.revoked), None)
+    attempts = last_attempts(record.failures, refreshed_at, revoked_at=revoked_at)
     return History(connection=connection, issues=issues, gaps=uncovered, attempts=attempts)
 
 
@@ -75,6 +78,7 @@ def _issue(version: StoredSecret) -> Issue | None:
         run_id=token.run_id,
         reason=version.tags.get("reason"),
         by_hand=token.issued_at is None,
+        revoked=token.revoked,
     )
 
 

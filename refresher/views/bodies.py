@@ -139,6 +139,7 @@ def history_body(history: History) -> dict[str, object]:
                     "run_id": issue.run_id,
                     "reason": issue.reason,
                     "by_hand": issue.by_hand,
+                    "revoked": issue.revoked or None,
                 }
             )
             for issue in history.issues

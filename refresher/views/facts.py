@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from refresher.model.causes import Kind
 from refresher.model.steps import Step
 from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
@@ -33,12 +34,10 @@ def _cells(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
     none = ("unknown" if unknown else "none", "")
     current = sum(target.current is True for target in status.targets)
     cells = {
-        "access token": _end(status.expires_at, now) or none,
+        "access token": ("refused", "") if status.state is State.REFUSED else _end(status.expires_at, now) or none,
         "age": (span_text(now - status.issued_at) if status.issued_at else "", ""),
         "next refresh": ("", "") if unknown else _next_refresh(status, now),
-        "refresh token": ("refused", "")
-        if status.refresh_token_refused
-        else _end(status.refresh_token_expires_at, now) or none,
+        "refresh token": _refresh_token(status, now) or none,
         "targets": (
             "" if unknown else f"{current} of {len(status.targets)}",
             ", ".join(target.name for target in status.targets),
@@ -52,7 +51,7 @@ def _told(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
     named = {"known": status.basis, "user": status.user_name, "instance": status.instance_url}
     yield from (Fact(label, Step(text)) for label, text in named.items() if text)
     yield from _attempts(status, now)
-    if status.reserve is not None:
+    if status.reserve is not None and status.working and not status.consecutive_failures:
         yield Fact("if ServiceNow is away", Step(status.reserve.text))
     for target in status.targets:
         if not target.current:
@@ -85,9 +84,20 @@ def _end(moment: datetime | None, now: datetime) -> tuple[str, str] | None:
     return text, _clock(moment, now)
 
 
+def _refresh_token(status: ConnectionStatus, now: datetime) -> tuple[str, str] | None:
+    """Its end, unless ServiceNow refuses it, or refuses something and does not say what."""
+    if status.refresh_token_refused:
+        return "refused", ""
+    doubted = status.consecutive_failures and status.cause is not None and status.cause.row.kind is Kind.REFUSED
+    return ("in doubt", "") if doubted else _end(status.refresh_token_expires_at, now)
+
+
 def _next_refresh(status: ConnectionStatus, now: datetime) -> tuple[str, str]:
     at = status.refresh_at
-    if at is None or at <= now:
+    due = at is None or at <= now
+    if status.state is State.AUTHORIZATION_REQUIRED:
+        return "overdue" if due else "none", ""
+    if at is None or due or status.state is State.REFUSED:
         return "overdue" if status.consecutive_failures else "next tick", ""
     return f"in {span_text(at - now)}", _clock(at, now)
 

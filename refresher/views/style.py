@@ -14,7 +14,7 @@ main{max-width:60rem;margin:auto}
 h1{font-size:1.35rem;margin:0}
 header p{margin:.15rem 0 1.25rem;color:var(--faint)}
 article{background:var(--card);border:1px solid var(--line);border-left:.4rem solid var(--unknown);
-border-radius:.5rem;padding:1rem 1.1rem;margin-bottom:1rem}
+border-radius:.5rem;padding:1rem 1.1rem;margin-bottom:1rem;overflow-wrap:anywhere}
 article.good{border-left-color:var(--good)}
 article.warn{border-left-color:var(--warn)}
 article.bad{border-left-color:var(--bad)}

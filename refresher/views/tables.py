@@ -15,7 +15,7 @@ from refresher import RUNBOOK
 from refresher.model.check import Verdict
 from refresher.model.steps import Command, Step
 from refresher.status.health import ConnectionStatus, State
-from refresher.status.history import History
+from refresher.status.history import History, Issue
 from refresher.status.lives import REMEMBERED, cells
 from refresher.status.timer import TimerStatus
 from refresher.views.facts import Fact, facts
@@ -117,7 +117,7 @@ def show_history(history: History, now: datetime, limit: int) -> None:
             issue.issued_at,
             (
                 _clock(issue.issued_at),
-                span_text(issue.expires_at - issue.issued_at) if issue.expires_at else "unknown",
+                _life(issue),
                 "by hand" if issue.by_hand else issue.trigger or "unknown",
                 issue.grant or "unknown",
                 issue.reason or "",
@@ -144,6 +144,11 @@ def show_history(history: History, now: datetime, limit: int) -> None:
     say()
     head = ("issued (UTC)", "lives", "trigger", "grant", "reason", "run id")
     print_table(head, [row for _, row in sorted(rows, key=lambda each: each[0], reverse=True)])
+
+
+def _life(issue: Issue) -> str:
+    lived = span_text(issue.expires_at - issue.issued_at) if issue.expires_at else "unknown"
+    return f"{lived}, revoked" if issue.revoked else lived
 
 
 def show_what_to_check(checks: Iterable[str]) -> None:

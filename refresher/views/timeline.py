@@ -26,7 +26,7 @@ def timeline(lives: Sequence[Life], now: datetime) -> str:
         *_shapes("ahead", ((max(begins, now), ends) for begins, ends in covered), since, until),
         f'<rect class="now" x="{_place(now, since, until):.2f}" y="0" width="2" height="10"/>',
     )
-    spoken = f"Last {span_text(now - known)}: {_told(missing, now)}"
+    spoken = f"Last {span_text(now - known)}, by dates: {_told(missing, now)}"
     return (
         f'<svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label="{escape(spoken)}">'
         f'{"".join(shapes)}</svg><p class="scale"><span>24 h ago</span><span>in 2 h</span></p>'

@@ -147,7 +147,11 @@ def test_a_timer_that_does_not_fire_stands_where_the_prompt_is(capfd: pytest.Cap
         ),
         ({"cause": None, "refresh_token_expires_at": None}, ["ended 60 min ago", "120 min", "overdue", "none"]),
         ({"issued_at": None, "expires_at": None, "refresh_at": None}, ["none", "overdue", "refused"]),
-        ({"consecutive_failures": 0}, ["ended 60 min ago", "120 min", "next tick", "refused"]),
+        ({"consecutive_failures": 0}, ["ended 60 min ago", "120 min", "overdue", "refused"]),
+        (
+            {"consecutive_failures": 0, "state": State.EXPIRED},
+            ["ended 60 min ago", "120 min", "next tick", "refused"],
+        ),
     ],
 )
 def test_each_cell_says_what_is_so(
