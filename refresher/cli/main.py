@@ -111,6 +111,9 @@ def read_environment(settings_file: Path | None) -> Mapping[str, str]:
     from refresher.settings.file import read_settings_file  # noqa: PLC0415 - where there is one
 
     overlay = read_settings_file(settings_file)
+    if "IDENTITY_ENDPOINT" not in os.environ:
+        # It says how the app signs in. Here somebody else did, whom the SDK would not look for then.
+        overlay.pop("AZURE_TOKEN_CREDENTIALS", None)
     # The SDKs read theirs (AZURE_CLIENT_ID and the like) from the process.
     os.environ.update(overlay)
     return os.environ

@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 from refresher.doctor.instance_checks import INSTANCE, instance_checks
-from refresher.doctor.last_refresh import LAST_REFRESH, judge_last_refresh
+from refresher.doctor.last_refresh import LAST_REFRESH, judge_last_refresh, probe_is_known
 from refresher.doctor.lease_checks import LEASE, lease_checks
 from refresher.doctor.remedies import remedy_of, remedy_of_cause, without_doctor
 from refresher.doctor.secret_checks import Examination, Examined
 from refresher.doctor.standing import TOKEN, life_checks, simple_chat_check, timer_check, token_check
 from refresher.doctor.surroundings import Identity, Surroundings, addressed
 from refresher.doctor.suspicion import concluded, in_the_way
+from refresher.keyvault.listing import Listing
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.whole_vault import vault_name
 from refresher.lease.lease import Lease
@@ -28,6 +29,7 @@ from refresher.model.errors import RefresherError, unforeseen
 from refresher.model.steps import Step
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
+from refresher.settings.schedule import DEFAULT_SCHEDULE
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
 
@@ -73,7 +75,9 @@ class Doctor:
             return (*checks, *(check for each in found for check in each))
         statuses = {status.connection: status for status in self._look(each.name for each in connections)}
         checks = [self._surroundings.identity_check(identity), self._settings_check()]
-        for each in self._side_by_side(lambda one: self._examine_one(one, statuses[one.name]), connections):
+        # Whoever looks may be allowed names and dates alone, and find by them what is wrong; the app needs values.
+        listing = None if self._surroundings.is_the_apps(identity) else Listing(self._vaults)
+        for each in self._side_by_side(lambda one: self._examine_one(one, statuses[one.name], listing), connections):
             checks += each
         checks += self._guarded(None, "timer", lambda: [timer_check(self._timer())])
         return tuple(self._told(check, identity) for check in checks)
@@ -84,28 +88,35 @@ class Doctor:
         with ThreadPoolExecutor(EXAMINED_AT_ONCE, thread_name_prefix="examination") as pool:
             return list(pool.map(examine, connections))
 
-    def _examine_one(self, connection: Connection, status: ConnectionStatus) -> tuple[Check, ...]:
+    def _examine_one(
+        self, connection: Connection, status: ConnectionStatus, listing: Listing | None
+    ) -> tuple[Check, ...]:
         examined: list[Examined] = []
 
         def secrets(deadline: Deadline) -> Iterable[Check]:
-            examined.append(Examination(connection, self._settings, self._clock, self._vaults, deadline).run())
+            examined.append(Examination(connection, self._vaults, self._clock, deadline, listing).run())
             return examined[0].checks
 
-        first = [
-            *self._guarded(connection, TOKEN, lambda: [token_check(status)]),
-            *self._in_its_time(connection, "secrets", secrets),
-        ]
-        others = [*self._instance(connection), *self._lease_of(connection)]
-        if examined and examined[0].evidence.readable:
+        first = list(self._in_its_time(connection, "secrets", secrets))
+        instance = self._instance(connection)
+        others = (*instance, *self._lease_of(connection))
+        evidence = examined[0].evidence if examined else None
+        if evidence is not None and evidence.readable:
             evidence = replace(
-                examined[0].evidence,
+                evidence,
                 in_the_way=in_the_way((*first, *others)),
                 acts_as=status.user_name if status.working else None,
             )
             first += self._guarded(connection, LAST_REFRESH, lambda: [judge_last_refresh(evidence, self._clock.now())])
         first += self._guarded(connection, "lives", lambda: life_checks(connection, status))
         first += self._guarded(connection, "Simple Chat", lambda: simple_chat_check(connection, status))
-        checks = (*first, *others)
+        known = evidence is not None and probe_is_known(evidence)
+        token = self._guarded(
+            connection,
+            TOKEN,
+            lambda: [token_check(connection, status, in_the_way(instance), probe_is_known=known)],
+        )
+        checks = (*token, *first, *others)
         failing = any(check.name == LAST_REFRESH and check.verdict is Verdict.FAIL for check in checks)
         return concluded(checks, heals=status.state is State.REFUSED and not failing)
 
@@ -147,10 +158,10 @@ class Doctor:
         try:
             yield from job()
         except RefresherError as error:
-            yield failed(name, what, error.message, remedy_of(error, name or "NAME"))
+            yield failed(name, what, error.message, remedy_of(error, name or '"$NAME"'))
         except Exception as error:  # noqa: BLE001 - isolation: a surprise about one check must not stop the others
             surprise = unforeseen(error)
-            yield failed(name, what, surprise.message, remedy_of_cause(surprise.cause, name or "NAME"))
+            yield failed(name, what, surprise.message, remedy_of_cause(surprise.cause, name or '"$NAME"'))
 
     def _told(self, check: Check, identity: Identity) -> Check:
         """The check with its remedy as it can be given here, to whoever looks."""
@@ -159,13 +170,14 @@ class Doctor:
         remedy = without_doctor(check.remedy)
         if check.remedy is not None and not remedy:
             remedy = Step("What stands in the way is told of the other checks.")
-        return replace(
-            check, remedy=addressed(remedy, identity, self._surroundings, vault_name(self._settings.vault_url))
-        )
+        vault = vault_name(self._settings.vault_url)
+        named = remedy.naming(steps.VAULT, vault) if remedy is not None else None
+        return replace(check, remedy=addressed(named, identity, self._surroundings, vault))
 
     def _settings_check(self) -> Check:
         names = ", ".join(connection.name for connection in self._settings.connections)
         problem = self._settings.schedule_problem
         if problem is not None:
-            return failed(None, "settings", problem, steps.set_app_setting())
+            default = steps.set_app_setting("REFRESH_SCHEDULE", DEFAULT_SCHEDULE)
+            return failed(None, "settings", problem, Step("Set what counts until then: ", default))
         return passed(None, "settings", f"valid; connections: {names}; vault {self._settings.vault_url}")

@@ -6,11 +6,12 @@ more, is over; what still does has a check of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from refresher.doctor.remedies import remedy_of_cause
 from refresher.doctor.replaced import Comparison, Known, Replaced, compare
+from refresher.doctor.standing import behind_a_policy
 from refresher.keyvault.tags import parse_access_token, parse_record, parse_refresh_token
 from refresher.model import steps
 from refresher.model.causes import Cause, Kind, diagnose
@@ -57,13 +58,25 @@ def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
         if succeeded_at is None:
             return warned(connection.name, LAST_REFRESH, "there was none yet", steps.refresh(connection.name))
         return passed(connection.name, LAST_REFRESH, f"succeeded {span_text(now - succeeded_at)} ago")
-    return failed(connection.name, LAST_REFRESH, _told(record, now), _remedy(evidence, record, succeeded_at, now))
+    found = failed(connection.name, LAST_REFRESH, _told(record, now), _remedy(evidence, record, succeeded_at, now))
+    return replace(found, follows=bool(evidence.in_the_way) and not _is_of_a_credential(record))
 
 
 def is_refused(evidence: Evidence) -> bool:
     """Whether refreshing fails since ServiceNow refuses a credential, whichever it is."""
     record = parse_record(evidence.record)
     return bool(record.consecutive_failures) and Cause.of(record.last_cause) in _REFUSALS
+
+
+def _is_of_a_credential(record: RefreshRecord) -> bool:
+    """Whether the comparison speaks for itself, whatever else stands in the way."""
+    return Cause.of(record.last_cause) in _REFUSALS | {Cause.TOKEN_REJECTED}
+
+
+def probe_is_known(evidence: Evidence) -> bool:
+    """Whether this very probe accepted a token of the connection before: if not, its refusals say nothing of one."""
+    token = _token(evidence)
+    return token is not None and token.accepted_by == evidence.connection.probe_mark
 
 
 def accepted_until(evidence: Evidence) -> tuple[datetime | None, frozenset[str]]:
@@ -85,17 +98,13 @@ def _told(record: RefreshRecord, now: datetime) -> str:
 
 
 def _remedy(evidence: Evidence, record: RefreshRecord, succeeded_at: datetime | None, now: datetime) -> Step:
-    cause = Cause.of(record.last_cause) or Cause.UNEXPECTED
-    if cause in _REFUSALS and succeeded_at is not None:
-        compared = compare(evidence.connection, evidence.credentials, evidence.key, succeeded_at, now)
-        if compared.replaced:
-            return _put_right(evidence, compared.replaced, succeeded_at)
-        return _changed_there(evidence, cause, compared, succeeded_at, now)
+    cause, connection = Cause.of(record.last_cause) or Cause.UNEXPECTED, evidence.connection
     if cause in _REFUSALS:
-        step = diagnose(cause, evidence.connection.name).next_step
-        return Step("No refresh succeeded with these values yet: any of them may be wrong. ", step)
+        return _refused(evidence, cause, succeeded_at, now)
+    if cause is Cause.TOKEN_REJECTED:
+        return Step("A token just issued is refused as well: so it is not the token. ", behind_a_policy(connection))
     if evidence.in_the_way:
-        return Step(f"What stands in the way now is told of {', '.join(evidence.in_the_way)}.")
+        return Step(f"It follows from what is wrong with: {', '.join(evidence.in_the_way)}.")
     if _would_have_been_met(cause):
         return Step(
             "Nothing of the kind was met from here: it has passed, or only the app meets it, whose log says more "
@@ -103,6 +112,17 @@ def _remedy(evidence: Evidence, record: RefreshRecord, succeeded_at: datetime | 
             steps.refresh(evidence.connection.name, force=True),
         )
     return remedy_of_cause(cause, evidence.connection.name)
+
+
+def _refused(evidence: Evidence, cause: Cause, succeeded_at: datetime | None, now: datetime) -> Step:
+    """Which credential is meant, by what is younger than the last success."""
+    if succeeded_at is None:
+        step = diagnose(cause, evidence.connection.name).next_step
+        return Step("No refresh succeeded with these values yet: any of them may be wrong. ", step)
+    compared = compare(evidence.connection, evidence.credentials, evidence.key, succeeded_at, now)
+    if compared.replaced:
+        return _put_right(evidence, compared.replaced, succeeded_at)
+    return _changed_there(evidence, cause, compared, succeeded_at, now)
 
 
 def _would_have_been_met(cause: Cause) -> bool:

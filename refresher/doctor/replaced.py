@@ -58,7 +58,7 @@ def compare(
     older, unknown = [], []
     known: list[tuple[str, str, Known]] = [
         (connection.secret_name(suffix), suffix, credentials.get(suffix, "it is not there"))
-        for suffix in sent_by(connection)
+        for suffix in dict.fromkeys((*sent_by(connection), *credentials))
     ]
     if connection.signing_key is not None:
         known.append((f"key {connection.signing_key.name}", "", key if key is not None else "it was not looked at"))
@@ -76,9 +76,9 @@ def compare(
 
 
 def _stored_at(connection: Connection, suffix: str, found: StoredSecret | StoredKey, now: datetime) -> datetime | None:
-    """When it was put there by somebody else: a refresh token that the product stored is as old as its life."""
+    """When somebody put it there: a refresh token that the product stored, ServiceNow gave it."""
     if suffix == REFRESH_TOKEN and isinstance(found, StoredSecret):
         token = parse_refresh_token(found, lifetime=connection.refresh_token_lifetime, now=now)
         if token.own:
-            return token.issued_at
+            return min(token.issued_at, found.created_on or token.issued_at)
     return found.created_on

@@ -3,15 +3,17 @@
 That a secret may be written is tried by a change of its newest version that changes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
-from refresher.doctor.last_refresh import Evidence, accepted_until, is_refused
+from refresher.doctor.last_refresh import Evidence, accepted_until, is_refused, minute
 from refresher.doctor.replaced import Known, sent_by
 from refresher.doctor.values import Beside, has_unseen_around, oddity
+from refresher.keyvault.credentials import Found
 from refresher.keyvault.errors import missing
+from refresher.keyvault.listing import Listing
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.whole_vault import vault_name
 from refresher.model import steps
@@ -23,7 +25,6 @@ from refresher.model.grants import JWT_KEY, REFRESH_TOKEN
 from refresher.model.steps import Step
 from refresher.model.stored import StoredSecret
 from refresher.servicenow.assertion import build_assertion
-from refresher.settings.load import Settings
 
 _SOON = timedelta(days=14)
 
@@ -40,15 +41,14 @@ class Examination:
     """The secrets of one connection."""
 
     def __init__(
-        self, connection: Connection, settings: Settings, clock: Clock, vaults: Vaults, deadline: Deadline
+        self, connection: Connection, vaults: Vaults, clock: Clock, deadline: Deadline, listing: Listing | None
     ) -> None:
         self._connection = connection
-        self._settings = settings
         self._clock = clock
         self._vaults = vaults
         self._deadline = deadline
-        self._readable: dict[SecretIdentifier, StoredSecret] = {}
-        self._unreadable: dict[SecretIdentifier, str] = {}
+        self._listing = listing
+        self._found: Mapping[SecretIdentifier, Found] = {}
         self._key: Known | None = None
 
     def run(self) -> Examined:
@@ -59,6 +59,9 @@ class Examination:
             written.insert(0, connection.refresh_token_name)
         credentials = [own(connection.secret_name(each)) for each in sent_by(connection) if each != REFRESH_TOKEN]
         tokens = [*map(own, written), *connection.publish_to]
+        self._found = self._vaults.read((*credentials, *tokens), self._deadline)
+        if self._listing is not None:
+            self._found = self._listing.instead(self._found, self._deadline)
         jobs: list[Callable[[], Check]] = [
             *(lambda place=place: self._credential_check(place) for place in credentials),
             *([self._signing_check] if connection.signing_key is not None else []),
@@ -77,35 +80,37 @@ class Examination:
     def _evidence(self) -> Evidence:
         connection, own = self._connection, self._vaults.own
         credentials: dict[str, Known] = {}
-        for suffix in sent_by(connection):
+        for suffix in (*sent_by(connection), REFRESH_TOKEN):
             place = own(connection.secret_name(suffix))
-            if place in self._readable:
-                credentials[suffix] = self._readable[place]
-            elif place in self._unreadable:
-                credentials[suffix] = self._unreadable[place]
+            found = self._found.get(place)
+            if found is not None:
+                credentials[suffix] = "it cannot be read" if isinstance(found, VaultError) else found
         return Evidence(
             connection=connection,
-            vault=vault_name(self._settings.vault_url),
-            record=self._readable.get(own(connection.record_name)),
-            access_token=self._readable.get(own(connection.access_token_name)),
-            readable=not self._unreadable.keys() & {own(connection.record_name), own(connection.access_token_name)},
+            vault=vault_name(self._vaults.own_url),
+            record=self._read(own(connection.record_name)),
+            access_token=self._read(own(connection.access_token_name)),
+            readable=not any(
+                isinstance(self._found.get(own(name)), VaultError)
+                for name in (connection.record_name, connection.access_token_name)
+            ),
             credentials=credentials,
             key=self._key,
         )
 
     def _odd(self, place: SecretIdentifier, suffix: str, evidence: Evidence) -> Check | None:
         """What cannot be meant about a value, unless ServiceNow took it since it was stored."""
-        secret = self._readable.get(place)
-        if secret is None or self._was_accepted(secret, suffix, evidence):
+        secret = self._read(place)
+        if secret is None or secret.unread or self._was_accepted(secret, suffix, evidence):
             return None
-        published = [place for place in self._readable if self._is_published(place)]
+        published = filter(None, map(self._read, filter(self._is_published, self._found)))
         found = oddity(
             suffix,
             secret.value,
             Beside(
                 names=self._connection.own_names,
                 credentials={each: known.value for each, known in evidence.credentials.items() if _is_read(known)},
-                access_tokens=[self._readable[each].value for each in published],
+                access_tokens=[each.value for each in published],
             ),
         )
         if found is None:
@@ -129,9 +134,11 @@ class Examination:
 
     def _credential_check(self, where: SecretIdentifier) -> Check:
         name = where.name
-        secret = self._read(where)
-        if isinstance(secret, Check):
-            return secret
+        secret = self._found.get(where)
+        if isinstance(secret, VaultError):
+            return failed(self._connection.name, name, secret.message, secret.hint)
+        if secret is not None and secret.unread:
+            return self._unread_check(secret)
         if secret is None or not secret.value.stripped():
             detail = "missing" if secret is None else "empty"
             return failed(self._connection.name, name, detail, missing(name, where.vault_url).hint)
@@ -169,11 +176,13 @@ class Examination:
         return passed(name, claims.key.name, f"a key of the vault that signs by {claims.algorithm}")
 
     def _token_check(self, place: SecretIdentifier) -> Check:
-        secret = self._read(place)
-        if isinstance(secret, Check):
-            return secret
+        secret = self._found.get(place)
+        if isinstance(secret, VaultError):
+            return failed(self._connection.name, place.name, secret.message, secret.hint)
         if secret is None:
             return self._absent_check(place)
+        if secret.unread:
+            return self._unread_check(secret)
         try:
             self._vaults.open(place.vault_url).touch(place.name, secret.version, self._deadline)
         except VaultError as error:
@@ -202,15 +211,14 @@ class Examination:
             return failed(connection.name, place.name, "soft-deleted", remedy)
         return warned(connection.name, place.name, "soft-deleted", "The next tick recovers it.")
 
-    def _read(self, place: SecretIdentifier) -> StoredSecret | Check | None:
-        try:
-            secret = self._vaults.open(place.vault_url).read(place.name, self._deadline)
-        except VaultError as error:
-            self._unreadable[place] = "it cannot be read"
-            return failed(self._connection.name, place.name, error.message, error.hint)
-        if secret is not None:
-            self._readable[place] = secret
-        return secret
+    def _unread_check(self, secret: StoredSecret) -> Check:
+        since = f" since {minute(secret.created_on)}" if secret.created_on is not None else ""
+        detail = f"there{since}; whoever looks may not read its value, nor try whether it may be written"
+        return passed(self._connection.name, secret.name, detail)
+
+    def _read(self, place: SecretIdentifier) -> StoredSecret | None:
+        found = self._found.get(place)
+        return found if isinstance(found, StoredSecret) else None
 
 
 def _is_read(known: Known) -> TypeGuard[StoredSecret]:

@@ -4,7 +4,8 @@ Status judged it once; nothing is judged again here. The first question of whoev
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from refresher.model import steps
 from refresher.model.causes import Kind
@@ -12,9 +13,11 @@ from refresher.model.check import Check, failed, passed, warned
 from refresher.model.connection import Connection
 from refresher.model.grants import Grant
 from refresher.model.report import WarningCode
+from refresher.model.steps import Step
 from refresher.model.stored import KeyLife
 from refresher.policy.forecast import ENDING, KEY_ENDING
 from refresher.servicenow.answers import Verdict
+from refresher.servicenow.probing import PATH_IS_SHUT
 from refresher.status.health import ConnectionStatus
 from refresher.status.timer import TimerState, TimerStatus
 from refresher.views.words import holds
@@ -40,15 +43,39 @@ def timer_check(timer: TimerStatus) -> Check:
             return warned(None, "timer", detail, timer.next_step or "The portal shows when the timer fired.")
 
 
-def token_check(status: ConnectionStatus) -> Check:
-    """Whether whoever reads the vault gets a token that works, and on what that rests."""
-    name = status.connection
+def token_check(
+    connection: Connection, status: ConnectionStatus, in_the_way: Sequence[str], *, probe_is_known: bool = True
+) -> Check:
+    """Whether whoever reads the vault gets a token that works, and on what that rests.
+
+    `in_the_way` are the checks of the instance that fail, and so the reasons why it could not be tried; a probe that
+    is not known to accept any token accuses what stands before its path.
+    """
+    name, path = status.connection, connection.probe_path
     detail = f"{status.message}; {status.basis}" if status.basis else status.message
     if status.working is not True:
-        return failed(name, TOKEN, detail, status.next_step or steps.refresh(name, force=True))
+        remedy = status.next_step or Step(steps.refresh(name, force=True))
+        if status.tried is Verdict.REJECTED and not probe_is_known:
+            remedy = behind_a_policy(connection)
+        return failed(name, TOKEN, detail, remedy)
+    told = status.basis or status.message
     if status.tried is Verdict.UNKNOWN:
-        return warned(name, TOKEN, status.basis or status.message, steps.probe(name))
-    return passed(name, TOKEN, status.basis or status.message)
+        look = f"See what answers at {path}: a login page, a proxy or a limit in front of it keeps the probe out."
+        follows = f"It follows from what is wrong with: {', '.join(in_the_way)}."
+        return replace(warned(name, TOKEN, told, follows if in_the_way else look), follows=bool(in_the_way))
+    if told.endswith(PATH_IS_SHUT):
+        return warned(name, TOKEN, told, behind_a_policy(connection))
+    return passed(name, TOKEN, told)
+
+
+def behind_a_policy(connection: Connection) -> Step:
+    """What to do where the probe's path is shut, and not the token dead."""
+    return Step(
+        f"Most likely a REST API access policy or an ACL keeps this user or address out of PROBE_PATH, "
+        f"{connection.probe_path}: let it through (System Web Services > REST API Access Policies), or set PROBE_PATH "
+        "to a path that the user may read: ",
+        steps.set_app_setting("PROBE_PATH", "/api/now/table/TABLE?sysparm_limit=1"),
+    )
 
 
 def simple_chat_check(connection: Connection, status: ConnectionStatus) -> Iterator[Check]:

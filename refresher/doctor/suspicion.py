@@ -33,8 +33,13 @@ _GRAVITY = {Verdict.FAIL: 0, Verdict.WARN: 1, Verdict.PASS: 2}
 
 
 def in_the_way(checks: Iterable[Check]) -> tuple[str, ...]:
-    """Names of those that fail for a reason of their own."""
-    return tuple(check.name for check in checks if check.verdict is Verdict.FAIL and check.name not in _SYMPTOMS)
+    """Names of those that fail for a reason of their own; an instance that limits requests is a reason as well."""
+    return tuple(
+        check.name
+        for check in checks
+        if (check.verdict is Verdict.FAIL and check.name not in _SYMPTOMS and not check.follows)
+        or (check.verdict is Verdict.WARN and check.name == TOKEN_ENDPOINT)
+    )
 
 
 def concluded(checks: Sequence[Check], *, heals: bool) -> tuple[Check, ...]:
@@ -49,7 +54,7 @@ def concluded(checks: Sequence[Check], *, heals: bool) -> tuple[Check, ...]:
         else check
         for check in checks
     ]
-    graver = [check for check in told if check.verdict is not Verdict.PASS]
+    graver = [check for check in told if check.verdict is not Verdict.PASS and not check.follows]
     if not graver:
         return tuple(told)
     first = min(graver, key=lambda check: (_GRAVITY[check.verdict], _depth(check)))

@@ -53,6 +53,8 @@ class Lease(Protocol):
 def held(connection: str, about: Mapping[str, str], way_out: Step, *, endless: bool = False) -> LeaseHeldError:
     """Say since when and by whom, where that is known and looks like what this module writes."""
     message, since = f"another refresh of {connection} is under way", since_when(about)
+    if endless:
+        message, since = f"the lease of {connection} is held by something that is no refresher", None
     if since is not None:
         message += f", since {stamp(since)}"
         if _HOLDER.fullmatch(about.get("holder", "")):

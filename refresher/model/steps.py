@@ -4,6 +4,7 @@ Page, terminal and JSON render the same `Step`; none has to find a command in pr
 and nowhere else, as they are typed into a shell, so that each can be given to the parser of the program it names.
 """
 
+import shlex
 from dataclasses import dataclass
 from typing import Self
 
@@ -208,10 +209,10 @@ def break_lease(account: str, container: str, blob: str) -> Command:
     return Command((*words, "--blob-name", blob, "--auth-mode", "login"))
 
 
-def set_app_setting() -> Command:
+def set_app_setting(setting: str = "SETTING", value: str = "VALUE") -> Command:
     """Correct an app setting."""
     words = ("az", "functionapp", "config", "appsettings", "set", "--name", '"$APP"', "--resource-group", '"$GROUP"')
-    return Command((*words, "--settings", "SETTING=VALUE"))
+    return Command((*words, "--settings", shlex.quote(f"{setting}={value}")))
 
 
 def delete_app_setting(name: str) -> Command:

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 _SMALLEST_RSA_KEY = 2048
 """Bits, as RFC 7518 section 3.3 demands."""
+_OTHER_FORMS: Mapping[str, str] = {
+    "PuTTY-": "it is a key of PuTTY's, and",
+    "ssh-": "it is the public half of a key for SSH, and",
+    "ecdsa-sha2-": "it is the public half of a key for SSH, and",
+    "{": "it is JSON (a JWK), and",
+}
+"""Keys that people have at hand, by how they begin."""
 _CURVES: Mapping[str, str] = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 
 
@@ -108,7 +115,10 @@ def _not_a_key(pem: str) -> str:
     """Name what most often stands in the place of a private key, from the first line and nothing else."""
     label = re.match(r"-----BEGIN ([A-Z ]{1,40})-----", pem)
     if label is None:
-        return "it is not PEM text (-----BEGIN … PRIVATE KEY-----)"
+        other = next((what for begins, what in _OTHER_FORMS.items() if pem.startswith(begins)), "it is")
+        return f"{other} not PEM text (-----BEGIN … PRIVATE KEY-----)"
+    if label[1] == "OPENSSH PRIVATE KEY":
+        return "it is in OpenSSH's form (a copy of it is converted by ssh-keygen -p -m PKCS8 -f COPY)"
     if not label[1].endswith("PRIVATE KEY"):
         return "it is PEM text, but not of a private key"
     if "\n" not in pem:

@@ -188,8 +188,8 @@ def _trouble(error: BaseException, url: str) -> Trouble | None:
 
 def _told_to_wait(seconds: float) -> TokenEndpointError:
     return TokenEndpointError(
-        f"ServiceNow limits the rate of requests of this user (429), and asked for a pause of {round(seconds)} s, "
-        "which outlasts this run",
+        f"ServiceNow limits the rate of requests of this user (429): for another {round(seconds)} s nothing is sent, "
+        "as it asked, and that outlasts this run",
         cause=Cause.INSTANCE_THROTTLED,
         transient=True,
         retry_after=seconds,

@@ -48,10 +48,14 @@ def parse_probe_answer(path: str, status: int, headers: Mapping[str, str], body:
     return Probe(verdict=Verdict.UNKNOWN, transaction_id=told, remark=remark)
 
 
+PATH_IS_SHUT = "the probe's path (403)"
+"""How a remark ends where the token passed, and its user may not read what the probe asks for."""
+
+
 def _refusal(document: Mapping[str, object]) -> str:
     """Of a 403, which of two doors was shut; the token itself has passed."""
     error = document.get("error")
     texts = [error.get("message"), error.get("detail")] if isinstance(error, dict) else []
     if any(isinstance(text, str) and _API_ACL.lower() in text.lower() for text in texts):
-        return "a REST API ACL or an access policy keeps its user out of the probe's path (403)"
-    return "its user lacks the role for the probe's path (403)"
+        return f"a REST API ACL or an access policy keeps its user out of {PATH_IS_SHUT}"
+    return f"its user lacks the role for {PATH_IS_SHUT}"

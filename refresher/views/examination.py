@@ -73,7 +73,7 @@ def verdict(checks: Sequence[Check]) -> str:
     parts = [*(f"{check.name} fails" for check in graver), *parts]
     if not parts:
         return f"Every check passes, {total}."
-    marked = [check for check in checks if check.suspected and check.verdict is Verdict.FAIL]
+    marked = [check for check in checks if check.suspected and check.connection in failing]
     suspected = next(iter((*graver, *marked)), None)
     first = f" Most likely: {_where(suspected)}{suspected.name}: {suspected.detail}" if suspected is not None else ""
     return f"{'; '.join(parts)}.{first}"

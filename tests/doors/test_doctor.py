@@ -115,7 +115,7 @@ def no_lease(sandbox: Sandbox) -> None:
             (deleted_target, TARGET, Verdict.FAIL, "At once: python -m refresher refresh servicenow"),
             (deleted_refresh_token, "servicenow-refresh-token", Verdict.FAIL, "az keyvault secret recover"),
             (deleted_access_token, "servicenow-oauth-token", Verdict.WARN, "The next tick recovers it"),
-            (hibernating, "token endpoint", Verdict.FAIL, "Wake the instance"),
+            (hibernating, "token endpoint", Verdict.FAIL, "which wakes it"),
             pytest.param(
                 *(unreachable, "instance", Verdict.FAIL, "SERVICENOW_INSTANCE_URL"), marks=pytest.mark.wire("https")
             ),
