@@ -50,11 +50,11 @@ UNREAD = (
 
 def basis(token: StoredAccessToken | None, trial: Trial, now: datetime, *, untried: str) -> str | None:
     """On what the word of it rests, for people; `untried` says why nothing was tried."""
+    if token is not None and token.unread:
+        return UNREAD
     if token is None or not is_worth_trying(token, now):
         return None
     tried = trial.get(token.value)
-    if token.unread:
-        return UNREAD
     if tried is None:
         return f"by its dates; not tried: {untried}"
     probe, seconds = tried.probe, round((now - tried.at).total_seconds())

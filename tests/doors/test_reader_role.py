@@ -7,6 +7,7 @@ import pytest
 
 from refresher.app import App
 from refresher.model.causes import Cause
+from refresher.model.check import Verdict
 from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.status.health import ConnectionStatus, State
 from sandbox.direct import DirectSandbox
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.wire("any")
 TOKEN = "servicenow-oauth-token"
 COPY = "servicenow--action--global--oauth-token"
 RECORD = "servicenow-refresh-record"
+LAPTOP = {"IDENTITY_ENDPOINT": ""}
 UNTRIED = "by its dates; not tried: this identity may read no values"
 
 
@@ -152,3 +154,38 @@ def test_the_list_is_read_to_its_end() -> None:
     status = status_of(app)
     assert (status.working, status.expires_at is not None) == (True, True)
     assert timedelta(minutes=58) < (status.expires_at or app.clock.now()) - app.clock.now() < timedelta(hours=1)
+
+
+def test_doctor_goes_by_dates_too_and_proposes_no_role() -> None:
+    sandbox, app = on_call(LAPTOP)
+    sandbox.vault.deny("set")
+    sandbox.vault.deny("update")
+    checks = {check.name: check for check in app.doctor()}
+    assert checks["token"].detail.startswith(UNTRIED)
+    assert [check.name for check in checks.values() if check.verdict is Verdict.FAIL and check.name != "timer"] == []
+    for name in ("servicenow-client-secret", "servicenow-refresh-token", TOKEN, COPY):
+        assert "may not read its value" in checks[name].detail
+    assert checks["last refresh"].detail.startswith("succeeded")
+    assert "role assignment" not in "".join(f"{check.remedy}" for check in checks.values())
+
+
+def test_doctor_suspects_by_dates_what_was_replaced() -> None:
+    sandbox, app = direct(LAPTOP)
+    tick(app)
+    app.clock.sleep(20 * 60)
+    sandbox.vault.put("servicenow-client-secret", "CANARY-wrong")
+    for _ in range(8):
+        app.clock.sleep(300)
+        tick(app)
+    sandbox.vault.deny("get")
+    (check,) = [check for check in app.doctor() if check.name == "last refresh"]
+    assert check.verdict is Verdict.FAIL
+    assert "servicenow-client-secret" in f"{check.detail} {check.remedy}"
+
+
+def test_doctor_says_which_secret_is_not_there() -> None:
+    sandbox, app = on_call(LAPTOP)
+    sandbox.vault.delete("servicenow-client-secret")
+    sandbox.vault.purge("servicenow-client-secret")
+    (check,) = [check for check in app.doctor() if check.name == "servicenow-client-secret"]
+    assert (check.verdict, check.detail) == (Verdict.FAIL, "missing")
