@@ -1,6 +1,6 @@
 """The runbook's page of causes: each section begins with what the table of causes says, and may go on with more.
 
-The head has our own commands in full; the sections name them.
+The head has in full what most sections ask for; they name it.
 
 `python -m tests.promises.causes_page` writes the beginnings anew and keeps what follows them.
 """
@@ -43,8 +43,10 @@ def _words(text: str) -> str:
 
 
 def _inline(command: Command) -> str:
-    """One of ours by its name alone where the head of the page has it in full; any other as it is typed."""
-    if not _is_ours(command):
+    """By its name alone where the head of the page has it in full; any other as it is typed."""
+    if command.words[:4] == _STORE:
+        return f"`store {command.words[command.words.index('--name') + 1].replace(_NAME, 'NAME')}`"
+    if not _in_the_head(command):
         return f"`{_named(command)}`"
     short = " ".join(command.words[3:])
     for said in _IN_THE_HEAD:
@@ -55,8 +57,11 @@ def _inline(command: Command) -> str:
 _IN_THE_HEAD = (_NAME, "--force", "--grant password")
 
 
-def _is_ours(command: Command) -> bool:
-    return command.words[:3] == ("python", "-m", "refresher")
+_STORE = ("az", "keyvault", "secret", "set")
+
+
+def _in_the_head(command: Command) -> bool:
+    return command.words[:3] == ("python", "-m", "refresher") or command.words[:4] == _STORE
 
 
 def _named(command: Command) -> str:
@@ -64,10 +69,10 @@ def _named(command: Command) -> str:
 
 
 def _step(step: Step) -> list[str]:
-    """Sentences, with our own commands in them; what is to be copied stands by itself."""
+    """Sentences, with the names of commands in them; what is to be copied stands by itself."""
     paragraphs = [""]
     for piece in step.pieces:
-        if isinstance(piece, Command) and not _is_ours(piece):
+        if isinstance(piece, Command) and not _in_the_head(piece):
             paragraphs += [f"```console\n{_named(piece)}\n```", ""]
         else:
             paragraphs[-1] += _inline(piece) if isinstance(piece, Command) else piece
