@@ -18,6 +18,7 @@ from refresher.views.style import HEADERS, STYLE
 from refresher.views.terminal import visible
 from refresher.views.timeline import timeline
 from refresher.views.verdict import Gravity, found, gravity, verdict
+from refresher.views.words import together_text
 
 __all__ = ["HEADERS", "answer_page", "status_page"]
 
@@ -81,10 +82,7 @@ def _card(statuses: Sequence[ConnectionStatus], now: datetime, key: Key | None) 
     first, *others = statuses
     together = ""
     if others:
-        names = ", ".join(f"{status.connection} ({_state(status)})" for status in statuses)
-        together = (
-            f"<div>{len(statuses)} connections of {escape(first.instance_url)} have the same: {escape(names)}</div>"
-        )
+        together = f"<div>{escape(together_text(statuses))}</div>"
     heading = f'{escape(first.connection)} <span class="state">{_state(first)}</span>'
     return f'<article class="{_tone(first)}"><h2>{heading}</h2>{together}{_body(first, now, key)}</article>'
 

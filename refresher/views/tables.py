@@ -22,7 +22,7 @@ from refresher.views.facts import Fact, facts
 from refresher.views.folding import fold
 from refresher.views.terminal import say, visible
 from refresher.views.verdict import found, gravity, verdict
-from refresher.views.words import attempts_text, span_text
+from refresher.views.words import attempts_text, span_text, together_text
 
 _CELLS = 72
 _GAP = "GAP"
@@ -70,8 +70,7 @@ def _show_group(statuses: Sequence[ConnectionStatus], known: Mapping[str, Sequen
     first, *others = statuses
     say()
     if others:
-        names = ", ".join(f"{status.connection} ({status.state})" for status in statuses)
-        say_wrapped(f"{first.instance_url}: ", f"{len(statuses)} connections have the same: {names}")
+        say_wrapped("", together_text(statuses))
     say(f"{first.connection}: {first.message}{f' ({first.cause})' if first.cause else ''}")
     for fact in known[first.connection]:
         if not fact.cell:

@@ -1,12 +1,13 @@
 """Words for people: spans, and what a target holds."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from refresher.model.errors import VaultError
 from refresher.model.stored import KeyLife
 from refresher.policy.attempts import Attempt
 from refresher.status.copies import TargetStatus
+from refresher.status.health import ConnectionStatus
 
 
 def holds(target: TargetStatus) -> str:
@@ -18,6 +19,17 @@ def holds(target: TargetStatus) -> str:
     if target.current:
         return "holds the current token" if target.working else "holds the same token, which has ended"
     return "holds an older token, which still works" if target.working else "holds no token that works"
+
+
+_NAMED = 20
+"""Connections that are named one by one where many have the same."""
+
+
+def together_text(statuses: Sequence[ConnectionStatus]) -> str:
+    """How many connections of an instance have the same, and which."""
+    named = ", ".join(f"{status.connection} ({status.state.replace('_', ' ')})" for status in statuses[:_NAMED])
+    more = f" and {len(statuses) - _NAMED} more" if len(statuses) > _NAMED else ""
+    return f"{len(statuses)} connections of {statuses[0].instance_url} have the same: {named}{more}"
 
 
 def attempts_text(attempts: Collection[Attempt], now: datetime) -> str:

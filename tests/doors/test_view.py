@@ -117,7 +117,7 @@ def test_of_thirty_the_verdict_is_read_first_and_the_gravest_last(capfd: pytest.
     assert lines[0] == "1 of 30 connections without a working token; 9 of 30 connections failing or about to end"
     assert sum(line.startswith("well") for line in lines) == 20
     assert text.count("Wake it") == 1
-    (together,) = [line for line in lines if line.startswith("https://b: 9 connections have the same: ")]
+    (together,) = [line for line in lines if line.startswith("9 connections of https://b have the same: ")]
     assert all(f"asleep{n} (failing)" in together for n in range(9))
     assert "dead: a person must authorize again" in text[text.index(together) :]
     assert len(lines) < 60
