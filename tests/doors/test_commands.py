@@ -158,7 +158,7 @@ def test_output_that_nobody_reads_any_more_ends_the_command_without_a_word(real_
     assert process.returncode == 141
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"Values": 1}', None])
+@pytest.mark.parametrize("content", thinned(["", "[]", '{"Values": 1}', None]))
 def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "local.settings.json"
     if content is not None:

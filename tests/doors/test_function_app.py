@@ -11,6 +11,7 @@ from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
 from sandbox.trial.host import Functions, environment, load_functions, product_clock
 from tests.conftest import CapturedLog
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -32,19 +33,21 @@ def test_the_timer_refreshes_and_status_passes(sandbox: Sandbox, functions: Func
 
 @pytest.mark.parametrize(
     ("params", "status"),
-    [
-        ({"connection": "servicenow", "force": "true"}, 200),
-        ({"connection": "servicenow"}, 200),
-        ({}, 200),
-        ({"connection": "unknown"}, 404),
-    ],
+    thinned(
+        [
+            ({"connection": "servicenow", "force": "true"}, 200),
+            ({"connection": "servicenow"}, 200),
+            ({}, 200),
+            ({"connection": "unknown"}, 404),
+        ]
+    ),
 )
 def test_a_refresh_by_http(sandbox: Sandbox, functions: Functions, params: dict[str, str], status: int) -> None:
     sandbox.add_connection("servicenow")
     assert functions.http("refresh_now", "POST", "/api/refresh", params).status_code == status
 
 
-@pytest.mark.parametrize(("code", "status"), [(401, 502), (200, 502), (503, 503), (429, 503)])
+@pytest.mark.parametrize(("code", "status"), thinned([(401, 502), (200, 502), (503, 503), (429, 503)]))
 def test_a_refresh_that_fails_is_a_problem_document(
     sandbox: Sandbox, functions: Functions, code: int, status: int
 ) -> None:

@@ -20,6 +20,7 @@ from tests.factories import TICKING
 pytestmark = pytest.mark.wire("any")
 
 
+@pytest.mark.exhaustive
 def test_versions_are_ordered_by_their_tags_not_by_their_ids(sandbox: Sandbox, make_app: MakeApp) -> None:
     """Key Vault lists by version id, 25 to a page."""
     sandbox.add_connection()

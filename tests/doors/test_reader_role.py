@@ -13,6 +13,7 @@ from refresher.status.health import ConnectionStatus, State
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Fault, Respond
 from tests.conftest import direct, tick
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -87,7 +88,7 @@ def test_an_older_copy_is_not_the_current_token() -> None:
     assert (copy.current, copy.working) == (False, True)
 
 
-@pytest.mark.parametrize("name", [TOKEN, COPY])
+@pytest.mark.parametrize("name", thinned([TOKEN, COPY]))
 def test_one_that_is_disabled_is_no_token(name: str) -> None:
     sandbox, app = on_call()
     sandbox.vault.versions(name)[-1].enabled = False

@@ -11,6 +11,7 @@ from refresher.views.bodies import status_body
 from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import tick
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -71,7 +72,7 @@ def deleted(sandbox: Sandbox) -> None:
     sandbox.vault.delete("servicenow-refresh-token")
 
 
-@pytest.mark.parametrize("break_it", [killed, deleted])
+@pytest.mark.parametrize("break_it", thinned([killed, deleted]))
 def test_the_dates_of_a_refresh_token_of_no_use_are_no_news(
     sandbox: Sandbox, app: App, break_it: Callable[[Sandbox], None]
 ) -> None:

@@ -18,6 +18,7 @@ from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, MakeApp, tick
 from tests.infra.kql import fields, selects, silent
 from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, Snapshot
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -86,7 +87,7 @@ def last_tick(log: CapturedLog, now: datetime) -> datetime | None:
     return now if any(heard) else None
 
 
-@pytest.mark.parametrize("settings", [{}, {"REFRESH_QUEUE": "refreshq"}], ids=["ticks", "a queue"])
+@pytest.mark.parametrize("settings", thinned([{}, {"REFRESH_QUEUE": "refreshq"}]), ids=["ticks", "a queue"])
 def test_the_dead_mans_switch_hears_each_tick_and_nobody_else(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, settings: dict[str, str]
 ) -> None:
@@ -156,7 +157,9 @@ def test_a_vault_that_forbids_fires(sandbox: Sandbox, make_app: MakeApp, everyth
     assert firing(everything_logged) == {"VaultForbidden"}
 
 
-@pytest.mark.parametrize(("hours", "alert"), [(18, "RefreshTokenEnding14Days"), (22, "RefreshTokenEnding3Days")])
+@pytest.mark.parametrize(
+    ("hours", "alert"), thinned([(18, "RefreshTokenEnding14Days"), (22, "RefreshTokenEnding3Days")])
+)
 def test_an_end_that_comes_near_fires(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, hours: int, alert: str
 ) -> None:

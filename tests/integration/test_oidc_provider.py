@@ -100,6 +100,7 @@ def stored_refresh_token(sandbox: Sandbox) -> str:
     return secret.value
 
 
+@pytest.mark.exhaustive
 def test_a_foreign_server_is_refreshed_with_rotation(sandbox: Sandbox, authorized: App) -> None:
     """Each refresh brings another refresh token, which is stored; the rotated ones continue the first one's life."""
     seen = {stored_refresh_token(sandbox)}

@@ -14,7 +14,7 @@ from sandbox.alone import kept, shell_lines
 from sandbox.trial.gateway import PortError
 from sandbox.trial.serve import Standing, standing
 from tests.environments import AZURE, PRODUCTION, TOGETHER
-from tests.sampling import sampled
+from tests.sampling import thinned
 from tests.shell import ROOT
 
 
@@ -23,9 +23,8 @@ def test_what_reaches_the_sandbox_is_listed_and_production_is_not() -> None:
     assert kept({**ours, **TOGETHER}) == ours
 
 
-@pytest.mark.parametrize(
-    "module", sampled(["sandbox.trial.demo", "sandbox.simulation.simulate"], ["sandbox.trial.demo"])
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("module", ["sandbox.trial.demo", "sandbox.simulation.simulate"])
 def test_the_sandbox_works_in_a_shell_with_the_settings_of_production(module: str) -> None:
     options = ["--days", "0.1", "--scenarios", "100d"] if "simulate" in module else []
     done = subprocess.run(
@@ -103,7 +102,7 @@ def test_a_value_of_several_lines_is_not_taken_for_variables() -> None:
     assert done.stdout.strip() == environ["PATH"]
 
 
-@pytest.mark.parametrize("port", [-1, 65536, "taken"])
+@pytest.mark.parametrize("port", thinned([-1, 65536, "taken"]))
 def test_a_port_that_cannot_be_had_is_one_line(place: Standing, port: int | str) -> None:
     number = int(place.url.rsplit(":", 1)[1]) if port == "taken" else int(port)
     with pytest.raises(PortError, match=f"^port {number} is taken or forbidden: .+$"), standing(None, number):

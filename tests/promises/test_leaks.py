@@ -82,7 +82,7 @@ def run_and_search(sandbox: Sandbox, app: App, log: CapturedLog, *, force: bool 
     return said
 
 
-@pytest.mark.parametrize("personality", sampled(PERSONALITIES, list(PERSONALITIES)[::24]))
+@pytest.mark.parametrize("personality", sampled(PERSONALITIES, list(PERSONALITIES)[:1]))
 def test_no_answer_of_servicenow_is_repeated(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, personality: str
 ) -> None:
@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[Action, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", sampled(FAULTS, list(FAULTS)[:: 2 * len(KINDS) - 1]))
+@pytest.mark.parametrize("name", sampled(FAULTS, list(FAULTS)[:1]))
 def test_no_fault_of_a_service_is_quoted(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, name: str
 ) -> None:
@@ -149,7 +149,7 @@ BAD_SECRETS = {
 }
 
 
-@pytest.mark.parametrize("name", thinned(BAD_SECRETS, 3))
+@pytest.mark.parametrize("name", thinned(BAD_SECRETS))
 def test_no_bad_secret_is_quoted(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, name: str
 ) -> None:

@@ -111,7 +111,7 @@ def app_with(many: int, sandbox: DirectSandbox) -> App:
     return direct_app(sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(connections))
 
 
-@pytest.mark.parametrize(("trigger", "at_most"), [(Trigger.TIMER, 246), (Trigger.HTTP, 196)])
+@pytest.mark.parametrize(("trigger", "at_most"), thinned([(Trigger.TIMER, 246), (Trigger.HTTP, 196)]))
 def test_a_tick_whose_reads_all_stall_ends_in_its_time_and_reports_every_connection(
     trigger: Trigger, at_most: float
 ) -> None:

@@ -57,7 +57,7 @@ def test_a_target_vault_that_hangs_does_not_keep_the_token_from_the_others(actio
     assert sandbox.instance.access_token_ends_at(held.value) == report.access_token_expires_at
 
 
-@pytest.mark.parametrize("seconds", [43.0, 44.5, 46.0])
+@pytest.mark.parametrize("seconds", thinned([43.0, 44.5, 46.0]))
 def test_a_rotated_refresh_token_that_comes_late_is_given_ten_seconds_to_be_stored(seconds: float) -> None:
     """Also where the record was written long before, and where the deadline passed while the answer came."""
     sandbox, app = direct(personality=Personality(rotates=True))
@@ -102,8 +102,8 @@ def test_writes_end_with_ten_seconds_more_than_the_run() -> None:
     assert timedelta(seconds=45) < sandbox.clock.now() - began <= timedelta(seconds=56)
 
 
-@pytest.mark.parametrize("taken", [40.0, 44.0])
-@pytest.mark.parametrize("settings", [{}, {"SERVICENOW_GRANT": "password"}])
+@pytest.mark.parametrize("taken", thinned([40.0, 44.0]))
+@pytest.mark.parametrize("settings", thinned([{}, {"SERVICENOW_GRANT": "password"}]))
 def test_a_token_is_not_asked_for_with_no_time_left_to_hear_the_answer(settings: dict[str, str], taken: float) -> None:
     """A slow vault took it, and ServiceNow is not accused; the password does not count as refused."""
     sandbox, app = direct(settings, username=True)

@@ -39,12 +39,14 @@ class TestGrants:
 
     @pytest.mark.parametrize(
         ("grant", "settings"),
-        [
-            (Grant.REFRESH_TOKEN, {}),
-            (Grant.PASSWORD, {}),
-            (Grant.CLIENT_CREDENTIALS, {}),
-            (Grant.JWT_BEARER, {"SERVICENOW_JWT": JWT}),
-        ],
+        thinned(
+            [
+                (Grant.REFRESH_TOKEN, {}),
+                (Grant.PASSWORD, {}),
+                (Grant.CLIENT_CREDENTIALS, {}),
+                (Grant.JWT_BEARER, {"SERVICENOW_JWT": JWT}),
+            ]
+        ),
     )
     def test_yields_a_living_token(
         self, sandbox: Sandbox, make_app: MakeApp, grant: Grant, settings: dict[str, str]
@@ -162,7 +164,7 @@ class TestLife:
         report = tick(app)
         assert (report.outcome, report.grant) == (Outcome.REFRESHED, Grant.REFRESH_TOKEN)
 
-    @pytest.mark.parametrize("slides", [False, True])
+    @pytest.mark.parametrize("slides", thinned([False, True]))
     def test_a_rotated_refresh_token_is_stored_before_anything_else(
         self, sandbox: Sandbox, make_app: MakeApp, *, slides: bool
     ) -> None:

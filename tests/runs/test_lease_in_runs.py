@@ -199,7 +199,7 @@ class TestALeaseServiceThatIsDown:
         assert report.hint
         assert sandbox.log.count(path=TOKEN_ENDPOINT) == 0
 
-    @pytest.mark.parametrize("status", [503, 403])
+    @pytest.mark.parametrize("status", thinned([503, 403]))
     def test_what_is_urgent_goes_ahead_and_says_so(
         self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str], status: int
     ) -> None:

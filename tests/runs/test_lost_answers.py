@@ -192,7 +192,7 @@ def test_a_refresh_token_in_half_an_answer_is_kept(sandbox: Sandbox, make_app: M
     assert living_refresh_token(sandbox)
 
 
-@pytest.mark.parametrize("name", [REFRESH_TOKEN, "servicenow-oauth-token"])
+@pytest.mark.parametrize("name", thinned([REFRESH_TOKEN, "servicenow-oauth-token"]))
 def test_a_write_whose_answer_is_lost_behind_a_proxy_is_looked_up_not_repeated(
     sandbox: Sandbox, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

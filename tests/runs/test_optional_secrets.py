@@ -11,6 +11,7 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
 from sandbox.direct import DirectSandbox
 from tests.conftest import direct
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -47,7 +48,7 @@ MISHAPS: Mapping[str, tuple[dict[str, str], Callable[[DirectSandbox], object], C
 }
 
 
-@pytest.mark.parametrize("mishap", MISHAPS)
+@pytest.mark.parametrize("mishap", thinned(MISHAPS))
 def test_a_fallback_grant_that_cannot_be_used_does_not_stop_the_refresh_token(mishap: str) -> None:
     settings, happen, _ = MISHAPS[mishap]
     sandbox, app = direct(settings, username=True)
@@ -55,7 +56,7 @@ def test_a_fallback_grant_that_cannot_be_used_does_not_stop_the_refresh_token(mi
     assert tick(app).outcome is Outcome.REFRESHED
 
 
-@pytest.mark.parametrize("mishap", MISHAPS)
+@pytest.mark.parametrize("mishap", thinned(MISHAPS))
 def test_not_even_when_it_would_come_first_and_then_it_is_said(mishap: str) -> None:
     """In the renewal window (password) or past the computed end, which a sliding life outlives."""
     settings, happen, _ = MISHAPS[mishap]
@@ -69,7 +70,7 @@ def test_not_even_when_it_would_come_first_and_then_it_is_said(mishap: str) -> N
     assert message.startswith(f"the grant {settings['SERVICENOW_FALLBACK_GRANT']} failed, and refresh_token served")
 
 
-@pytest.mark.parametrize("mishap", MISHAPS)
+@pytest.mark.parametrize("mishap", thinned(MISHAPS))
 def test_where_it_is_needed_it_is_named_and_nothing_is_written(mishap: str) -> None:
     settings, happen, cause = MISHAPS[mishap]
     sandbox, app = direct(settings, refresh_token=False, username=True)

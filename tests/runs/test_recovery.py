@@ -128,7 +128,7 @@ def test_a_lost_record_is_recovered_before_a_refresh_token_that_rotates_is_spent
     assert sandbox.instance.is_living_refresh_token(value(sandbox, REFRESH_TOKEN) or "")
 
 
-@pytest.mark.parametrize("takes", [20, 90])
+@pytest.mark.parametrize("takes", thinned([20, 90]))
 def test_a_recovery_that_somebody_else_began_is_joined(takes: int) -> None:
     """Where it outlasts the run, the next tick finds the name free."""
     sandbox, app = direct()

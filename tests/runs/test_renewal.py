@@ -52,6 +52,7 @@ def test_a_refused_renewal_is_no_failure_while_the_refresh_token_works() -> None
     assert {(report.outcome, report.grant) for report in reports} == {(Outcome.REFRESHED, Grant.REFRESH_TOKEN)}
 
 
+@pytest.mark.exhaustive
 def test_a_dead_refresh_token_stays_condemned_where_the_fallback_grant_brings_no_new_one() -> None:
     """It is not asked again before each use of the fallback grant."""
     sandbox, app = direct({"SERVICENOW_FALLBACK_GRANT": "client_credentials"})
@@ -67,12 +68,13 @@ def test_a_dead_refresh_token_stays_condemned_where_the_fallback_grant_brings_no
     assert set(outcomes[2:]) == {(Outcome.REFRESHED, Grant.CLIENT_CREDENTIALS, 1)}
 
 
-def test_a_success_without_anything_to_put_right_writes_no_record() -> None:
+@pytest.mark.parametrize("hours", sampled([4, 2], [2]))
+def test_a_success_without_anything_to_put_right_writes_no_record(hours: int) -> None:
     """Refusals that stay remembered are not written again with every refresh."""
     sandbox, app = direct(BY_PASSWORD, username=True)
     sandbox.vault.put(PASSWORD, "CANARY-wrong")
     sandbox.clock.advance(NEAR_THE_END)
     runs(sandbox, app, hours=4)
     sandbox.log.clear()
-    assert runs(sandbox, app, hours=4)
+    assert runs(sandbox, app, hours=hours)
     assert sandbox.log.count(service="vault", method="PATCH") == 0

@@ -178,6 +178,7 @@ class TestHopsWithTheBlobLease:
         counted.check()
 
 
+@pytest.mark.exhaustive
 def test_a_cold_process_asks_for_its_own_token_once_and_not_once_for_each_connection(
     sandbox: Sandbox, make_app: MakeApp
 ) -> None:

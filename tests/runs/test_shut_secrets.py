@@ -75,9 +75,12 @@ def test_a_record_that_cannot_be_written_either_stops_nothing() -> None:
 SHUT = list(itertools.product([disable, hide], [(), ("update",), ("update", "set")]))
 
 
-@pytest.mark.parametrize(("shut", "denied"), sampled(SHUT, [SHUT[0], SHUT[-1]]))
+SHORT = [(disable, (), 3), (hide, ("update", "set"), 1)]
+
+
+@pytest.mark.parametrize(("shut", "denied", "hours"), sampled([*((*each, 12) for each in SHUT), *SHORT], SHORT))
 def test_a_record_that_cannot_be_read_allows_no_more_passwords(
-    shut: Callable[[DirectSandbox, str], None], denied: tuple[str, ...]
+    shut: Callable[[DirectSandbox, str], None], denied: tuple[str, ...], hours: int
 ) -> None:
     """How often one was refused is learnt from the answer to a change of nothing, or not sent again unless forced."""
     sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
@@ -86,7 +89,7 @@ def test_a_record_that_cannot_be_read_allows_no_more_passwords(
         sandbox.vault.deny(operation, RECORD)
     shut(sandbox, RECORD)
     sandbox.faults.add(Fault(path="/oauth_token.do", times=None, action=GENERIC))
-    for_hours(sandbox, app, 12)
+    for_hours(sandbox, app, hours)
     assert sandbox.log.count(path="/oauth_token.do") == (0 if denied else TRIES)
     sandbox.faults.clear()
     (report,) = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
@@ -121,6 +124,7 @@ def test_force_writes_a_new_version() -> None:
     assert tick(app).working is True
 
 
+@pytest.mark.exhaustive
 def test_where_no_date_can_be_read_there_is_one_refresh_in_each_interval() -> None:
     """Written all the same: it is only not read."""
     sandbox, app = direct({"PUBLISH_TO": ""})

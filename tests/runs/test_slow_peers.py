@@ -29,7 +29,7 @@ from sandbox.hostile.peer import Behaviour, Peer
 from sandbox.running import server_tls
 from tests.conftest import tick
 from tests.factories import connection
-from tests.sampling import sampled
+from tests.sampling import sampled, thinned
 
 ALLOWED = 0.4
 AT_THE_LATEST = ALLOWED + 3.0
@@ -123,7 +123,7 @@ class TestAPeerThatNeverGetsAsFarAsTheRequest:
         assert not error.sent, "nothing of a request was sent"
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", thinned(LARGE))
 class TestAnAnswerThatIsMoreThanItSeems:
     def test_is_not_taken_for_a_token_and_takes_no_memory(self, name: str, certificate: ssl.SSLContext) -> None:
         with Peer(LARGE[name], certificate) as peer:
@@ -152,7 +152,7 @@ class TestAnAnswerThatIsMoreThanItSeems:
         assert most < 32 * MEGABYTE
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", thinned(LARGE))
 def test_an_answer_of_the_lease_service_that_is_more_than_it_seems_makes_the_lease_unavailable(
     name: str, certificate: ssl.SSLContext, credential: SharedCredential
 ) -> None:

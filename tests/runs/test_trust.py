@@ -13,6 +13,7 @@ from refresher.tls import tls_context
 from sandbox import Sandbox
 from sandbox.trial.host import environment
 from tests.conftest import MakeApp, tick
+from tests.sampling import thinned
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_proxy_that_the_environment_names_is_used_for_the_vault(
     assert (sandbox.log.count(service="vault") > 0) == (outcome is Outcome.REFRESHED)
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("variable", thinned(["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"]))
 def test_a_bundle_that_is_not_there_is_named_with_its_variable(
     sandbox: Sandbox, make_app: MakeApp, tmp_path: Path, variable: str
 ) -> None:

@@ -26,7 +26,6 @@ from sandbox import SandboxClock
 from sandbox.direct import DirectSandbox, Process
 from sandbox.trial.host import direct_app, product_clock
 from tests.factories import connection
-from tests.sampling import sampled
 
 TOKEN = Secret("CANARY-token")
 
@@ -136,17 +135,15 @@ def a_herd() -> tuple[DirectSandbox, App, list[float]]:
 
 @pytest.mark.parametrize(
     ("trigger", "minutes", "spreads"),
-    sampled(
-        [
-            (Trigger.TIMER, 50, True),
-            (Trigger.QUEUE, 50, True),
-            (Trigger.HTTP, 50, False),
-            (Trigger.CLI, 50, False),
-            (Trigger.TIMER, 58, False),
-        ],
-        [(Trigger.TIMER, 50, True)],
-    ),
+    [
+        (Trigger.TIMER, 50, True),
+        (Trigger.QUEUE, 50, True),
+        (Trigger.HTTP, 50, False),
+        (Trigger.CLI, 50, False),
+        (Trigger.TIMER, 58, False),
+    ],
 )
+@pytest.mark.exhaustive
 def test_a_herd_that_is_due_together_spreads_by_its_names(trigger: Trigger, minutes: int, spreads: bool) -> None:
     """Save where a person waits, or a token is about to end. Few of them: without sockets, all waits add up."""
     sandbox, app, slept = a_herd()

@@ -79,7 +79,7 @@ class TestPassingFaults:
         assert len(sandbox.vault.versions(TOKEN)) == 2
         assert len(sandbox.vault.versions(TARGET)) == 2
 
-    @pytest.mark.parametrize("as_date", [False, True])
+    @pytest.mark.parametrize("as_date", thinned([False, True]))
     def test_the_pause_that_it_asks_for_is_kept(self, sandbox: Sandbox, aging: App, *, as_date: bool) -> None:
         """In both forms of Retry-After."""
         began = sandbox.clock.now()
@@ -106,7 +106,7 @@ class TestPassingFaults:
 class TestAnOutage:
     """A vault that stays away costs a tick, and nothing else."""
 
-    @pytest.mark.parametrize("action", [Throttle(120), Respond(500, {}, b""), Drop()])
+    @pytest.mark.parametrize("action", thinned([Throttle(120), Respond(500, {}, b""), Drop()]))
     def test_nothing_is_asked_of_servicenow_and_nothing_is_lost(
         self, sandbox: Sandbox, aging: App, action: Action
     ) -> None:
@@ -263,7 +263,7 @@ class TestPermissions:
 class TestStrangeSecrets:
     """Disabled, expired, soft-deleted, purged."""
 
-    @pytest.mark.parametrize("name", ["servicenow-client-secret", REFRESH_TOKEN])
+    @pytest.mark.parametrize("name", thinned(["servicenow-client-secret", REFRESH_TOKEN]))
     def test_a_disabled_newest_version_is_named_and_left_alone(self, sandbox: Sandbox, aging: App, name: str) -> None:
         """Somebody disabled it on purpose; an older version is not used in its place."""
         held(sandbox, name).enabled = False
@@ -281,7 +281,7 @@ class TestStrangeSecrets:
         held(sandbox, REFRESH_TOKEN).expires_on = sandbox.clock.now() - timedelta(days=1)
         assert tick(aging).outcome is Outcome.REFRESHED
 
-    @pytest.mark.parametrize("name", [TARGET, TOKEN])
+    @pytest.mark.parametrize("name", thinned([TARGET, TOKEN]))
     def test_a_soft_deleted_secret_is_recovered_and_written_in_the_same_run(
         self, sandbox: Sandbox, aging: App, name: str
     ) -> None:
@@ -314,7 +314,7 @@ class TestStrangeSecrets:
         assert TARGET in report.message
         assert sandbox.instance.is_living_access_token(held(sandbox).value)
 
-    @pytest.mark.parametrize("name", [TARGET, TOKEN, RECORD])
+    @pytest.mark.parametrize("name", thinned([TARGET, TOKEN, RECORD]))
     def test_a_purged_secret_is_made_anew(self, sandbox: Sandbox, aging: App, name: str) -> None:
         """There is nothing to recover."""
         if name == RECORD:
@@ -351,7 +351,7 @@ class TestTimeOuts:
         assert tick(app).outcome is Outcome.REFRESHED
         assert len(sandbox.vault.versions(TOKEN)) == 2
 
-    @pytest.mark.parametrize("body", [b"<html>", b"{}", b"[]"])
+    @pytest.mark.parametrize("body", thinned([b"<html>", b"{}", b"[]"]))
     def test_an_answer_that_is_not_the_vaults_stores_nothing(self, body: bytes) -> None:
         """Something on the way answers 200 to everything: nothing counts as written, and the report says so."""
         sandbox = DirectSandbox()

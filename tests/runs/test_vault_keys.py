@@ -180,6 +180,7 @@ class TestRenewal:
         place.sandbox.vault.keys.make("signer", curve="P-256")
         assert worked(tick(place.app(old.version, alg="ES256"))) == REFRESHED
 
+    @pytest.mark.exhaustive
     def test_without_a_version_the_newest_signs_whatever_servicenow_knows(self, place: Place) -> None:
         """Which is why docs/keys.md says to renew with the same key, or to name versions."""
         place.key(curve="P-256")

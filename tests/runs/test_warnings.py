@@ -13,6 +13,7 @@ from sandbox import PERSONALITIES, Sandbox
 from sandbox.personality import Personality
 from sandbox.vault import KeyVault
 from tests.conftest import CapturedLog, MakeApp, direct, tick
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -94,12 +95,14 @@ class TestAFallbackThatCannotStartANewLife:
 
     @pytest.mark.parametrize(
         "happen",
-        [
-            lambda vault: vault.delete("servicenow-password"),
-            lambda vault: vault.delete("servicenow-username"),
-            lambda vault: vault.deny("get", "servicenow-password"),
-            lambda vault: vault.put("servicenow-password", " "),
-        ],
+        thinned(
+            [
+                lambda vault: vault.delete("servicenow-password"),
+                lambda vault: vault.delete("servicenow-username"),
+                lambda vault: vault.deny("get", "servicenow-password"),
+                lambda vault: vault.put("servicenow-password", " "),
+            ]
+        ),
         ids=["password missing", "user name missing", "password forbidden", "password empty"],
     )
     def test_because_its_credentials_are_not_there(self, happen: Callable[[KeyVault], object]) -> None:

@@ -123,6 +123,7 @@ def test_every_answer_has_the_status_the_code_and_the_headers_of_azurites(azurit
         assert missing <= (LEFT_OUT_BY_AZURITE if ours[step].status >= 400 else set()), step
 
 
+@pytest.mark.exhaustive
 def test_each_question_is_answered_with_no_by_something_that_is_no_container(sandbox: Sandbox) -> None:
     blobs = BlobClient(sandbox.leases.url, ManagedIdentityCredential(), sleep=sandbox.clock.sleep)
     sandbox.faults.add(Fault(service="leases", times=None, action=Respond(200, {}, b"")))

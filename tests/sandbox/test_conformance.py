@@ -90,6 +90,7 @@ class TestVault:
             "deleting=8s recovering=20s service=unknown"
         )
 
+    @pytest.mark.exhaustive
     def test_what_differs_is_said_with_its_source(self, sandbox: Sandbox, run: Run, heard: Heard) -> None:
         """A vault that recovers at once, as many stand-ins do."""
         sandbox.vault.pace.recovering = timedelta()
@@ -99,6 +100,7 @@ class TestVault:
         assert "recovering-takes-time: known from RECORDING" in said
         assert "differs=recovering-takes-time " in said.splitlines()[-1]
 
+    @pytest.mark.exhaustive
     def test_a_vault_that_may_only_be_read_agrees_with_little_and_is_left_as_it_was(
         self, sandbox: Sandbox, run: Run, heard: Heard
     ) -> None:

@@ -26,7 +26,7 @@ from tests.simulation.trouble import MINUTE, NAMES, PERSONALITIES, POLICIES, TRO
 from tests.simulation.watched import MAIN, Run
 from tests.simulation.world import World
 
-SEQUENCES = int(os.environ.get("MODEL_SEQUENCES", "2"))
+SEQUENCES = int(os.environ.get("MODEL_SEQUENCES", "1"))
 SECOND, TICK, DAY = timedelta(seconds=1), timedelta(minutes=5), timedelta(days=1)
 WAITS = st.sampled_from([45 * MINUTE, 50 * MINUTE, 0 * MINUTE, 120 * MINUTE, 95 * DAY])
 TICKS = st.sampled_from([1, 0, 2, 5])

@@ -26,6 +26,7 @@ def minutes_lost(result: Result) -> float:
     return length(result.gaps) - result.minutes_by_platform
 
 
+@pytest.mark.exhaustive
 def test_its_tokens_are_looked_at_as_servicenow_does() -> None:
     """A consumer that held a token which nobody accepts would be without one: so it is, where nothing is trusted."""
     trace = draw_trace(0.1, 1)

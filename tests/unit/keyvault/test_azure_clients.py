@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 NOT_BUILT = """
 from unittest.mock import Mock
 from azure.keyvault.secrets._generated import models
@@ -21,6 +23,7 @@ print(",".join(not_built()))
 """
 
 
+@pytest.mark.exhaustive
 def test_the_models_of_the_sdk_are_built_before_threads_parse_answers_with_them() -> None:
     """In a process of its own, where nothing has built them; what is built is remembered in `_calculated`."""
     ran = subprocess.run([sys.executable, "-c", NOT_BUILT], capture_output=True, text=True, check=True)

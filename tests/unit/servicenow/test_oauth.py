@@ -555,7 +555,7 @@ def test_any_answer_is_a_valid_token_or_a_declared_error(status: int, headers: d
     assert_understood(status, headers, body)
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(status=st.sampled_from([200, 200, 200, 201, 202, 401]), answer=NEARLY)
 def test_one_thing_wrong_is_enough(status: int, answer: dict[str, object]) -> None:
     assert_understood(status, {}, json.dumps(answer).encode())
