@@ -12,10 +12,10 @@ from datetime import timedelta
 from refresher.doctor.instance_checks import INSTANCE, instance_checks
 from refresher.doctor.last_refresh import LAST_REFRESH, judge_last_refresh, probe_is_known
 from refresher.doctor.lease_checks import LEASE, lease_checks
-from refresher.doctor.remedies import remedy_of, remedy_of_cause, without_doctor
+from refresher.doctor.remedies import follows_from, remedy_of, remedy_of_cause, without_doctor
 from refresher.doctor.secret_checks import Examination, Examined
 from refresher.doctor.standing import TOKEN, life_checks, simple_chat_check, timer_check, token_check
-from refresher.doctor.surroundings import Identity, Surroundings, addressed
+from refresher.doctor.surroundings import IDENTITY, Identity, Surroundings, addressed
 from refresher.doctor.suspicion import concluded, in_the_way
 from refresher.keyvault.listing import Listing
 from refresher.keyvault.vaults import Vaults
@@ -123,8 +123,9 @@ class Doctor:
     def _examine_without_identity(self, connection: Connection) -> tuple[Check, ...]:
         """What needs no sign-in: the instance, and a lock that is a file."""
         lease = self._lease_of(connection) if self._settings.lease_container_url is None else ()
-        remedy = "It follows from what is wrong with: identity."
-        token = failed(connection.name, TOKEN, "it could not be looked at: nobody is signed in", remedy)
+        token = failed(
+            connection.name, TOKEN, "it could not be looked at: nobody is signed in", follows_from([IDENTITY])
+        )
         return (token, *self._instance(connection), *lease)
 
     def _instance(self, connection: Connection) -> Iterable[Check]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from refresher.doctor.remedies import remedy_of_cause
+from refresher.doctor.remedies import follows_from, remedy_of_cause
 from refresher.doctor.replaced import Comparison, Known, Replaced, compare
 from refresher.doctor.standing import behind_a_policy
 from refresher.keyvault.tags import parse_access_token, parse_record, parse_refresh_token
@@ -104,7 +104,7 @@ def _remedy(evidence: Evidence, record: RefreshRecord, succeeded_at: datetime | 
     if cause is Cause.TOKEN_REJECTED:
         return Step("A token just issued is refused as well: so it is not the token. ", behind_a_policy(connection))
     if evidence.in_the_way:
-        return Step(f"It follows from what is wrong with: {', '.join(evidence.in_the_way)}.")
+        return follows_from(evidence.in_the_way)
     if _would_have_been_met(cause):
         return Step(
             "Nothing of the kind was met from here: it has passed, or only the app meets it, whose log says more "

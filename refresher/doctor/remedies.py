@@ -1,9 +1,20 @@
 """Next steps as an examination may give them: never to examine again, and never what has just failed. No I/O."""
 
+from collections.abc import Sequence
+
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.errors import RefresherError
 from refresher.model.steps import Step
+
+_SHOWN = 3
+
+
+def follows_from(reasons: Sequence[str]) -> Step:
+    """The step of what is mended with others; of many the first ones."""
+    others = len(reasons) - _SHOWN
+    told = ", ".join(reasons[:_SHOWN]) + (f" and {others} more" if others > 0 else "")
+    return Step(f"It follows from what is wrong with: {told}.")
 
 
 def remedy_of(error: RefresherError, name: str) -> Step:

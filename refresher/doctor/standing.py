@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from refresher.doctor.remedies import follows_from
 from refresher.model import steps
 from refresher.model.causes import Kind
 from refresher.model.check import Check, failed, passed, warned
@@ -61,8 +62,9 @@ def token_check(
     told = status.basis or status.message
     if status.tried is Verdict.UNKNOWN:
         look = f"See what answers at {path}: a login page, a proxy or a limit in front of it keeps the probe out."
-        follows = f"It follows from what is wrong with: {', '.join(in_the_way)}."
-        return replace(warned(name, TOKEN, told, follows if in_the_way else look), follows=bool(in_the_way))
+        if in_the_way:
+            return replace(warned(name, TOKEN, told, follows_from(in_the_way)), follows=True)
+        return warned(name, TOKEN, told, look)
     if told.endswith(PATH_IS_SHUT):
         return warned(name, TOKEN, told, behind_a_policy(connection))
     return passed(name, TOKEN, told)
@@ -70,11 +72,12 @@ def token_check(
 
 def behind_a_policy(connection: Connection) -> Step:
     """What to do where the probe's path is shut, and not the token dead."""
+    path = (connection.probe_path or "").partition("?")[0]
     return Step(
-        f"Most likely a REST API access policy or an ACL keeps this user or address out of PROBE_PATH, "
-        f"{connection.probe_path}: let it through (System Web Services > REST API Access Policies), or set PROBE_PATH "
-        "to a path that the user may read: ",
-        steps.set_app_setting("PROBE_PATH", "/api/now/table/TABLE?sysparm_limit=1"),
+        f"Most likely a REST API access policy or an ACL keeps this user or address out of PROBE_PATH, {path}: let it "
+        "through (System Web Services > REST API Access Policies), or set PROBE_PATH to what the user is there to "
+        "read, its incidents for example: ",
+        steps.set_app_setting("PROBE_PATH", "/api/now/table/incident?sysparm_limit=1"),
     )
 
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from refresher.doctor.instance_checks import CLOCK, INSTANCE, TOKEN_ENDPOINT
 from refresher.doctor.last_refresh import LAST_REFRESH
 from refresher.doctor.lease_checks import LEASE
+from refresher.doctor.remedies import follows_from
 from refresher.doctor.standing import ACCESS_TOKEN_LIFE, REFRESH_TOKEN_LIFE, SIMPLE_CHAT, TOKEN
 from refresher.doctor.surroundings import IDENTITY
 from refresher.model.check import Check, Verdict
-from refresher.model.steps import Step
 
 _BEFORE_SECRETS = (IDENTITY, "settings")
 _AFTER_SECRETS = (
@@ -49,7 +49,7 @@ def concluded(checks: Sequence[Check], *, heals: bool) -> tuple[Check, ...]:
     """
     reasons = in_the_way(checks)
     told = [
-        replace(check, follows=True, remedy=Step(f"It follows from what is wrong with: {', '.join(reasons)}."))
+        replace(check, follows=True, remedy=follows_from(reasons))
         if check.verdict is Verdict.FAIL and check.name in _SYMPTOMS and reasons and not heals
         else check
         for check in checks

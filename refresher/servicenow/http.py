@@ -123,7 +123,7 @@ class Wire:
         patience = max(0.0, self._deadline.remaining() - self._answer_takes)
         pause = self._turns.pause_of(self._connection)
         if pause > patience:
-            raise _told_to_wait(pause)
+            raise _told_to_wait(pause, self._turns.asked_of(self._connection))
         if pause > 0:
             self._clock.sleep(pause)
         with self._turns.take(patience - pause, later=later) as came:
@@ -186,10 +186,10 @@ def _trouble(error: BaseException, url: str) -> Trouble | None:
     return trouble_of(error, url, "SSL_CERT_FILE")
 
 
-def _told_to_wait(seconds: float) -> TokenEndpointError:
+def _told_to_wait(seconds: float, asked: float | None) -> TokenEndpointError:
+    told = f", and asks for a pause of {round(asked)} s" if asked else ""
     return TokenEndpointError(
-        f"ServiceNow limits the rate of requests of this user (429): for another {round(seconds)} s nothing is sent, "
-        "as it asked, and that outlasts this run",
+        f"ServiceNow limits the rate of requests of this user (429){told}; this run sends nothing more",
         cause=Cause.INSTANCE_THROTTLED,
         transient=True,
         retry_after=seconds,

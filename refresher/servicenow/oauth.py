@@ -194,7 +194,7 @@ class _Answer:
             too_large=too_large,
             transaction_id=transaction_id if is_transaction_id(transaction_id) else None,
             retry_after=parse_retry_after(by_name.get("retry-after"), now),
-            leads_to=_host_of(by_name.get("location")),
+            leads_to=leads_to(by_name.get("location")),
         )
 
     def failure(self, message: str, cause: Cause, *, hint: str = "", transient: bool = False) -> TokenEndpointError:
@@ -314,7 +314,8 @@ def _access_denied(answer: _Answer) -> TokenEndpointError:
     )
 
 
-def _host_of(location: str | None) -> str:
+def leads_to(location: str | None) -> str:
+    """Where a redirect leads, as a part of a sentence: the host alone, since a path or a query may say too much."""
     try:
         host = urlsplit(location or "").hostname or ""
     except ValueError:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from refresher.model.tokens import Secret
 from refresher.servicenow.answers import Probe, Verdict
-from refresher.servicenow.oauth import is_token, is_transaction_id, json_object, parse_probe_user
+from refresher.servicenow.oauth import is_token, is_transaction_id, json_object, leads_to, parse_probe_user
 
 _OK = 200
 _UNAUTHORIZED = 401
@@ -42,7 +42,8 @@ def parse_probe_answer(path: str, status: int, headers: Mapping[str, str], body:
     if status == _UNAUTHORIZED and not page:
         return Probe(verdict=Verdict.REJECTED, transaction_id=told, remark="401")
     what = "a web page" if page else "no JSON" if status in _ALIVE else ""
-    remark = f"the instance answered {status}{f' with {what}' if what else ''}"
+    what = f" with {what}" if what else leads_to(headers.get("location"))
+    remark = f"the instance answered {status}{what}"
     if status == _TOO_MANY_REQUESTS:
         remark = "the instance limits the rate of requests (429)"
     return Probe(verdict=Verdict.UNKNOWN, transaction_id=told, remark=remark)

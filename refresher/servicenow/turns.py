@@ -41,6 +41,8 @@ class Turns:
         self._numbers = count()
         self._users: dict[str, str] = {}
         self._ends: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
+        """As long as the instance said, however long: for people alone."""
 
     @contextmanager
     def take(self, seconds: float, *, later: bool = False) -> Iterator[bool]:
@@ -69,10 +71,17 @@ class Turns:
         ends = self._clock.monotonic() + min(_UNSTATED_PAUSE if seconds is None else seconds, _LONGEST_PAUSE)
         who = self._who(connection)
         self._ends[who] = max(self._ends.get(who, ends), ends)
+        if seconds is not None:
+            self._asked[who] = self._clock.monotonic() + seconds
 
     def pause_of(self, connection: str) -> float:
         """Seconds until this connection's user may ask again."""
         return max(0.0, self._ends.get(self._who(connection), 0.0) - self._clock.monotonic())
+
+    def asked_of(self, connection: str) -> float | None:
+        """Seconds that are left of what the instance asked for; None where it only refused."""
+        ends = self._asked.get(self._who(connection))
+        return max(0.0, ends - self._clock.monotonic()) if ends is not None else None
 
     def _who(self, connection: str) -> str:
         user = self._users.get(connection)

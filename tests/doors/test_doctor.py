@@ -1,5 +1,6 @@
 """Each precondition, broken on its own, is found, with what to do; and nothing is changed by looking."""
 
+import fcntl
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,6 +9,7 @@ import pytest
 
 from refresher.app import App
 from refresher.doctor.doctor import EXAMINED_AT_ONCE
+from refresher.lease.file import LOCK_DIRECTORY, FileLease, lock_path
 from refresher.model.check import Check, Verdict
 from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
 from sandbox.direct import DirectSandbox, Process
@@ -241,6 +243,73 @@ def test_a_client_secret_that_ends_soon_is_warned_of(sandbox: Sandbox, make_app:
 
 
 @pytest.mark.exhaustive
+def test_whoever_may_read_no_values_is_told_by_names_and_dates(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """Key Vault Reader is what who is on call has: what is wrong is found, and what they may not do is no fault."""
+    sandbox.add_connection()
+    app = make_app()
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=10))
+    sandbox.vault.put("servicenow-client-secret", f"{CANARY_PREFIX}wrong")
+    for _ in range(2):
+        sandbox.clock.advance(timedelta(minutes=30))
+        tick(app)
+    for operation in ("get", "update", "set"):
+        sandbox.vault.deny(operation)
+    person = make_app(AZURE_CLIENT_ID="the app's", IDENTITY_ENDPOINT="")
+    found = {check.name: check for check in person.doctor()}
+    assert found["servicenow-client-secret"].verdict is Verdict.PASS
+    assert "there since 2026-01-05 08:10 UTC; whoever looks may not read its value" in (
+        found["servicenow-client-secret"].detail
+    )
+    assert found["last refresh"].suspected
+    assert (found["last refresh"].remedy or "").startswith(
+        "servicenow-client-secret at 2026-01-05 08:10 UTC: replaced"
+    )
+    assert not any("role assignment" in (check.remedy or "") for check in found.values())
+
+
+class Surprising(FileLease):
+    """A lease that meets what nobody foresaw."""
+
+    def holder(self, connection: str) -> None:
+        message = f"{CANARY_PREFIX}words of a library about {connection}"
+        raise KeyError(message)
+
+
+def test_what_breaks_one_check_stops_no_other(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    app = make_app()
+    tick(app)
+    before = [check.name for check in app.doctor()]
+    app._lease = Surprising(LOCK_DIRECTORY, app.clock, sandbox.vault.url)
+    after = verdicts(app)
+    assert [*after] == before
+    assert (after["lease"].verdict, after["lease"].suspected) == (Verdict.FAIL, True)
+    assert after["lease"].detail.startswith("unexpected KeyError in tests.doors.test_doctor, line ")
+    assert {check.verdict for name, check in after.items() if name in {"token", "instance"}} == {Verdict.PASS}
+    assert CANARY_PREFIX not in repr(after)
+
+
+def test_a_lock_that_somebody_keeps_or_nobody_can_open_is_told(sandbox: Sandbox, make_app: MakeApp) -> None:
+    sandbox.add_connection()
+    app = make_app()
+    tick(app)
+    path = lock_path(LOCK_DIRECTORY, sandbox.vault.url, "servicenow")
+    with path.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("2026-01-05T07:00:00+00:00 process 4711")
+        file.flush()
+        held = verdicts(app)["lease"]
+    path.unlink()
+    path.mkdir()
+    shut = verdicts(app)["lease"]
+    path.rmdir()
+    assert (held.verdict, held.suspected, shut.verdict, shut.suspected) == (Verdict.FAIL, True, Verdict.FAIL, True)
+    assert "since 2026-01-05T07:00:00+00:00, by process 4711: longer than any refresh takes" in held.detail
+    assert "has to be ended" in (held.remedy or "")
+    assert "cannot be used" in shut.detail
+
+
 def test_it_ends_in_five_minutes_and_tells_of_what_it_could_not_examine() -> None:
     """However many peers stall. Without sockets, the waits of all threads add up."""
     sandbox = DirectSandbox()
