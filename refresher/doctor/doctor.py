@@ -32,6 +32,7 @@ from refresher.settings.load import Settings
 from refresher.settings.schedule import DEFAULT_SCHEDULE
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
+from refresher.views.words import few
 
 EXAMINED_AT_ONCE = 8
 """Connections, side by side."""
@@ -176,7 +177,7 @@ class Doctor:
         return replace(check, remedy=addressed(named, identity, self._surroundings, vault))
 
     def _settings_check(self) -> Check:
-        names = ", ".join(connection.name for connection in self._settings.connections)
+        names = few([connection.name for connection in self._settings.connections])
         problem = self._settings.schedule_problem
         if problem is not None:
             default = steps.set_app_setting("REFRESH_SCHEDULE", DEFAULT_SCHEDULE)

@@ -1,6 +1,7 @@
 """The lease of one connection, looked at: who holds it, since when, and how it is ended where nobody else will."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from refresher.lease.lease import Lease
@@ -27,7 +28,7 @@ def lease_checks(name: str, lease: Lease, now: datetime, *, shared: bool) -> Ite
     else:
         detail = "a file lock, and free: it keeps apart the runs of this machine only"
         remedy = "Set LEASE_CONTAINER_URL where more than one machine refreshes, as in Azure."
-        yield warned(name, LEASE, detail, remedy)
+        yield replace(warned(name, LEASE, detail, remedy), standing=True)
 
 
 def _held_check(name: str, held: LeaseHeldError, now: datetime) -> Check:

@@ -6,15 +6,14 @@ from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.errors import RefresherError
 from refresher.model.steps import Step
+from refresher.views.words import few
 
 _SHOWN = 3
 
 
 def follows_from(reasons: Sequence[str]) -> Step:
     """The step of what is mended with others; of many the first ones."""
-    others = len(reasons) - _SHOWN
-    told = ", ".join(reasons[:_SHOWN]) + (f" and {others} more" if others > 0 else "")
-    return Step(f"It follows from what is wrong with: {told}.")
+    return Step(f"It follows from what is wrong with: {few(reasons, _SHOWN)}.")
 
 
 def remedy_of(error: RefresherError, name: str) -> Step:

@@ -21,6 +21,7 @@ from refresher.servicenow.answers import Verdict
 from refresher.servicenow.probing import PATH_IS_SHUT
 from refresher.status.health import ConnectionStatus
 from refresher.status.timer import TimerState, TimerStatus
+from refresher.views.verdict import STANDING
 from refresher.views.words import holds
 
 TOKEN = "token"  # noqa: S105 - a check's name
@@ -94,7 +95,7 @@ def _simple_chat_check(status: ConnectionStatus) -> Check:
     if not targets or strange:
         detail = f"it cannot read {', '.join(strange)} by that name" if strange else "nothing is published for it"
         remedy = f"If Simple Chat shall read it, choose a name like {name}--action--global--oauth-token "
-        return warned(name, SIMPLE_CHAT, detail, f"{remedy}(docs/simple-chat.md).")
+        return replace(warned(name, SIMPLE_CHAT, detail, f"{remedy}(docs/simple-chat.md)."), standing=True)
     detail = "; ".join(f"{target.name} {holds(target)}" for target in targets)
     if any(target.working is False for target in targets):
         return failed(name, SIMPLE_CHAT, detail, status.next_step or steps.refresh(name))
@@ -112,7 +113,8 @@ def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Ch
         about = REFRESH_TOKEN_LIFE if warning.code in ENDING else ACCESS_TOKEN_LIFE
         about = KEY_LIFE if warning.code in KEY_ENDING else about
         about = SIMPLE_CHAT if warning.code is WarningCode.TARGET_SHARED else about
-        yield warned(status.connection, about, warning.message, warning.hint)
+        found = warned(status.connection, about, warning.message, warning.hint)
+        yield replace(found, standing=warning.code in STANDING)
     codes = {warning.code for warning in status.warnings}
     key = status.signing_key
     if isinstance(key, KeyLife) and key.expires_on is not None and not codes & KEY_ENDING:

@@ -57,7 +57,7 @@ def concluded(checks: Sequence[Check], *, heals: bool) -> tuple[Check, ...]:
     graver = [check for check in told if check.verdict is not Verdict.PASS and not check.follows]
     if not graver:
         return tuple(told)
-    first = min(graver, key=lambda check: (_GRAVITY[check.verdict], _depth(check)))
+    first = min(graver, key=lambda check: (_GRAVITY[check.verdict], check.standing, _depth(check)))
     return tuple(replace(check, suspected=check is first) for check in told)
 
 

@@ -25,6 +25,8 @@ class Check:
     remedy: Step | None = None
     suspected: bool = False
     """Whether it is the first suspicion of its connection: what to mend before all else."""
+    standing: bool = False
+    """Whether it is a warning of how things were set up, which is there every day and no news."""
     follows: bool = False
     """Whether it only follows from others that fail, and is mended with them."""
 

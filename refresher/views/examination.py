@@ -10,10 +10,12 @@ from refresher.model.check import Check, Verdict
 from refresher.views.folding import Finding, fold
 from refresher.views.tables import print_table, say_wrapped, show_step
 from refresher.views.terminal import say
+from refresher.views.words import few
 
 _GRAVITY = {Verdict.PASS: 0, Verdict.WARN: 1, Verdict.FAIL: 2}
 _OF_THE_INSTANCE = frozenset({"instance", "token endpoint"})
 """Checks that several connections of an instance fail for one reason."""
+_TOKEN = "token"  # noqa: S105 - a check's name
 _SHORTEST_FOLD = 2
 _Found = Finding[Sequence[Check]]
 
@@ -42,38 +44,35 @@ def show_checks(checks: Sequence[Check], instances: Mapping[str, str], *, everyt
     opened = {finding.connection for group in groups for finding in group.findings[:1]}
     rows = [_row(alike) for alike in alike_ones(general)]
     for finding in sorted(found, key=lambda each: each.gravity):
-        if finding.connection in opened:
-            rows += [_row(alike) for alike in alike_ones(finding.what)]
-        elif not finding.gravity:
-            rows.append((Verdict.PASS, finding.connection, "all checks", f"{len(finding.what)} pass"))
-        else:
-            suspected = next(check for check in finding.what if check.suspected)
-            rows.append((suspected.verdict, finding.connection, suspected.name, suspected.detail))
+        rows += _rows(finding, opened=finding.connection in opened, everything=everything)
     print_table(("", "connection", "check", "found"), rows)
     if all(check.verdict is not Verdict.FAIL for check in general):
-        _show_remedies(general)
+        _show_remedies(general, everything=everything)
         general = []
     for group in groups:
         if group.instance is not None:
             names = ", ".join(finding.connection for finding in group.findings)
             say()
             say_wrapped(f"{group.instance}: ", f"{len(group.findings)} connections have the same: {names}")
-        _show_remedies(group.findings[0].what)
-    _show_remedies(general)
+        _show_remedies(group.findings[0].what, everything=everything)
+    _show_remedies(general, everything=everything)
 
 
 def verdict(checks: Sequence[Check]) -> str:
     """What all comes to, with the first suspicion."""
     found = list(_found(checks, {}))
-    total = f"of {len(found)} connection{'s' if len(found) != 1 else ''}"
-    failing, warned = ([each.connection for each in found if each.gravity == degree] for degree in (2, 1))
-    parts = [f"{len(failing)} {total} fail{'s' if len(failing) == 1 else ''}: {_few(failing)}"] if failing else []
-    parts += [f"{len(warned)} {total} with a warning: {_few(warned)}"] if warned else []
+    connections = f"{len(found)} connection{'s' if len(found) != 1 else ''}"
+    total, worst = f"of {connections}", max((each.gravity for each in found), default=0)
+    failing = [each.connection for each in found if each.gravity >= _GRAVITY[Verdict.FAIL]]
+    warned = [each.connection for each in found if each.gravity == _GRAVITY[Verdict.WARN]]
+    gravest = {each.connection for each in found if each.gravity == worst}
+    parts = [f"{len(failing)} {total} fail{'s' if len(failing) == 1 else ''}: {few(failing)}"] if failing else []
+    parts += [f"{len(warned)} {total} with a warning: {few(warned)}"] if warned else []
     graver = [check for check in checks if check.connection is None and check.verdict is Verdict.FAIL]
     parts = [*(f"{check.name} fails" for check in graver), *parts]
     if not parts:
-        return f"Every check passes, {total}."
-    marked = [check for check in checks if check.suspected and check.connection in failing]
+        return f"Every check passes ({connections})."
+    marked = [check for check in checks if check.suspected and check.connection in gravest]
     suspected = next(iter((*graver, *marked)), None)
     first = f" Most likely: {_where(suspected)}{suspected.name}: {suspected.detail}" if suspected is not None else ""
     return f"{'; '.join(parts)}.{first}"
@@ -107,20 +106,40 @@ def _found(checks: Iterable[Check], instances: Mapping[str, str]) -> Iterable[_F
         yield Finding(
             connection=name,
             instance=instances.get(name, ""),
-            gravity=max(_GRAVITY[check.verdict] for check in own),
+            gravity=max((_gravity(check) for check in own), default=0),
             shared=suspected.detail if suspected is not None and of_instance else None,
             what=own,
         )
 
 
-def _show_remedies(checks: Iterable[Check]) -> None:
-    told = [each for each in alike_ones(checks) if each.first.remedy and not each.first.follows]
+def _gravity(check: Check) -> int:
+    """A token that does not work is graver than what stands in its next one's way; what is ever so is no news."""
+    return 0 if check.standing else _GRAVITY[check.verdict] + (check.verdict is Verdict.FAIL and check.name == _TOKEN)
+
+
+def _show_remedies(checks: Iterable[Check], *, everything: bool) -> None:
+    news = [check for check in checks if everything or not check.standing]
+    told = [each for each in alike_ones(news) if each.first.remedy and not each.first.follows]
     for alike in sorted(told, key=lambda each: (_GRAVITY[each.first.verdict], each.first.suspected)):
         check = alike.first
         if check.remedy:
             say()
             say(f"{check.verdict}: {_where(check)}{alike.name}")
             show_step(check.remedy, label="")
+
+
+def _rows(finding: _Found, *, opened: bool, everything: bool) -> list[tuple[str, str, str, str]]:
+    """All checks of a connection; of several connections what does not pass, and a line for what does."""
+    if everything:
+        return [_row(alike) for alike in alike_ones(finding.what)]
+    name, rest = finding.connection, [check for check in finding.what if check.verdict is not Verdict.PASS]
+    passing = f"{len(finding.what) - len(rest)} pass"
+    if not finding.gravity:
+        lasting = f"; as ever: {few([check.name for check in rest])}" if rest else ""
+        return [(Verdict.PASS, name, "all checks", f"{passing}{lasting}")]
+    if not opened:
+        return [_row(Alike(first=check, others=0)) for check in rest if check.suspected]
+    return [*map(_row, alike_ones(rest)), (Verdict.PASS, name, "the others", passing)]
 
 
 def _row(alike: Alike) -> tuple[str, str, str, str]:
@@ -130,9 +149,3 @@ def _row(alike: Alike) -> tuple[str, str, str, str]:
 
 def _where(check: Check) -> str:
     return f"{check.connection}: " if check.connection else ""
-
-
-def _few(names: Sequence[str]) -> str:
-    """Names for a line: of many the first ones."""
-    most = 5
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

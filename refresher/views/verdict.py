@@ -17,7 +17,7 @@ _OF_THE_INSTANCE = frozenset({Kind.AWAY, Kind.THROTTLED, Kind.ANSWER, Kind.REFUS
 """What several connections of an instance have for one reason."""
 
 
-_STANDING = frozenset(
+STANDING = frozenset(
     {WarningCode.STOPS_WITHOUT_A_PERSON, WarningCode.ACCESS_TOKEN_LONG, WarningCode.SIGNING_KEY_END_UNKNOWN}
 )
 """Warnings of how it was set up: they stand every day, and are no news."""
@@ -47,7 +47,7 @@ def gravity(status: ConnectionStatus) -> Gravity:
             return Gravity.CALLED
         case State.FRESH | State.DUE:
             unsure = status.tried is Verdict.UNKNOWN or any(target.working is None for target in status.targets)
-            warned = any(warning.code not in _STANDING for warning in status.warnings)
+            warned = any(warning.code not in STANDING for warning in status.warnings)
             return Gravity.WARNED if warned or unsure else Gravity.HEALTHY
         case _:
             return Gravity.WORRYING

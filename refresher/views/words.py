@@ -38,6 +38,12 @@ def attempts_text(attempts: Collection[Attempt], now: datetime) -> str:
     return ", ".join(f"{form.format(attempt.at)} {attempt.code}" for attempt in attempts)
 
 
+def few(names: Sequence[str], most: int = 5) -> str:
+    """Names for a line: of many the first ones."""
+    others = len(names) - most
+    return ", ".join(names[:most]) + (f" and {others} more" if others > 0 else "")
+
+
 def key_text(key: KeyLife | VaultError, now: datetime) -> str:
     """When a key ends that signs, or why that cannot be said."""
     if isinstance(key, VaultError):

@@ -48,9 +48,9 @@ def test_the_first_line_counts_and_names_the_first_suspicion() -> None:
         "4 of 30 connections fail: hr, it, finance, legal. Most likely: hr: hr-client-secret: its value is in "
         "quotation marks"
     )
-    assert verdict(healthy("hr")) == "Every check passes, of 1 connection."
-    assert verdict([*healthy("hr"), warned("hr", "lease", "a file", "Set it.")]) == (
-        "1 of 1 connection with a warning: hr."
+    assert verdict(healthy("hr")) == "Every check passes (1 connection)."
+    assert verdict([*healthy("hr"), replace(warned("hr", "lease", "a file", "Set it."), suspected=True)]) == (
+        "1 of 1 connection with a warning: hr. Most likely: hr: lease: a file"
     )
 
 
@@ -67,6 +67,31 @@ def test_what_passes_is_a_line_each_unless_all_is_asked_for(capsys: pytest.Captu
     assert not any("reached" in line for line in lines)
     opened = shown(THIRTY, capsys, everything=True)
     assert len([line for line in opened if "reached" in line]) == 26
+
+
+def test_what_is_ever_so_opens_nothing_and_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    ever = replace(warned("c0", "refresh token's life", "until spring", "Authorize."), standing=True)
+    lines = shown([*healthy("c0"), ever, *wrong("hr")], capsys)
+    (folded,) = (line for line in lines if " c0 " in line)
+    assert folded.split(maxsplit=2)[2].split(maxsplit=2)[2] == "2 pass; as ever: refresh token's life"
+    assert "  Authorize" not in lines
+    assert verdict([*healthy("c0"), ever]) == "Every check passes (1 connection)."
+
+
+def test_of_several_what_does_not_pass_is_opened_and_the_rest_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(THIRTY, capsys)
+    mine = [line for line in lines if line.split()[1:2] == ["hr"]]
+    assert [line.split()[0] for line in mine] == ["warn", "fail", "fail", "pass"]
+
+
+def test_no_working_token_is_graver_than_a_refresh_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    failing = [
+        passed("it", "token", "accepted"),
+        replace(failed("it", "last refresh", "failed", "Mend it."), suspected=True),
+    ]
+    checks = [*wrong("hr"), *failing]
+    assert "Most likely: hr: hr-client-secret" in verdict(checks)
+    assert shown(checks, capsys)[-1] == "  Store it"
 
 
 def test_one_instances_fault_is_told_once_with_all_whom_it_meets(capsys: pytest.CaptureFixture[str]) -> None:
