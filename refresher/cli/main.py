@@ -21,7 +21,7 @@ from refresher.model.causes import Cause
 from refresher.model.errors import RefresherError, SettingsError, next_step
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.version import VERSION
-from refresher.views.terminal import clear, say, say_json, take_any_character
+from refresher.views.terminal import clear, say, say_json, take_everything
 
 if TYPE_CHECKING:
     from refresher.app import App
@@ -37,7 +37,7 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    take_any_character()
+    take_everything()
     options = build_parser().parse_args(arguments)
     logging.getLogger("refresher").addHandler(logging.NullHandler())
     try:

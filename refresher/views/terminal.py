@@ -6,8 +6,10 @@ line breaks, or half a character that no encoding has. All of it is shown as it 
 
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 
 def visible(text: str) -> str:
@@ -39,8 +41,11 @@ def clear() -> None:
     print("\033[2J\033[H", end="")
 
 
-def take_any_character() -> None:
-    """Let no output end because the encoding of its terminal lacks a character."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+def take_everything() -> None:
+    """Let no output end because its terminal's encoding lacks a character, or because somebody closed it (`>&-`)."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -94,6 +94,19 @@ def test_no_command_lets_them_through_or_ends_by_them(
         assert json.loads(out.buffer.getvalue())
 
 
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("call", [["status"], ["status", "--json"], ["history"], ["doctor"], ["probe"]], ids=" ".join)
+@pytest.mark.parametrize("closed", [["stdout"], ["stderr"], ["stdout", "stderr"]], ids="-".join)
+def test_a_closed_output_ends_no_command(monkeypatch: pytest.MonkeyPatch, call: list[str], closed: list[str]) -> None:
+    """As `>&-` leaves it to a program."""
+    expected = main(call)
+    for name in closed:
+        monkeypatch.setattr(sys, name, None)
+    assert main(call) == expected
+    for name in closed:
+        getattr(sys, name).close()
+
+
 def test_every_command_was_called() -> None:
     assert {call[0] for call in CALLS} == COMMANDS.keys() - {"authorize"}
 
