@@ -52,6 +52,8 @@ class Overview:
     """Of the key of a vault that signs; None where none does."""
     fallback_ready: bool
     """Whether the fallback grant could start another life."""
+    blocked: VaultError | None = None
+    """What keeps every refresh from being asked for: a credential that is missing, or cannot be read."""
 
 
 def read_overview(
@@ -62,12 +64,7 @@ def read_overview(
     Whoever may read no values gets the same by the secrets' tags.
     """
     place = vaults.own(connection.refresh_token_name)
-    fallback = connection.fallback_grant
-    needed = (
-        [vaults.own(connection.secret_name(each)) for each in connection.own_secrets(fallback)] if fallback else []
-    )
-    if connection.has_client_secret:
-        needed.append(place)
+    fallback, needed = connection.fallback_grant, _credential_names(vaults, connection)
     key = _reading_key(vaults, connection, deadline)
     found: Mapping[SecretIdentifier, Found] = vaults.read((*_consumer_names(vaults, connection), *needed), deadline)
     listed = listing.instead(found, deadline)
@@ -82,8 +79,23 @@ def read_overview(
         password_version=credentials.version_judged_by(side.record.password),
         record=side.record,
     )
-    checked(found.get(place))
-    return Overview(side=side, refresh_token=credentials.refresh_token, key=credentials.key_life, fallback_ready=ready)
+    if side.access_token is None:
+        checked(found.get(place))
+    return Overview(
+        side=side,
+        refresh_token=credentials.refresh_token,
+        key=credentials.key_life,
+        fallback_ready=ready,
+        blocked=_blocked(connection, credentials),
+    )
+
+
+def _blocked(connection: Connection, credentials: Credentials) -> VaultError | None:
+    try:
+        _demanded(connection, credentials)
+    except VaultError as error:
+        return error
+    return None
 
 
 def _reading_key(

@@ -85,7 +85,7 @@ class ConnectionStatus:
         return self.cause is not None and self.cause.row.ends_refresh_token
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - one for each thing that was read or tried
     connection: Connection,
     side: ConsumerSide,
     refresh_token: StoredRefreshToken | None,
@@ -94,17 +94,21 @@ def evaluate(
     *,
     fallback_ready: bool,
     key: KeyLife | VaultError | None = None,
+    blocked: VaultError | None = None,
     trial: Trial | None = None,
     untried: str = "",
 ) -> ConnectionStatus:
-    """Evaluate one connection: by what was tried of its tokens, and by their dates where that says nothing."""
+    """Evaluate one connection: by what was tried of its tokens, and by their dates where that says nothing.
+
+    `blocked` is what keeps a refresh from being asked for at all, of which no record tells.
+    """
     token, trial = side.access_token, trial or {}
     life = token.life if token is not None else None
     issued = life[1] - life[0] if life and _lives_as_issued(side) else None
     verdict = verdict_on(token, trial)
     acts_as = trial[token.value].probe.user_name if token is not None and verdict is not None else None
-    state = _state(connection, side, refresh_token, timing, now, trial)
-    cause = _cause(state, connection, side, refresh_token)
+    state = _state(connection, side, refresh_token, timing, now, trial, blocked=blocked)
+    cause = _cause(state, connection, side, refresh_token, blocked)
     # What the dates of a refresh token promise is no news while a person has to replace it.
     describes = refresh_token is not None and state is not State.AUTHORIZATION_REQUIRED
     failing = side.record.consecutive_failures > 1
@@ -117,11 +121,13 @@ def evaluate(
         instance_url=connection.instance_url,
         state=state,
         working=works(token, trial, now) and all(target.working is not False for target in targets),
-        message=_message(state, targets, token, tried=verdict is Verdict.ACCEPTED),
+        message=_message(state, targets, token, blocked, tried=verdict is Verdict.ACCEPTED),
         basis=basis(token, trial, now, untried=untried),
         tried=verdict,
         user_name=acts_as or (token.user_name if token is not None else None),
-        next_step=_next_step(state, cause, connection.name, lacking=lacking) or next(iter(shut), None),
+        next_step=(blocked.hint if blocked is not None and cause is blocked.cause else None)
+        or _next_step(state, cause, connection.name, lacking=lacking, passed_over=_is_passed_over(life, timing, now))
+        or next(iter(shut), None),
         cause=cause,
         checks=diagnose(cause, connection.name).checks if cause else (),
         lives=_lives(token),
@@ -178,7 +184,14 @@ _BY_DATES = {
 }
 
 
-def _message(state: State, targets: tuple[TargetStatus, ...], token: StoredAccessToken | None, *, tried: bool) -> str:
+def _message(
+    state: State,
+    targets: tuple[TargetStatus, ...],
+    token: StoredAccessToken | None,
+    blocked: VaultError | None,
+    *,
+    tried: bool,
+) -> str:
     if token is not None and token.revoked and state in {State.AUTHORIZATION_REQUIRED, State.EXPIRED}:
         return f"the tokens were revoked; {_AFTER_REVOKING[state]}"
     subject = "the token works" if tried else "by its dates the token lives"
@@ -188,7 +201,11 @@ def _message(state: State, targets: tuple[TargetStatus, ...], token: StoredAcces
                 return f"{subject}, but {target.name} {target.remark}"
         if state is State.DUE and any(target.current is False for target in targets):
             return f"{subject}, but not every target holds it; the next tick publishes it again"
-    return _MESSAGES[state] if tried or state not in _BY_DATES else _BY_DATES[state]
+    message = _MESSAGES[state] if tried or state not in _BY_DATES else _BY_DATES[state]
+    if blocked is not None and state in {State.FAILING, State.EXPIRED, State.REFUSED}:
+        return f"{message}: {blocked.message}"
+    dead = [target.name for target in targets if target.working is False]
+    return f"{message}, but the copy in {dead[0]} does not" if dead and state is State.FAILING else message
 
 
 def _state(
@@ -198,13 +215,16 @@ def _state(
     timing: Timing,
     now: datetime,
     trial: Trial,
+    *,
+    blocked: VaultError | None,
 ) -> State:
     token, record = side.access_token, side.record
-    if record.last_outcome == Outcome.AUTHORIZATION_REQUIRED or _cannot_start(connection, refresh_token):
+    ended = _cannot_start(connection, refresh_token) and blocked is None
+    if record.last_outcome == Outcome.AUTHORIZATION_REQUIRED or ended:
         return State.AUTHORIZATION_REQUIRED
     if token is None or not works(token, trial, now):
         return State.REFUSED if verdict_on(token, trial) is Verdict.REJECTED else State.EXPIRED
-    if record.consecutive_failures:
+    if record.consecutive_failures or blocked is not None:
         return State.FAILING
     if token.expires_at is not None and evaluate_urgency(token, timing, now) is Urgency.MANDATORY:
         return State.EXPIRING
@@ -217,8 +237,14 @@ def _cannot_start(connection: Connection, refresh_token: StoredRefreshToken | No
 
 
 def _cause(
-    state: State, connection: Connection, side: ConsumerSide, refresh_token: StoredRefreshToken | None
+    state: State,
+    connection: Connection,
+    side: ConsumerSide,
+    refresh_token: StoredRefreshToken | None,
+    blocked: VaultError | None,
 ) -> Cause | None:
+    if blocked is not None and state is not State.AUTHORIZATION_REQUIRED:
+        return blocked.cause
     if side.record.consecutive_failures or state is not State.FRESH:
         recorded = Cause.of(side.record.last_cause)
         if recorded is not None:
@@ -228,9 +254,16 @@ def _cause(
     return Cause.ACCESS_TOKEN_REFUSED if state is State.REFUSED else None
 
 
-def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool) -> Step | None:
+def _is_passed_over(life: Life | None, timing: Timing, now: datetime) -> bool:
+    """Whether ticks that tell of no failure have let its time pass: a refresh by hand would not get to it either."""
+    return life is not None and now - life[1] > timing.tick
+
+
+def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool, passed_over: bool) -> Step | None:
     if cause is not None:
         return diagnose(cause, name).next_step
+    if state is State.EXPIRED and passed_over:
+        return Step("No tick has refreshed it, and none says why: ", steps.doctor(name))
     if state in {State.EXPIRED, State.EXPIRING}:
         return Step(steps.refresh(name, force=True))
     return Step("At once: ", steps.refresh(name)) if lacking else None

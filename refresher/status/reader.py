@@ -45,6 +45,7 @@ class Looked:
                 now,
                 fallback_ready=self.found.fallback_ready,
                 key=self.found.key,
+                blocked=self.found.blocked,
                 trial=trial,
                 untried="--offline" if offline else "PROBE_PATH is empty",
             )

@@ -99,6 +99,47 @@ def test_an_unreadable_vault_says_who_may_be_let_in_how(sandbox: Sandbox, app: A
     assert doctor == "python -m refresher doctor"
 
 
+@pytest.mark.parametrize("name", ["servicenow-client-secret", "servicenow-client-id", "servicenow-refresh-token"])
+@pytest.mark.parametrize("what", ["disabled", "refused"])
+def test_a_credential_that_cannot_be_read_is_told_while_the_token_works(
+    sandbox: Sandbox, app: App, name: str, what: str
+) -> None:
+    """Its readers have a token; whoever looks learns now why there will be no next one."""
+    sandbox.add_connection()
+    tick(app)
+    if what == "disabled":
+        sandbox.vault.versions(name)[-1].enabled = False
+    else:
+        sandbox.vault.deny("get", name)
+    status = status_of(app)
+    cause = "secret_disabled" if what == "disabled" else "vault_forbidden"
+    assert (status.state, status.working, status.cause) == (State.FAILING, True, cause)
+    assert name in status.message
+    assert name in str(status.next_step)
+
+
+@pytest.mark.parametrize("name", ["servicenow-client-secret", "servicenow-client-id"])
+def test_a_credential_that_is_gone_is_told_and_no_refresh_proposed_that_must_fail(
+    sandbox: Sandbox, app: App, name: str
+) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.vault.delete(name)
+    for minutes, state in ((0, State.FAILING), (120, State.EXPIRED)):
+        sandbox.clock.advance(timedelta(minutes=minutes))
+        status = status_of(app)
+        assert (status.state, status.cause) == (state, "secret_missing")
+        assert "--force" not in str(status.next_step)
+        assert f"--name {name}" in str(status.next_step)
+
+
+def test_where_ticks_pass_a_token_over_and_no_record_says_why_doctor_is_asked(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=90))
+    assert str(status_of(app).next_step).endswith("python -m refresher doctor servicenow")
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [

@@ -1,6 +1,7 @@
 """Status says what was tried: the stored token and every copy, at the instance, and dates only where that fails."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -168,7 +169,7 @@ def test_a_page_that_loads_again_has_a_token_tried_twice_a_minute_at_most() -> N
         bases.append(status_of(app, again_after=timedelta(seconds=30)).basis or "")
         app.clock.sleep(10)
     assert sandbox.log.count(path=PROBE) == 1 + 2  # once before it was published
-    assert bases[-1].startswith("tried 20 s ago, accepted")
+    assert re.match(r"tried 2\d s ago, accepted", bases[-1])
     status_of(app)
     assert sandbox.log.count(path=PROBE) == 4
 
