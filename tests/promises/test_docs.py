@@ -22,11 +22,12 @@ from tests.promises.places import ROOT, place_of
 
 RUNBOOK = ROOT / "docs" / "runbook"
 ALERTS = sorted(path.stem for path in (ROOT / "infra" / "queries").glob("*.kql"))
-FOLDERS = ("benchmarks", "docs", "infra", "tests")
+FOLDERS = ("benchmarks", "docs", "infra")
 DOCUMENTS = sorted(
     [
         *ROOT.glob("*.md"),
-        *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md") if "node_modules" not in page.parts),
+        *(ROOT / "tests").glob("*.md"),
+        *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md")),
     ]
 )
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Fixed when"]

@@ -8,6 +8,7 @@ import pytest
 
 from refresher.app import App
 from refresher.cli.exit_codes import ExitCode, tick_exit_code
+from refresher.model.connection import Connection
 from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.run.budget import Budget, in_turn
 from refresher.servicenow.http import ANSWER_TAKES
@@ -80,22 +81,28 @@ def test_the_least_share_is_enough_to_hear_the_answer() -> None:
     assert min(play(5000, 1.0)[1]) >= ANSWER_TAKES + 3
 
 
-MANY = tuple(connection(SERVICENOW_INSTANCE_URL=f"https://i{number % 7}.service-now.com") for number in range(1000))
 TICK = timedelta(minutes=5)
 
 
+@pytest.fixture(scope="module")
+def many() -> tuple[Connection, ...]:
+    return tuple(
+        connection(SERVICENOW_INSTANCE_URL=f"https://i{number % 7}.service-now.com") for number in range(1000)
+    )
+
+
 @pytest.mark.parametrize("served", thinned([640, 700]))
-def test_what_had_no_turn_has_one_in_the_next_tick(served: int) -> None:
+def test_what_had_no_turn_has_one_in_the_next_tick(many: tuple[Connection, ...], served: int) -> None:
     """Whenever that is."""
     for number in range(300):
         now, following = NOON + number * TICK, NOON + (number + 1) * TICK
-        put_off = {id(each) for each in in_turn(MANY, now, TICK)[served:]}
-        assert not put_off & {id(each) for each in in_turn(MANY, following, TICK)[served:]}
+        put_off = {id(each) for each in in_turn(many, now, TICK)[served:]}
+        assert not put_off & {id(each) for each in in_turn(many, following, TICK)[served:]}
 
 
-def test_every_connection_has_a_turn_and_within_a_tick_the_order_stays() -> None:
-    assert sorted(map(id, in_turn(MANY, NOON, TICK))) == sorted(map(id, MANY))
-    assert in_turn(MANY, NOON + TICK / 3, TICK) == in_turn(MANY, NOON, TICK)
+def test_every_connection_has_a_turn_and_within_a_tick_the_order_stays(many: tuple[Connection, ...]) -> None:
+    assert sorted(map(id, in_turn(many, NOON, TICK))) == sorted(map(id, many))
+    assert in_turn(many, NOON + TICK / 3, TICK) == in_turn(many, NOON, TICK)
     assert in_turn((), NOON, TICK) == ()
 
 
