@@ -103,6 +103,7 @@ def test_the_script_and_the_refresher_may_overlap(sandbox: Sandbox, make_app: Ma
         sandbox.clock.advance(minutes=5)
 
 
+@pytest.mark.exhaustive
 def test_a_move_to_another_vault_leaves_no_reader_without_a_token(
     sandbox: Sandbox, make_app: MakeApp, secrets: ConnectionSecrets
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_move_to_another_vault_leaves_no_reader_without_a_token(
     assert abs(status.refresh_token_expires_at - begun - timedelta(days=100)) < timedelta(seconds=30)
 
 
+@pytest.mark.exhaustive
 def test_a_copied_refresh_token_without_its_date_counts_from_the_copy(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection()
     tick(make_app())
@@ -149,6 +151,7 @@ def test_a_copied_refresh_token_without_its_date_counts_from_the_copy(sandbox: S
     assert abs(status.refresh_token_expires_at - sandbox.clock.now() - timedelta(days=100)) < timedelta(minutes=1)
 
 
+@pytest.mark.exhaustive
 def test_after_moving_out_the_token_ends_by_itself_and_a_revocation_ends_it_at_once(
     sandbox: Sandbox, make_app: MakeApp
 ) -> None:

@@ -121,6 +121,7 @@ def test_where_reading_fails_it_sends_the_name(
     assert works(sandbox, chat.bearer(TARGET))
 
 
+@pytest.mark.exhaustive
 def test_a_deleted_action_costs_one_tick_and_no_request_to_servicenow(
     sandbox: Sandbox, make_app: MakeApp, simple_chat: Callable[[str], SimpleChat]
 ) -> None:
@@ -167,6 +168,7 @@ def test_global_mode_keeps_a_token_past_its_end_and_per_user_mode_does_not(
     assert works(sandbox, chat.bearer(TARGET))
 
 
+@pytest.mark.exhaustive
 def test_two_agents_act_as_two_integration_users(
     sandbox: Sandbox, make_app: MakeApp, simple_chat: Callable[[str], SimpleChat]
 ) -> None:

@@ -72,6 +72,7 @@ def test_tick_status_and_refresh_in_good_order(real_time: Sandbox) -> None:
     assert (token.tags["reason"], token.tags["trigger"]) == ("ticket 4711", "cli")
 
 
+@pytest.mark.exhaustive
 def test_a_person_is_told_what_it_may_be_and_what_to_check(real_time: Sandbox) -> None:
     """In ServiceNow's own terms, for people and for machines, in the run that fails and in `status`."""
     real_time.add_connection("servicenow")
@@ -219,6 +220,7 @@ def test_status_that_watches_ends_with_ctrl_c(real_time: Sandbox) -> None:
     assert (process.returncode, errors) == (130, "")
 
 
+@pytest.mark.exhaustive
 def test_history_draws_the_day_and_lists_the_tokens(real_time: Sandbox) -> None:
     real_time.add_connection("servicenow")
     assert "no token was ever published" in run(real_time, "history").stdout

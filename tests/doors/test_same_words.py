@@ -18,6 +18,7 @@ from sandbox.direct import DirectSandbox
 from sandbox.faults import Drop, Fault, Respond
 from tests.conftest import direct, tick
 from tests.factories import TICKING
+from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -97,18 +98,21 @@ def authorize(app: App, password: str) -> RunReport:
 
 @pytest.mark.parametrize(
     "answer",
-    [
-        pytest.param(GENERIC, id="generic"),
-        pytest.param(Respond(401, JSON, b'{"error":"invalid_grant"}'), id="grant"),
-        pytest.param(Respond(400, JSON, b'{"error":"invalid_request"}'), id="request"),
-        pytest.param(Respond(400, JSON, b'{"error":"unsupported_grant_type"}'), id="type"),
-        pytest.param(Respond(503, {}, b""), id="error"),
-        pytest.param(Respond(429, {}, b""), id="rate"),
-        pytest.param(
-            Respond(200, {"Content-Type": "text/html"}, b"<title>Instance Hibernating page</title>"), id="page"
-        ),
-        pytest.param(Drop(), id="silence"),
-    ],
+    thinned(
+        [
+            pytest.param(GENERIC, id="generic"),
+            pytest.param(Respond(401, JSON, b'{"error":"invalid_grant"}'), id="grant"),
+            pytest.param(Respond(400, JSON, b'{"error":"invalid_request"}'), id="request"),
+            pytest.param(Respond(400, JSON, b'{"error":"unsupported_grant_type"}'), id="type"),
+            pytest.param(Respond(503, {}, b""), id="error"),
+            pytest.param(Respond(429, {}, b""), id="rate"),
+            pytest.param(
+                Respond(200, {"Content-Type": "text/html"}, b"<title>Instance Hibernating page</title>"), id="page"
+            ),
+            pytest.param(Drop(), id="silence"),
+        ],
+        4,
+    ),
 )
 def test_no_tick_repeats_an_authorization_that_failed_and_none_is_promised(answer: Respond | Drop) -> None:
     sandbox, app = standing()
@@ -136,7 +140,7 @@ def shown(status: ConnectionStatus, app: App, capfd: pytest.CaptureFixture[str])
     [GENERIC, Respond(401, JSON, b'{"error":"invalid_client"}'), Respond(503, {}, b"")],
     ids=["generic", "client", "error"],
 )
-@pytest.mark.parametrize("times", [2, 15])
+@pytest.mark.parametrize("times", thinned([2, 15]))
 def test_what_fails_now_is_not_foretold_for_a_day_in_spring(
     answer: Respond, times: int, capfd: pytest.CaptureFixture[str]
 ) -> None:

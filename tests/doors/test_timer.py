@@ -36,6 +36,7 @@ def working(sandbox: Sandbox, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
     return sandbox
 
 
+@pytest.mark.exhaustive
 def test_every_door_says_when_the_last_tick_was(working: Sandbox, make_app: MakeApp) -> None:
     noted(make_app())
     working.clock.advance(7 * MINUTES)
@@ -70,6 +71,7 @@ def test_a_timer_that_does_not_fire_is_not_healthy_though_the_tokens_live(
     assert check.verdict is Verdict.FAIL
 
 
+@pytest.mark.exhaustive
 def test_the_command_ends_with_1_where_all_works_but_the_timer(capfd: pytest.CaptureFixture[str]) -> None:
     with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as sandbox:
         sandbox.add_connection()

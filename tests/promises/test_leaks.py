@@ -98,7 +98,7 @@ def test_no_answer_of_servicenow_is_repeated(
 
 @pytest.mark.parametrize(
     "grant",
-    sampled(["refresh_token", "password", "client_credentials", "jwt_bearer"], ["jwt_bearer"]),
+    sampled(["refresh_token", "password", "client_credentials", "jwt_bearer"], ["refresh_token"]),
 )
 def test_no_grant_shows_its_credentials(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, grant: str

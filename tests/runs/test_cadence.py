@@ -81,6 +81,7 @@ def test_eight_weeks_without_a_lost_tick_keep_fifty_minutes(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", sampled(range(10), [0]))
+@pytest.mark.exhaustive
 def test_a_lost_tick_delays_a_refresh_by_no_more_than_itself(seed: int) -> None:
     """Measured to the start of the run: the start's own jitter comes on top."""
     told = list(refreshes(56, random.Random(seed), lost=0.05))
@@ -93,6 +94,7 @@ def test_a_lost_tick_delays_a_refresh_by_no_more_than_itself(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", sampled(range(10), [0]))
+@pytest.mark.exhaustive
 def test_after_a_manual_run_the_nearest_tick_goes_on(seed: int) -> None:
     told = list(refreshes(56, random.Random(seed), manual=0.01))
     after_manual = [

@@ -216,6 +216,7 @@ class TestRefusals:
         assert "authorize servicenow" in (second.hint or "")
 
     @pytest.mark.parametrize(("hours", "tries"), thinned([(2, [3] + [1] * 14), (1, [3] * 7 + [1] * 8)], 2))
+    @pytest.mark.exhaustive
     def test_a_refresh_token_that_stays_refused_is_soon_tried_once_a_run(
         self, sandbox: Sandbox, make_app: MakeApp, hours: int, tries: list[int]
     ) -> None:
@@ -280,6 +281,7 @@ class TestRefusals:
         sandbox.vault.put("servicenow-client-secret", f" {added.application.client_secret}\n")
         assert tick(app).outcome is Outcome.REFRESHED
 
+    @pytest.mark.exhaustive
     def test_a_refused_password_is_sent_four_times_in_all(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         sandbox.add_connection(refresh_token=False, username=True)
         sandbox.vault.put(PASSWORD, "CANARY-wrong")

@@ -101,7 +101,7 @@ ELSEWHERE = ("label of 70 letters", "nested answer of the instance", "dates no c
 @pytest.mark.parametrize(
     "name",
     thinned(
-        [pytest.param(each, marks=pytest.mark.wire("https") if each in ELSEWHERE else ()) for each in SURPRISES], 3
+        [pytest.param(each, marks=pytest.mark.wire("https") if each in ELSEWHERE else ()) for each in SURPRISES], 7
     ),
 )
 def test_a_surprise_stays_in_its_connection(sandbox: Sandbox, make_app: MakeApp, name: str) -> None:

@@ -138,6 +138,7 @@ def test_a_run_that_died_after_its_request_is_recognized_by_the_next(sandbox: Sa
     assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
 
 
+@pytest.mark.exhaustive
 def test_a_loss_is_named_however_the_run_went_on_and_at_every_later_tick(sandbox: Sandbox, make_app: MakeApp) -> None:
     """The instance is away for the rest of the run: the next one knows all the same, and so does the one after it."""
     app = rotating(sandbox, make_app)
@@ -179,6 +180,7 @@ def test_a_token_that_was_not_spent_after_all_is_not_called_lost_later(sandbox: 
 
 
 @pytest.mark.wire("https")
+@pytest.mark.exhaustive
 def test_a_refresh_token_in_half_an_answer_is_kept(sandbox: Sandbox, make_app: MakeApp) -> None:
     """The connection broke behind it: the next try sends it, and nothing is lost."""
     app = rotating(sandbox, make_app)

@@ -32,6 +32,7 @@ def record_tags(sandbox: Sandbox) -> dict[str, str]:
     return record.tags if record else {}
 
 
+@pytest.mark.exhaustive
 def test_a_fault_that_refuses_all_for_nearly_half_an_hour_costs_no_fallback(
     sandbox: Sandbox, make_app: MakeApp
 ) -> None:
@@ -115,6 +116,7 @@ class TestWhatWasSentWithIt:
     """A refusal may be about the password, the user name or the client secret: any of them opens the gate again."""
 
     @pytest.mark.parametrize("name", thinned(["client-secret", "username", "password"]))
+    @pytest.mark.exhaustive
     def test_a_new_version_of_any_of_them_is_tried(self, name: str) -> None:
         sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
         secret = f"servicenow-{name}"
@@ -144,6 +146,7 @@ class TestOneUserOfSeveralConnections:
     """ServiceNow locks the user, whichever connection sends the password."""
 
     @pytest.mark.parametrize("ticks", sampled([40, 8], [8]))
+    @pytest.mark.exhaustive
     def test_together_they_send_it_as_often_as_one(self, ticks: int) -> None:
         sandbox, app = two_of_one_user()
         for name in ("hr", "it"):

@@ -69,6 +69,7 @@ def test_a_dead_refresh_token_stays_condemned_where_the_fallback_grant_brings_no
 
 
 @pytest.mark.parametrize("hours", sampled([4, 2], [2]))
+@pytest.mark.exhaustive
 def test_a_success_without_anything_to_put_right_writes_no_record(hours: int) -> None:
     """Refusals that stay remembered are not written again with every refresh."""
     sandbox, app = direct(BY_PASSWORD, username=True)

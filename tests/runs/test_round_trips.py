@@ -150,6 +150,7 @@ class TestHopsWithTheBlobLease:
             assert tick(make_app(LEASE_CONTAINER_URL=sandbox.leases.url)).outcome is Outcome.REFRESHED
 
     @pytest.mark.usefixtures("leased")
+    @pytest.mark.exhaustive
     def test_a_cold_one_that_is_forced_takes_six(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         """It is known beforehand that the lease will be wanted."""
         forget_challenges()
@@ -194,6 +195,7 @@ def test_a_cold_process_asks_for_its_own_token_once_and_not_once_for_each_connec
     assert 1 <= sandbox.log.count(service="vault", status=401) <= 3 * len(names)
 
 
+@pytest.mark.exhaustive
 def test_a_warm_worker_asks_for_no_token_and_meets_no_challenge(sandbox: Sandbox, warm: App) -> None:
     for _ in range(3):
         sandbox.clock.advance(50 * MINUTES)
@@ -229,6 +231,7 @@ def test_the_same_token_again_changes_tags_and_makes_no_version(sandbox: Sandbox
     assert written == {f"PATCH {TOKEN}": 1, f"PATCH {COPY}": 1}
 
 
+@pytest.mark.exhaustive
 def test_a_failure_costs_one_write_of_the_record_and_its_end_one_more(sandbox: Sandbox, warm: App) -> None:
     """The first failure makes the record; from then on it is changed in place, and success does not touch it."""
     refusing = Fault(path="/oauth_token.do", times=None, action=Respond(503))

@@ -61,6 +61,7 @@ def test_each_says_who_the_other_one_is(sandbox: DirectSandbox, apps: list[App])
     assert status.working
 
 
+@pytest.mark.exhaustive
 def test_what_the_other_one_leaves_behind_is_replaced_before_it_ends(sandbox: DirectSandbox, apps: list[App]) -> None:
     """It was switched off: an installation that moved."""
     one, two = apps

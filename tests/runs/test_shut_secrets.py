@@ -98,6 +98,7 @@ def test_a_record_that_cannot_be_read_allows_no_more_passwords(
 
 
 @pytest.mark.parametrize(("name", "other"), thinned([(TOKEN, TARGET), (TARGET, TOKEN)]))
+@pytest.mark.exhaustive
 def test_a_token_that_was_disabled_is_left_alone_and_all_others_go_on(name: str, other: str) -> None:
     sandbox, app = direct({})
     tick(app)

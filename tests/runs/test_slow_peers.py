@@ -205,6 +205,7 @@ class TestAProxy:
         assert "HTTPS_PROXY" in (report.hint or "")
 
     @pytest.mark.parametrize(("status", "encrypted"), PROXIES)
+    @pytest.mark.exhaustive
     def test_that_refuses_the_vault_is_named(
         self, sandbox: Sandbox, app: App, monkeypatch: pytest.MonkeyPatch, status: int, *, encrypted: bool
     ) -> None:

@@ -343,6 +343,7 @@ class TestAHerd:
         first = order.index("/oauth_token.do")
         assert order[first + 1] == PROBE  # one token alone, and its trial, before the next one is asked for
 
+    @pytest.mark.exhaustive
     def test_costs_one_refresh_where_the_new_token_is_refused_as_well(self) -> None:
         sandbox, app = self.set_up()
         sandbox.faults.add(Fault(path=PROBE, action=REFUSED, times=None))
@@ -358,6 +359,7 @@ class TestAHerd:
         self.ticked(app)
         assert token_requests(sandbox) == 2
 
+    @pytest.mark.exhaustive
     def test_is_dispatched_to_the_queue_one_first_and_the_others_once_that_is_known_to_work(
         self, everything_logged: CapturedLog
     ) -> None:

@@ -74,6 +74,7 @@ def test_a_timer_that_somebody_stopped_is_seen(place: Standing, tmp_path: Path) 
     assert not is_stopped()
 
 
+@pytest.mark.exhaustive
 def test_the_app_reads_a_setting_that_was_changed(place: Standing, tmp_path: Path) -> None:
     """Azure starts an app anew when a setting changes, and it says what is wrong with it."""
     set_it = LIST.replace(" list ", " set ") + " --settings REFRESH_INTERVAL_MINUTES={} --output none"

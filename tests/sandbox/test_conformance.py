@@ -113,6 +113,7 @@ class TestVault:
         assert {name: sandbox.vault.versions(name) for name in sandbox.vault.names()} == before
 
 
+@pytest.mark.exhaustive
 def test_a_container_is_asked_and_left_as_it_was(sandbox: Sandbox, run: Run, heard: Heard) -> None:
     assert run("--container", sandbox.leases.url, "--yes") == 0
     said = heard().out

@@ -48,6 +48,7 @@ def test_every_rule_has_one_name_and_a_source() -> None:
 
 
 @pytest.mark.parametrize(("status", "body"), thinned([(200, b"{}"), (500, b"<html>")], 2))
+@pytest.mark.exhaustive
 def test_each_question_is_answered_with_no_by_something_that_is_not_a_vault(
     sandbox: Sandbox, status: int, body: bytes
 ) -> None:
@@ -59,6 +60,7 @@ def test_each_question_is_answered_with_no_by_something_that_is_not_a_vault(
     assert agreed <= {"left-out", "name-case", "out-of-window", "disabled-patch"}
 
 
+@pytest.mark.exhaustive
 def test_what_was_stored_is_deleted_in_the_end(sandbox: Sandbox) -> None:
     """Under names that begin with a prefix of their own."""
     vault = client_of(sandbox)

@@ -39,8 +39,8 @@ CASES = [
 ]
 
 
-SOME = (StoredByHand(), True, True, 4)
-"""Every fourth request, for `make test`."""
+SOME = (StoredByHand(), True, True, 8)
+"""Every eighth request, for `make test`."""
 
 
 @pytest.mark.parametrize(("happens", "rotates", "first_use", "every"), sampled([*CASES, SOME], [SOME]))

@@ -183,6 +183,7 @@ class TestCommand:
         monkeypatch.setattr(simulate, "_in_a_process", here)
         return counted
 
+    @pytest.mark.exhaustive
     def test_json_has_all_figures(self, made: Counter[str], capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         picture = tmp_path / "picture.svg"
         options = ["--days", "0.25", "--scenarios", "100d", "--json", "--picture", str(picture)]

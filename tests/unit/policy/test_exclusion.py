@@ -44,6 +44,7 @@ def test_who_wrote_without_a_note_lets_nobody_in(writes: bool, noted: bool, may:
     ("first", "second"),
     sampled([*RUNS, ((TICK, FORCE), (TICK, FORCE)), ((TICK, TICK), (FORCE,))], RUNS),
 )
+@pytest.mark.exhaustive
 def test_no_order_of_their_steps_spends_a_token_twice(first: tuple[bool, ...], second: tuple[bool, ...]) -> None:
     wrong, worlds = explore(first, second)
     assert wrong == set()
