@@ -110,15 +110,16 @@ def silent(
 ) -> VaultError:
     """No answer of the vault came, or a proxy said something in its place; of its words only the status is read."""
     proxy, trouble = proxy_for(url), trouble_of(error, url, "REQUESTS_CA_BUNDLE")
-    asked = f"({operation} of {kind} {name})"
-    message = f"{url} {trouble.what if trouble else 'did not answer'} {asked}"
+    what = trouble.what if trouble else "did not answer"
+    message = f"{url} {what}"
     hint = trouble.hint if trouble else "Check the vault's address, its firewall and the network."
     if proxy is not None and not (trouble and trouble.of_certificate):
         refused = _REFUSED_BY_PROXY.search(str(error))
-        message = proxy.refuses(url, refused[1]) if refused else f"{message}{proxy.by_way_of}"
+        itself = trouble is not None and trouble.of_the_first_hop
+        message = proxy.refuses(url, refused[1]) if refused else proxy.between(url, what, itself=itself)
         hint = proxy.hint
     return VaultError(
-        message,
+        f"{message} ({operation} of {kind} {name})",
         cause=Cause.VAULT_UNAVAILABLE,
         hint=hint,
         transient=True,

@@ -43,6 +43,8 @@ _BROKEN = (AzureError, ArithmeticError, AttributeError, LookupError, OSError, Re
 _HELD = frozenset({"leased", "breaking"})
 _REFUSED = frozenset({401, 403})
 _NOT_FOUND = 404
+_NO_CONTAINER = "ContainerNotFound"
+"""Where a blob that is not there is answered with BlobNotFound."""
 _NO_ETAG = '"0x0"'
 """The entity tag of no blob."""
 
@@ -77,7 +79,9 @@ class Container:
         def look(blob: "BlobClient") -> BlobState | None:
             try:
                 found = blob.get_blob_properties(**_LIMITS)
-            except ResourceNotFoundError:
+            except ResourceNotFoundError as error:
+                if getattr(error, "error_code", None) == _NO_CONTAINER:
+                    raise
                 return None
             return BlobState(
                 etag=found.etag,

@@ -31,20 +31,25 @@ class Trouble:
     hint: str
     of_certificate: bool = False
     """Whether the peer was reached, by way of a proxy or not, and showed a certificate."""
+    of_the_first_hop: bool = False
+    """Whether nobody was reached at all: where a proxy is on the way, it is the proxy's trouble."""
 
 
 NO_NAME = Trouble(
     what="has a name that is not known here (DNS)",
     hint="See that the name is spelled right, and that it resolves here: nslookup HOST. In a network with private "
     "endpoints its private DNS zone may lack the name.",
+    of_the_first_hop=True,
 )
 NO_RESOLVER = Trouble(
     what="could not be looked up, since the name server did not answer in time (DNS)",
     hint="The name server that this machine asks is silent or out of reach: it is no fault of the peer's.",
+    of_the_first_hop=True,
 )
 REFUSED = Trouble(
     what="refused the connection: nobody listens at this address and port",
     hint="See that address and port are right.",
+    of_the_first_hop=True,
 )
 RESET = Trouble(
     what="closed the connection without an answer",

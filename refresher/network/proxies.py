@@ -25,10 +25,10 @@ class Proxy:
     variable: str
     url: str = field(repr=False)
 
-    @property
-    def by_way_of(self) -> str:
-        """What is added to the news that nobody answered."""
-        return f" through the proxy that {self.variable} names"
+    def between(self, whom: str, what: str, *, itself: bool) -> str:
+        """The news of what happened on the way to somebody; `itself`: nobody behind the proxy was asked."""
+        proxy = f"the proxy that {self.variable} names"
+        return f"{proxy} {what}, on the way to {whom}" if itself else f"{whom} {what} through {proxy}"
 
     @property
     def hint(self) -> str:

@@ -28,6 +28,7 @@ from refresher.servicenow.turns import Turns
 
 ANSWER_TAKES = 5.0
 """Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
+_INSTANCE = "the ServiceNow instance"
 _TOO_MANY_REQUESTS = 429
 _CONNECT_TIMEOUT = 5.0
 _REQUEST_TAKES = 17.0
@@ -176,10 +177,11 @@ def _no_answer(
     hint = ""
     if trouble is not None:
         what, hint = trouble.what, trouble.hint
+    message = f"{_INSTANCE} {what}"
     if proxy is not None and (trouble is None or not trouble.of_certificate):
-        what += proxy.by_way_of
+        message = proxy.between(_INSTANCE, what, itself=trouble is not None and trouble.of_the_first_hop)
         hint = proxy.hint
-    return TokenEndpointError(f"the ServiceNow instance {what}", cause=cause, hint=hint, transient=True, sent=sent)
+    return TokenEndpointError(message, cause=cause, hint=hint, transient=True, sent=sent)
 
 
 def _trouble(error: BaseException, url: str) -> Trouble | None:
@@ -203,7 +205,7 @@ def _refused_by_proxy(answer: str, proxy: Proxy | None) -> TokenEndpointError:
         return _no_answer(sent=False)
     status = answer[:3] if answer[:3].isdecimal() else "without a status"
     return TokenEndpointError(
-        proxy.refuses("the ServiceNow instance", status),
+        proxy.refuses(_INSTANCE, status),
         cause=Cause.INSTANCE_UNREACHABLE,
         hint=proxy.hint,
         transient=True,

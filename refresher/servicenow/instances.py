@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
+from refresher.model.errors import RefresherError
 from refresher.model.tokens import Secret
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.turns import Turns
@@ -53,6 +54,8 @@ class ServiceNow:
                 connection, self._clock, deadline, tls, self._transport, turns, answer_takes=_TRIAL_TAKES
             ) as session:
                 return session.probe(token)
+        except RefresherError as error:
+            return Probe(verdict=Verdict.UNKNOWN, remark=error.message)
         except Exception as error:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
             return Probe(verdict=Verdict.UNKNOWN, remark=f"unexpected {type(error).__name__}")
 

@@ -97,6 +97,13 @@ def test_what_cannot_be_read_is_unknown_and_breaks_nothing(working: Sandbox, mak
     assert "refused this identity" in timer["message"]
 
 
+def test_a_container_that_was_deleted_says_nothing_of_the_timer(working: Sandbox, make_app: MakeApp) -> None:
+    app = make_app(LEASE_CONTAINER_URL=f"{working.leases.origin}/deleted")
+    timer = app.timer()
+    assert (timer.state, timer.healthy) == (TimerState.UNKNOWN, True)
+    assert f"the lease container {working.leases.origin}/deleted does not exist" in timer.message
+
+
 def test_the_mark_is_waited_for_by_nobody_and_decides_nothing(working: Sandbox, make_app: MakeApp) -> None:
     """A storage service that hangs costs a tick no time, and one that refuses costs it nothing else."""
     ended = threading.Event()

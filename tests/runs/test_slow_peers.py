@@ -225,6 +225,21 @@ class TestAProxy:
                 assert time.monotonic() - began < 2 * AT_THE_LATEST
             assert has_left(proxy)
 
+    def test_that_is_off_is_accused_and_not_the_instance(self, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert tick(app).outcome is Outcome.REFRESHED  # The vault's proxies are read by now.
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        report = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))[0]
+        assert report.message.startswith("the proxy that HTTPS_PROXY names refused the connection")
+        assert ", on the way to the ServiceNow instance" in report.message
+
+    def test_that_is_off_is_accused_and_not_the_vault(
+        self, sandbox: Sandbox, app: App, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        message = tick(app).message
+        assert message.startswith("the proxy that HTTPS_PROXY names refused the connection")
+        assert f", on the way to {sandbox.vault.url} (get of secret " in message
+
     def test_of_a_kind_that_cannot_be_used_is_a_setting_at_fault(
         self, app: App, monkeypatch: pytest.MonkeyPatch
     ) -> None:

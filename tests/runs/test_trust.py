@@ -99,3 +99,13 @@ def test_a_bundle_that_is_not_there_is_named_with_its_variable(
     assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.SETTINGS_INVALID)
     assert report.message.startswith(f"{variable} names {tmp_path}")
     assert sandbox.vault.get("servicenow-oauth-token") is None
+
+
+def test_what_keeps_a_token_from_being_tried_is_said_as_everywhere(
+    sandbox: Sandbox, make_app: MakeApp, tmp_path: Path
+) -> None:
+    sandbox.add_connection()
+    tick(make_app())
+    with environment({"SSL_CERT_FILE": str(tmp_path / "absent.pem")}):
+        (status,) = make_app().status()
+    assert (status.basis or "").startswith(f"by its dates; could not be tried: SSL_CERT_FILE names {tmp_path}")
