@@ -78,7 +78,8 @@ def _step(step: Step) -> list[str]:
             paragraphs[-1] += _inline(piece) if isinstance(piece, Command) else piece
     lines: list[str] = []
     for paragraph in paragraphs:
-        text = paragraph.replace(_NAME, "NAME").strip(" .;")
+        # That a refresh comes last, the head says for all.
+        text = re.sub(r"[,;]? ?\b[Tt]hen: `refresh`$", "", paragraph.replace(_NAME, "NAME").strip(" .;"))
         if text:
             is_copied = text.startswith("```")
             lines += ["", text if is_copied else text[0].upper() + text[1:] + ("" if text.endswith(":") else ".")]
