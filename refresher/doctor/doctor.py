@@ -100,7 +100,7 @@ class Doctor:
 
         first = list(self._in_its_time(connection, "secrets", secrets))
         instance = self._instance(connection)
-        others = (*instance, *self._lease_of(connection))
+        others = (*instance, *self._lease_of(connection, apps=listing is None))
         evidence = examined[0].evidence if examined else None
         if evidence is not None and evidence.readable:
             evidence = replace(
@@ -123,7 +123,7 @@ class Doctor:
 
     def _examine_without_identity(self, connection: Connection) -> tuple[Check, ...]:
         """What needs no sign-in: the instance, and a lock that is a file."""
-        lease = self._lease_of(connection) if self._settings.lease_container_url is None else ()
+        lease = self._lease_of(connection, apps=True) if self._settings.lease_container_url is None else ()
         token = failed(
             connection.name, TOKEN, "it could not be looked at: nobody is signed in", follows_from([IDENTITY])
         )
@@ -135,11 +135,11 @@ class Doctor:
 
         return tuple(self._in_its_time(connection, INSTANCE, ask))
 
-    def _lease_of(self, connection: Connection) -> Iterable[Check]:
+    def _lease_of(self, connection: Connection, *, apps: bool) -> Iterable[Check]:
         shared = self._settings.lease_container_url is not None
 
         def ask(_: Deadline) -> Iterator[Check]:
-            return lease_checks(connection.name, self._lease, self._clock.now(), shared=shared)
+            return lease_checks(connection.name, self._lease, self._clock.now(), shared=shared, apps=apps)
 
         return tuple(self._in_its_time(connection, LEASE, ask))
 

@@ -42,7 +42,8 @@ def instance_checks(
     else:
         judged = warned if refusal.cause.row.kind is Kind.THROTTLED else failed
         yield judged(name, TOKEN_ENDPOINT, refusal.message, remedy_of(refusal, name))
-    yield clock_check(name, greeting.date, clock.now())
+    signs = any(grant.row.signed for grant in connection.configured_grants)
+    yield clock_check(name, greeting.date, clock.now(), signs=signs)
 
 
 def _away(name: str, error: TokenEndpointError) -> Check:
@@ -52,8 +53,8 @@ def _away(name: str, error: TokenEndpointError) -> Check:
     return failed(name, INSTANCE, error.message, remedy)
 
 
-def clock_check(name: str, date: datetime | None, now: datetime) -> Check:
-    """Which of two clocks is ahead, and by how much."""
+def clock_check(name: str, date: datetime | None, now: datetime, *, signs: bool = False) -> Check:
+    """Which of two clocks is ahead, and by how much; where assertions are signed, they are refused for it."""
     if date is None:
         return passed(name, CLOCK, "not compared: the instance did not send a Date")
     ahead = now - date
@@ -67,4 +68,6 @@ def clock_check(name: str, date: datetime | None, now: datetime) -> Check:
     )
     detail = f"this machine's clock is {seconds} s {which}, by the instance's: {meaning}"
     remedy = "Set this machine's clock by NTP (timedatectl). Is it right? Then tell the instance's administrators."
+    if signs:
+        return failed(name, CLOCK, f"{detail}, and assertions are refused (iat, exp)", remedy)
     return warned(name, CLOCK, detail, remedy)

@@ -161,6 +161,7 @@ def _changed_there(
     told = f"Not replaced {since}: {', '.join(compared.older)}. " if compared.older else ""
     if compared.unknown:
         told += f"Not compared: {', '.join(compared.unknown)}. "
+    told += "What the app settings were then is not known. "
     ended_at = _refresh_token_ended_at(evidence, cause, now)
     if ended_at is not None:
         return Step(
@@ -186,7 +187,7 @@ def _changed_there(
     if cause is Cause.INVALID_CLIENT:
         return Step(f"{told}So the application was changed on the instance, or made inactive: ", client)
     user = (
-        f"the user {evidence.acts_as} is not what was changed, since the stored token still works"
+        f"the user, {evidence.acts_as}, comes last, since the stored token still works for it"
         if evidence.acts_as
         else "the user may be inactive or locked out"
     )

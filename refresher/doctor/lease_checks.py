@@ -14,12 +14,15 @@ _LONGEST_RUN = timedelta(minutes=5)
 """A tick is over within four, and so is whatever a person starts."""
 
 
-def lease_checks(name: str, lease: Lease, now: datetime, *, shared: bool) -> Iterator[Check]:
-    """Whether it can be had, and whether somebody keeps it; `shared`: all machines have the same."""
+def lease_checks(name: str, lease: Lease, now: datetime, *, shared: bool, apps: bool) -> Iterator[Check]:
+    """Whether it can be had, and whether somebody keeps it.
+
+    `shared`: all machines have the same; `apps`: the app's own identity looks, which has to be let in.
+    """
     try:
         held = lease.holder(name)
     except LeaseUnavailableError as error:
-        yield failed(name, LEASE, error.message, error.hint)
+        yield (failed if apps or not error.refused else warned)(name, LEASE, error.message, error.hint)
         return
     if held is not None:
         yield _held_check(name, held, now)

@@ -17,6 +17,7 @@ from refresher.keyvault.listing import Listing
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.whole_vault import vault_name
 from refresher.model import steps
+from refresher.model.causes import Cause
 from refresher.model.check import Check, Verdict, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import ACCESS_TOKEN, Connection, SecretIdentifier
@@ -172,6 +173,8 @@ class Examination:
                 return failed(name, claims.key.name, key.message, key.hint)
             key.sign(b"doctor", self._deadline)
         except VaultError as error:
+            if self._listing is not None and error.cause is Cause.SIGNING_FORBIDDEN:
+                return passed(name, claims.key.name, "a key of the vault; whoever looks may not sign with it")
             return failed(name, claims.key.name, f"readable; {error.message}", error.hint)
         return passed(name, claims.key.name, f"a key of the vault that signs by {claims.algorithm}")
 

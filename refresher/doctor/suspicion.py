@@ -19,12 +19,12 @@ _BEFORE_SECRETS = (IDENTITY, "settings")
 _AFTER_SECRETS = (
     INSTANCE,
     TOKEN_ENDPOINT,
+    CLOCK,
     LAST_REFRESH,
     REFRESH_TOKEN_LIFE,
     LEASE,
     "timer",
     ACCESS_TOKEN_LIFE,
-    CLOCK,
     TOKEN,
     SIMPLE_CHAT,
 )

@@ -87,7 +87,7 @@ def translate_of_any_kind(
             retry_after=retry_after_of(error, now) or 1.0,
         )
     if status < BAD_REQUEST or not is_its_own(error):
-        return not_its_own(operation, name, url, kind=kind, status=status)
+        return not_its_own(operation, name, url, kind=kind, status=status, retry_after=retry_after_of(error, now))
     unknown = _UNKNOWN_VERSION.search(error.message or "")
     if unknown is not None:
         return VaultError(

@@ -85,7 +85,15 @@ def is_its_own(error: HttpResponseError) -> bool:
     return bool(getattr(error.error, "code", None))
 
 
-def not_its_own(operation: str, name: str, url: str, *, kind: str = "secret", status: int | None = None) -> VaultError:
+def not_its_own(
+    operation: str,
+    name: str,
+    url: str,
+    *,
+    kind: str = "secret",
+    status: int | None = None,
+    retry_after: float | None = None,
+) -> VaultError:
     """The answer cannot be read, or tells of something else: it comes, most likely, from something on the way."""
     host, proxy, blocks = (
         urlsplit(url).hostname,
@@ -102,6 +110,7 @@ def not_its_own(operation: str, name: str, url: str, *, kind: str = "secret", st
         hint=f"No role helps. Let {host} through there{', or name it in NO_PROXY' if proxy else ''}. Is KEY_VAULT_URL "
         "the vault itself?",
         transient=not blocks,
+        retry_after=retry_after,
     )
 
 

@@ -190,8 +190,11 @@ class Container:
         where = self.url
         hint: str | Step
         if status in _REFUSED:
-            message = f"the lease container {where} refused this identity"
-            hint = f"Give it the role {ROLE!r} on the container, and let it through the account's firewall."
+            message = f"the lease container {where} refused whoever asked"
+            hint = (
+                f"The app's identity needs the role {ROLE!r} on the container, as whoever deployed has it "
+                "(docs/azure.md, 'Who may do what'); and the account's firewall has to let it through."
+            )
         elif status == _NOT_FOUND:
             message = f"the lease container {where} does not exist"
             hint = f"Create it, and give this identity the role {ROLE!r} on it; or correct LEASE_CONTAINER_URL."
@@ -210,4 +213,6 @@ class Container:
             trouble = trouble_of(error, where, "REQUESTS_CA_BUNDLE")
             message = f"the lease container {where} {trouble.what if trouble else 'could not be reached'}"
             hint = trouble.hint if trouble else "Check LEASE_CONTAINER_URL, the account's firewall and the network."
-        return LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
+        failure = LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
+        failure.refused = status in _REFUSED
+        return failure

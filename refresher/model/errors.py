@@ -109,6 +109,9 @@ class LeaseHeldError(RefresherError):
 class LeaseUnavailableError(RefresherError):
     """The lease service cannot be reached or refuses this identity."""
 
+    refused: bool = False
+    """Whether it was whoever asked that was refused: another may be let in."""
+
 
 def unforeseen(error: Exception) -> RefresherError:
     """What is said of an exception that nobody foresaw: its type and place. Its own text may hold a secret."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from refresher.cli.main import read_environment
 from sandbox import Fault, Sandbox, SandboxClock
 from sandbox.faults import Interrupt, Respond
 from tests.forks import python
@@ -340,3 +341,24 @@ def test_a_python_without_the_packages_is_told_where_they_are() -> None:
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "is not installed for" in done.stderr
     assert "make .venv" in done.stderr
+
+
+@pytest.mark.parametrize("in_azure", [False, True])
+def test_how_the_app_signs_in_is_no_setting_of_a_laptop(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_azure: bool,
+) -> None:
+    """The app's settings say that only a managed identity is to be tried; who signed in here would not be asked."""
+    file = tmp_path / "app.json"
+    chosen = {"AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential", "AZURE_CLIENT_ID": "an-id"}
+    file.write_text(json.dumps([{"name": name, "value": value} for name, value in chosen.items()]), "utf-8")
+    for name in ("IDENTITY_ENDPOINT", *chosen):
+        monkeypatch.delenv(name, raising=False)
+    if in_azure:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:9")
+    environ = read_environment(file)
+    found = {name: environ.get(name) for name in chosen}
+    for name in chosen:
+        os.environ.pop(name, None)
+    assert found == (chosen if in_azure else {**chosen, "AZURE_TOKEN_CREDENTIALS": None})

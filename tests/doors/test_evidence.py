@@ -83,7 +83,8 @@ def test_where_nothing_in_the_vault_was_replaced_the_instance_is_to_be_asked(san
     remedy = failing(sandbox, app).remedy or ""
     assert remedy.startswith(
         "Not replaced since the last success at 2026-01-05 08:00 UTC: servicenow-client-id, servicenow-client-secret, "
-        "servicenow-refresh-token. So something was changed on the instance."
+        "servicenow-refresh-token. What the app settings were then is not known. So something was changed on the "
+        "instance."
     )
     assert "system log" in remedy
     assert "that the application is active" in remedy

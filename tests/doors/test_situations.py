@@ -215,6 +215,16 @@ SITUATIONS: Mapping[str, Situation] = {
         suspects="last refresh: failed",
         step="a REST API access policy or an ACL keeps this user or address out of PROBE_PATH, /api/now/table",
     ),
+    "a clock that is ten minutes slow, where assertions are signed": Situation(
+        do=answers(
+            "instance", 401, {**JSON, "Date": "Mon, 05 Jan 2026 09:20:00 GMT"}, {"error": "server_error"}, "/oauth"
+        ),
+        suspects="clock: this machine's clock is",
+        step="s slow, by the instance's",
+        settings=JWT,
+        key=True,
+        refresh_token=False,
+    ),
     "a vault of another tenant": Situation(
         do=vault_says(
             401,

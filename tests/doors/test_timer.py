@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_unknown_and_breaks_nothing(working: Sandbox, mak
     answer = load_functions(working.clock).http("status", "GET", "/api/status")
     timer = json.loads(answer.get_body())["timer"]
     assert (answer.status_code, timer["state"]) == (200, "unknown")
-    assert "refused this identity" in timer["message"]
+    assert "refused whoever asked" in timer["message"]
 
 
 def test_a_container_that_was_deleted_says_nothing_of_the_timer(working: Sandbox, make_app: MakeApp) -> None:

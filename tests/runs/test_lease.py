@@ -507,7 +507,7 @@ class TestBlobLease:
         assert not lease.holder("servicenow")
         assert blob.get_blob_properties().etag == before
         transport.refuse = {"create": 403}
-        with pytest.raises(LeaseUnavailableError, match="refused this identity"):
+        with pytest.raises(LeaseUnavailableError, match="refused whoever asked"):
             lease.holder("servicenow")
 
     def test_metadata_that_cannot_be_written_does_not_matter(self, lease: BlobLease, transport: Recorder) -> None:
@@ -669,7 +669,7 @@ class TestBlobLease:
         error = unavailable(
             BlobLease(container, StubCredential("https://other"), CLOCK, InOrder(), transport=transport)
         )
-        assert error.message == f"the lease container {container} refused this identity"
+        assert error.message == f"the lease container {container} refused whoever asked"
         assert ROLE in error.hint
 
     @pytest.mark.parametrize(
