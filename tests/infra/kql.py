@@ -27,6 +27,9 @@ def selects(query: str, message: str) -> bool:
 
 
 def _holds(condition: str, message: str) -> bool:
+    """`and` binds more than `or`, and none of our conditions has parentheses around either."""
+    if " or " in condition:
+        return any(all(_holds(each, message) for each in side.split(" and ")) for side in condition.split(" or "))
     kinds: list[tuple[re.Pattern[str], Callable[[Mapping[str, object], re.Match[str]], bool]]] = [
         (_STARTS, lambda _, found: message.startswith(found[1])),
         (_EQUALS, lambda event, found: event.get(found[1]) == found[2]),

@@ -280,6 +280,31 @@ class TestWhatCanGoWrong:
         assert self.after(app, sandbox, everything_logged, 50, 5) == set()
         assert self.after(app, sandbox, everything_logged, 5) == {"RefreshFailing"}
 
+    @pytest.mark.parametrize("name", ["servicenow-client-secret", "servicenow-client-id"])
+    @pytest.mark.parametrize("gone", [True, False], ids=["deleted", "disabled"])
+    def test_a_credential_that_no_request_can_do_without(
+        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, name: str, gone: bool
+    ) -> None:
+        """No record counts a run that asked for nothing; whoever has no token is told all the same."""
+        sandbox.add_connection()
+        app = make_app()
+        tick(app)
+        if gone:
+            sandbox.vault.delete(name)
+        else:
+            sandbox.vault.versions(name)[-1].enabled = False
+        assert self.after(app, sandbox, everything_logged, 50) == set()
+        assert self.after(app, sandbox, everything_logged, 10) == {"RefreshFailing"}
+
+    def test_a_vault_that_does_not_answer(
+        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+    ) -> None:
+        sandbox.add_connection()
+        app = make_app()
+        tick(app)
+        sandbox.faults.add(Fault(service="vault", action=Respond(503), times=None))
+        assert self.after(app, sandbox, everything_logged, 5) == {"RefreshFailing"}
+
     def test_a_copy_that_cannot_be_written(
         self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
     ) -> None:
