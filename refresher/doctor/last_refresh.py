@@ -58,7 +58,9 @@ def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
         if succeeded_at is None:
             return warned(connection.name, LAST_REFRESH, "there was none yet", steps.refresh(connection.name))
         return passed(connection.name, LAST_REFRESH, f"succeeded {span_text(now - succeeded_at)} ago")
-    found = failed(connection.name, LAST_REFRESH, _told(record, now), _remedy(evidence, record, succeeded_at, now))
+    suspected, step = _suspicion(evidence, record, succeeded_at, now)
+    told = _told(record, now) + (f"; suspected: {suspected}" if suspected else "")
+    found = failed(connection.name, LAST_REFRESH, told, step)
     return replace(found, follows=bool(evidence.in_the_way) and not _is_of_a_credential(record))
 
 
@@ -97,28 +99,33 @@ def _told(record: RefreshRecord, now: datetime) -> str:
     return f"failed {times}{last}: {record.last_cause or 'cause unknown'}"
 
 
-def _remedy(evidence: Evidence, record: RefreshRecord, succeeded_at: datetime | None, now: datetime) -> Step:
+_Suspicion = tuple[str, Step]
+"""What is suspected, as the end of a sentence, where it is a suspicion; and what to do."""
+
+
+def _suspicion(evidence: Evidence, record: RefreshRecord, succeeded_at: datetime | None, now: datetime) -> _Suspicion:
     cause, connection = Cause.of(record.last_cause) or Cause.UNEXPECTED, evidence.connection
     if cause in _REFUSALS:
         return _refused(evidence, cause, succeeded_at, now)
     if cause is Cause.TOKEN_REJECTED:
-        return Step("A token just issued is refused as well: so it is not the token. ", behind_a_policy(connection))
+        step = Step("A token just issued is refused as well: so it is not the token. ", behind_a_policy(connection))
+        return "an access policy before PROBE_PATH", step
     if evidence.in_the_way:
-        return follows_from(evidence.in_the_way)
+        return "", follows_from(evidence.in_the_way)
     if _would_have_been_met(cause):
-        return Step(
+        return "", Step(
             "Nothing of the kind was met from here: it has passed, or only the app meets it, whose log says more "
             f"(docs/runbook/force.md: POST /api/refresh?connection={evidence.connection.name}). Try it: ",
             steps.refresh(evidence.connection.name, force=True),
         )
-    return remedy_of_cause(cause, evidence.connection.name)
+    return "", remedy_of_cause(cause, evidence.connection.name)
 
 
-def _refused(evidence: Evidence, cause: Cause, succeeded_at: datetime | None, now: datetime) -> Step:
+def _refused(evidence: Evidence, cause: Cause, succeeded_at: datetime | None, now: datetime) -> _Suspicion:
     """Which credential is meant, by what is younger than the last success."""
     if succeeded_at is None:
         step = diagnose(cause, evidence.connection.name).next_step
-        return Step("No refresh succeeded with these values yet: any of them may be wrong. ", step)
+        return "any of the values, none of which ever worked", Step("Look at each of them first. ", step)
     compared = compare(evidence.connection, evidence.credentials, evidence.key, succeeded_at, now)
     if compared.replaced:
         return _put_right(evidence, compared.replaced, succeeded_at)
@@ -132,8 +139,9 @@ def _would_have_been_met(cause: Cause) -> bool:
     return cause.row.kind in {Kind.AWAY, Kind.THROTTLED} or cause in {Cause.NOT_A_TOKEN, Cause.ADDRESS_REFUSED}
 
 
-def _put_right(evidence: Evidence, replaced: Sequence[Replaced], succeeded_at: datetime) -> Step:
+def _put_right(evidence: Evidence, replaced: Sequence[Replaced], succeeded_at: datetime) -> _Suspicion:
     """Name all that is younger than the last success: one of them, at least, is wrong."""
+    suspected = f"{' or '.join(each.name for each in replaced)}, replaced since the last success"
     name = evidence.connection.name
     told = ", ".join(f"{each.name} at {minute(each.at)}" for each in replaced)
     lead = f"{told}: replaced after the last success at {minute(succeeded_at)}. "
@@ -148,13 +156,13 @@ def _put_right(evidence: Evidence, replaced: Sequence[Replaced], succeeded_at: d
         else:
             pieces += ["give ServiceNow the new key's certificate (docs/keys.md, 'Renewal'); "]
     if [each.suffix for each in replaced] == [REFRESH_TOKEN]:
-        return Step(*pieces[:-1], ". The version before it is in the vault still.")
-    return Step(*pieces, "then: ", steps.refresh(name, force=True))
+        return suspected, Step(*pieces[:-1], ". The version before it is in the vault still.")
+    return suspected, Step(*pieces, "then: ", steps.refresh(name, force=True))
 
 
 def _changed_there(
     evidence: Evidence, cause: Cause, compared: Comparison, succeeded_at: datetime, now: datetime
-) -> Step:
+) -> _Suspicion:
     """What was compared is as old as it was: name that, what could not be compared, and what the instance may have."""
     name = evidence.connection.name
     since = f"since the last success at {minute(succeeded_at)}"
@@ -164,11 +172,10 @@ def _changed_there(
     told += "What the app settings were then is not known. "
     ended_at = _refresh_token_ended_at(evidence, cause, now)
     if ended_at is not None:
-        return Step(
-            f"The refresh token's life was to end at {minute(ended_at)}. Begin a new one: ", steps.authorize(name)
-        )
+        lead = f"The refresh token's life was to end at {minute(ended_at)}. Begin a new one: "
+        return "the refresh token, whose life was to end by now", Step(lead, steps.authorize(name))
     if cause is Cause.PASSWORD_REFUSED:
-        return Step(
+        return "the user on the instance (another password, inactive or locked out)", Step(
             f"{told}So the user was changed on the instance: its password, or it is inactive or locked out. Set that "
             "right there, then store what is right: ",
             steps.set_secret(evidence.vault, evidence.connection.secret_name(PASSWORD)),
@@ -185,13 +192,17 @@ def _changed_there(
         steps.refresh(name, force=True),
     )
     if cause is Cause.INVALID_CLIENT:
-        return Step(f"{told}So the application was changed on the instance, or made inactive: ", client)
+        step = Step(f"{told}So the application was changed on the instance, or made inactive: ", client)
+        return "the application on the instance (inactive, or with another secret)", step
     user = (
         f"the user, {evidence.acts_as}, comes last, since the stored token still works for it"
         if evidence.acts_as
         else "the user may be inactive or locked out"
     )
-    return Step(
+    suspected = (
+        "a change on the instance: the application (inactive, or with another secret), the refresh token, the user"
+    )
+    return suspected, Step(
         f"{told}So something was changed on the instance. Its system log says what, in a message that starts with "
         "'Exception on token flow'. First ",
         client,

@@ -92,7 +92,7 @@ def alike_ones(checks: Iterable[Check]) -> list[Alike]:
 
 
 def _is_same(one: Check, other: Check) -> bool:
-    return one.remedy is not None and (one.verdict, one.remedy) == (other.verdict, other.remedy)
+    return bool(one.remedy) and not one.follows and (one.verdict, one.remedy) == (other.verdict, other.remedy)
 
 
 def _found(checks: Iterable[Check], instances: Mapping[str, str]) -> Iterable[_Found]:

@@ -308,6 +308,8 @@ def test_the_first_suspicion_is_right_and_the_next_step_can_be_typed(
     told = f"{found.detail} {found.remedy}"
     assert situation.step in told, found
     assert found.verdict is situation.verdict
+    if found.name == "last refresh":
+        assert "; suspected: " in found.detail
     assert f"Most likely: servicenow: {found.name}: {found.detail}" in verdict(checks)
     for check in checks:
         for command in check.remedy.commands if check.remedy else ():
