@@ -144,7 +144,7 @@ def _show_probe(name: str, answer: Probe | None) -> None:
             revoked = answer.remark not in {None, "401"}
             show_step(Step(steps.status(name) if revoked else steps.refresh(name, force=True)))
         case Verdict.UNKNOWN:
-            say(f"{name}: the instance could not say{transaction}")
+            say(f"{name}: the token could not be tried: {answer.remark or 'no answer'}{transaction}")
             show_step(Step("Try again; then: ", steps.doctor(name)))
 
 

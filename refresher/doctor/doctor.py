@@ -27,6 +27,7 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, unforeseen
 from refresher.model.steps import Step
+from refresher.servicenow.answers import Verdict as Trial
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
 from refresher.settings.schedule import DEFAULT_SCHEDULE
@@ -107,6 +108,7 @@ class Doctor:
                 evidence,
                 in_the_way=in_the_way((*first, *others)),
                 acts_as=status.user_name if status.working else None,
+                refused_for=status.user_name if status.tried is Trial.REJECTED else None,
             )
             first += self._guarded(connection, LAST_REFRESH, lambda: [judge_last_refresh(evidence, self._clock.now())])
         first += self._guarded(connection, "lives", lambda: life_checks(connection, status))

@@ -47,6 +47,8 @@ class Evidence:
     """Names of the checks that failed for a reason of their own."""
     acts_as: str | None = None
     """The user for whom ServiceNow accepts the stored token just now."""
+    refused_for: str | None = None
+    """The user for whom it refuses the stored token just now, which its dates say lives."""
 
 
 def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
@@ -57,11 +59,23 @@ def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
     if not record.consecutive_failures:
         if succeeded_at is None:
             return warned(connection.name, LAST_REFRESH, "there was none yet", steps.refresh(connection.name))
-        return passed(connection.name, LAST_REFRESH, f"succeeded {span_text(now - succeeded_at)} ago")
+        told, untried = f"succeeded {span_text(now - succeeded_at)} ago", _untried(evidence, succeeded_at, now)
+        if not untried:
+            return passed(connection.name, LAST_REFRESH, told)
+        told = f"{told}; nobody has tried since what was stored then: {', '.join(untried)}"
+        remedy = Step("Try it while the token lives: ", steps.refresh(connection.name, force=True))
+        return warned(connection.name, LAST_REFRESH, told, remedy)
     suspected, step = _suspicion(evidence, record, succeeded_at, now)
     told = _told(record, now) + (f"; suspected: {suspected}" if suspected else "")
     found = failed(connection.name, LAST_REFRESH, told, step)
     return replace(found, follows=bool(evidence.in_the_way) and not _is_of_a_credential(record))
+
+
+def _untried(evidence: Evidence, succeeded_at: datetime, now: datetime) -> tuple[str, ...]:
+    """Names of what the next refresh sends, and the last one did not."""
+    sent = accepted_until(evidence)[1]
+    compared = compare(evidence.connection, evidence.credentials, evidence.key, succeeded_at, now)
+    return tuple(each.name for each in compared.replaced if each.suffix in sent)
 
 
 def is_refused(evidence: Evidence) -> bool:
@@ -183,6 +197,15 @@ def _changed_there(
             steps.set_secret(evidence.vault, evidence.connection.secret_name(USERNAME)),
             "; then: ",
             steps.refresh(name, force=True),
+        )
+    if evidence.refused_for is not None and cause in _OF_THE_TOKEN:
+        return f"the user {evidence.refused_for} on the instance (inactive or locked out), or the application", Step(
+            f"{told}The stored token is refused as well, which a wrong secret does not do. First see on the instance "
+            f"that the user {evidence.refused_for} is active and not locked out, second in System OAuth > Application "
+            "Registry that the application is there and active (a clone of another instance takes it away). Then: ",
+            steps.refresh(name, force=True),
+            "; refused still: ",
+            steps.authorize(name),
         )
     client = Step(
         "see in System OAuth > Application Registry that the application is active, and that its secret is the one in "

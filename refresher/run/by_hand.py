@@ -26,7 +26,7 @@ from refresher.run.keep import Keeper, Obtained
 from refresher.run.obtain import check_token
 from refresher.run.parts import Parts
 from refresher.run.run import Run
-from refresher.servicenow.answers import Probe
+from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.oauth import build_token_request
 
 
@@ -86,11 +86,12 @@ def revoke(parts: Parts, connection: Connection, request: RunRequest) -> RunRepo
 
 
 def probe(parts: Parts, connection: Connection) -> Probe | None:
-    """Try the stored access token; None where there is none. Raises VaultError."""
+    """Try the stored access token; None where there is none. Raises VaultError, but for that of the token alone."""
     deadline = parts.deadline()
     side = read_consumer_side(parts.vaults, connection, deadline)
     if side.access_token is None:
-        return None
+        unread = side.target_errors.get(parts.vaults.own(connection.access_token_name))
+        return None if unread is None else Probe(verdict=Verdict.UNKNOWN, remark=unread.message)
     with parts.servicenow.session(connection, deadline) as session:
         answer = session.probe(side.access_token.value)
     return replace(answer, remark="the tokens were revoked") if side.access_token.revoked else answer

@@ -104,6 +104,8 @@ class Run:
             expires_at, life = now, None
         elif self.published is not None:
             expires_at, life = self.published[1], self.published
+        # A main secret that may not be read, and no copy: nobody can say. One that was disabled works for nobody.
+        known = self.side is not None and (self.published is not None or self.side.is_dated or bool(self.side.shut))
         works = not (self.side is not None and self.side.shut) and expires_at is not None and now < expires_at
         if self.published is None and stored is not None and stored.value == self.refused:
             works = False
@@ -127,7 +129,7 @@ class Run:
             attempts=self.attempts.made,
             password_sent=self.attempts.password_sent,
             duration_ms=round((self.clock.monotonic() - self.started) * 1000),
-            working=None if self.side is None else works,
+            working=works if known else None,
             access_token_obtained_at=obtained_at,
             access_token_expires_at=expires_at,
             refresh_token_expires_at=refresh_token_expires_at,

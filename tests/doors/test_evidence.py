@@ -37,6 +37,33 @@ def test_a_success_says_how_long_ago_it_was(sandbox: Sandbox, app: App) -> None:
     assert (found.verdict, found.detail) == (Verdict.PASS, "succeeded 12 min ago")
 
 
+def test_a_credential_that_was_stored_since_is_not_taken_for_one_that_was_tried(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=10))
+    sandbox.vault.put("servicenow-client-secret", f"{CANARY_PREFIX}wrong")
+    sandbox.vault.put("servicenow-password", f"{CANARY_PREFIX}not-sent")
+    found = last_refresh(app)
+    assert found.verdict is Verdict.WARN
+    assert (
+        found.detail == "succeeded 10 min ago; nobody has tried since what was stored then: servicenow-client-secret"
+    )
+    assert found.remedy == "Try it while the token lives: python -m refresher refresh servicenow --force"
+
+
+def test_a_token_that_is_refused_as_well_is_no_sign_of_a_wrong_secret(sandbox: Sandbox, app: App) -> None:
+    user = sandbox.add_connection().application.user
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=5))
+    user.locked = True
+    sandbox.instance.kill_access_token(sandbox.vault.versions("servicenow-oauth-token")[-1].value)
+    tick(app)
+    remedy = last_refresh(app).remedy or ""
+    assert f"the user {user.name} is active and not locked out" in remedy
+    assert remedy.index(user.name) < remedy.index("Application Registry") < remedy.index("refresh servicenow --force")
+    assert "client-secret --file" not in remedy
+
+
 def test_a_client_secret_that_was_replaced_since_the_last_success_is_suspected(sandbox: Sandbox, app: App) -> None:
     sandbox.add_connection()
     tick(app)

@@ -85,13 +85,23 @@ class TestProbe:
         assert body["transaction_id"]
         assert "refresh servicenow --force" in run(real_time, "probe").stdout
 
+    def test_a_vault_that_keeps_its_secrets_is_no_verdict(self, real_time: Sandbox) -> None:
+        """Exit 1, of a refresh as well: nobody knows whether the token is good."""
+        real_time.add_connection()
+        run(real_time, "tick")
+        real_time.vault.deny("get")
+        probed = run(real_time, "probe")
+        assert probed.returncode == 1
+        assert probed.stdout.startswith("servicenow: the token could not be tried: Key Vault refused get of secret")
+        assert run(real_time, "refresh", "servicenow", "--force").returncode == 1
+
     def test_an_instance_that_cannot_say_is_not_a_verdict(self, real_time: Sandbox) -> None:
         """Exit 1: the token may be good."""
         real_time.add_connection()
         run(real_time, "tick")
         real_time.faults.add(Fault(path="/api/now/", times=None, action=Respond(503, {}, b"")))
         done = run(real_time, "probe")
-        assert (done.returncode, "could not say" in done.stdout) == (1, True)
+        assert (done.returncode, "could not be tried" in done.stdout) == (1, True)
 
 
 class TestRevoke:
