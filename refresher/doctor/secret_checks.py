@@ -104,6 +104,8 @@ class Examination:
         secret = self._read(place)
         if secret is None or secret.unread or self._was_accepted(secret, suffix, evidence):
             return None
+        if suffix == ACCESS_TOKEN and _is_issued(secret):
+            return None
         published = filter(None, map(self._read, filter(self._is_published, self._found)))
         found = oddity(
             suffix,
@@ -111,7 +113,7 @@ class Examination:
             Beside(
                 names=self._connection.own_names,
                 credentials={each: known.value for each, known in evidence.credentials.items() if _is_read(known)},
-                access_tokens=[each.value for each in published],
+                access_tokens=[each.value for each in published if _is_issued(each)],
             ),
         )
         if found is None:
@@ -222,6 +224,11 @@ class Examination:
     def _read(self, place: SecretIdentifier) -> StoredSecret | None:
         found = self._found.get(place)
         return found if isinstance(found, StoredSecret) else None
+
+
+def _is_issued(secret: StoredSecret) -> bool:
+    """Whether a run published it, as ServiceNow issued it: what else stands there, somebody put there by hand."""
+    return "run-id" in secret.tags
 
 
 def _is_read(known: Known) -> TypeGuard[StoredSecret]:

@@ -30,6 +30,7 @@ JSON = {"Content-Type": "application/json"}
 JWT = {"SERVICENOW_GRANT": "jwt_bearer", "SERVICENOW_JWT": '{"sub": "servicenow.integration"}'}
 TENANTS = ("11111111-2222-4333-8444-555555555555", "99999999-8888-4777-8666-555555555555")
 SECRET = "servicenow-client-secret"
+COPY = "servicenow--action--global--oauth-token"
 Break = Callable[[Sandbox, ConnectionSecrets], object]
 
 
@@ -73,6 +74,15 @@ def answers(service: str, status: int, headers: Mapping[str, str], body: object,
 def vault_says(status: int, message: str, inner: str | None = None) -> Break:
     error: dict[str, object] = {"code": "Unauthorized", "message": message}
     return answers("vault", status, JSON, {"error": {**error, **({"innererror": {"code": inner}} if inner else {})}})
+
+
+def access_token_as_refresh_token(sandbox: Sandbox, _: ConnectionSecrets) -> None:
+    sandbox.vault.put("servicenow-refresh-token", sandbox.vault.versions("servicenow-oauth-token")[-1].value)
+
+
+def refresh_token_as_access_token(sandbox: Sandbox, _: ConnectionSecrets) -> None:
+    """Put into a copy by hand, under the tags of nobody."""
+    sandbox.vault.put(COPY, sandbox.vault.versions("servicenow-refresh-token")[-1].value)
 
 
 def open_ssh_key(sandbox: Sandbox, _: ConnectionSecrets) -> None:
@@ -124,6 +134,17 @@ SITUATIONS: Mapping[str, Situation] = {
         do=value("refresh-token", '{"refresh_token": "{}"}'),
         suspects="servicenow-refresh-token: its value holds JSON",
         step="authorize servicenow",
+    ),
+    "a refresh token that is the access token": Situation(
+        do=access_token_as_refresh_token,
+        suspects="servicenow-refresh-token: its value holds an access token",
+        step="authorize servicenow",
+    ),
+    "a copy that is the refresh token": Situation(
+        do=refresh_token_as_access_token,
+        suspects=f"{COPY}: its value holds the same value as -refresh-token",
+        step="refresh servicenow --force",
+        ticks=0,
     ),
     "a client secret that begins like JSON, and is refused": Situation(
         do=value("client-secret", "{CANARY-x"), suspects=f"{SECRET}: its value begins like JSON", step="secret set"
@@ -317,6 +338,8 @@ def test_the_first_suspicion_is_right_and_the_next_step_can_be_typed(
             assert "refresher doctor" not in str(command)
             assert "refresher probe" not in str(command)
             assert not {"SETTING=VALUE", "ADDRESS", "IDENTITY", "NAME"} & set(command.words), command
+    if name == "a refresh token that is the access token":
+        assert {check.name for check in checks if "its value" in check.detail} == {"servicenow-refresh-token"}
     assert CANARY_PREFIX not in repr(checks)
 
 

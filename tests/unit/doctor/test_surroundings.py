@@ -48,6 +48,7 @@ SOMEBODY = token(upn="ada@example.com", oid=PERSON, appid="the CLI", scp="user_i
         (MANAGED, {"WEBSITE_SITE_NAME": "refresher", "AZURE_CLIENT_ID": APP_ID.upper()}, True, "from the app"),
         (MANAGED, {"WEBSITE_SITE_NAME": "refresher", "AZURE_CLIENT_ID": PERSON}, False, "not the app's identity"),
         (SOMEBODY, {"AZURE_CLIENT_ID": APP_ID}, False, "user ada@example.com"),
+        (SOMEBODY, {"IDENTITY_ENDPOINT": "http://127.0.0.1"}, False, "which is not the app's identity"),
         (SOMEBODY, {}, False, "asked from this machine, which is not the app"),
         (MANAGED, {}, False, "which is not the app's identity; asked from this machine"),
         ("opaque", {}, False, "an identity that it does not name"),
