@@ -130,6 +130,7 @@ class TestWithAPassword:
         assert sandbox.vault.get("servicenow-refresh-token") == before
         assert sandbox.vault.get("servicenow-oauth-token") is None
 
+    @pytest.mark.exhaustive
     def test_it_ends_a_failure(self, sandbox: Sandbox, app: App) -> None:
         """After authorization_required, a person's authorization clears the record of failures."""
         added = sandbox.add_connection()

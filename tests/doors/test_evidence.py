@@ -139,6 +139,7 @@ def test_what_still_stands_in_the_way_has_a_check_with_the_step(sandbox: Sandbox
     assert (suspected.name, "developer.servicenow.com" in (suspected.remedy or "")) == ("token endpoint", True)
 
 
+@pytest.mark.exhaustive
 def test_what_does_not_stand_in_the_way_any_more_is_over(sandbox: Sandbox, app: App) -> None:
     sandbox.add_connection()
     tick(app)

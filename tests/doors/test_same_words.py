@@ -175,6 +175,7 @@ KILLS: list[Callable[[DirectSandbox], None]] = [
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=["deleted", "dead"])
+@pytest.mark.exhaustive
 def test_where_only_a_person_helps_no_next_refresh_is_promised(kill: Callable[[DirectSandbox], None]) -> None:
     sandbox, app = standing()
     kill(sandbox)

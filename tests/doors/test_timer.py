@@ -134,6 +134,7 @@ def test_a_tick_by_hand_on_a_laptop_says_nothing_of_the_timer_of_the_app(sandbox
     assert timer.message.startswith("the last tick of this machine was at 2026-01-05")
 
 
+@pytest.mark.exhaustive
 def test_a_schedule_that_cannot_be_used_means_the_default_and_an_error_at_each_tick(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
 ) -> None:

@@ -166,6 +166,7 @@ def test_a_refresh_token_that_the_vault_did_not_take_is_named_as_lost(sandbox: S
     assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.ROTATED_TOKEN_LOST)
 
 
+@pytest.mark.exhaustive
 def test_a_token_that_was_not_spent_after_all_is_not_called_lost_later(sandbox: Sandbox, make_app: MakeApp) -> None:
     """The request never arrived, the next one succeeded: a generic 401 after that is what it was before."""
     app = rotating(sandbox, make_app)

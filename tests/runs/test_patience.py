@@ -268,6 +268,7 @@ class TestSameToken:
         assert report.outcome is Outcome.UNCHANGED
         assert sandbox.clock.now() - began < 5 * SECOND
 
+    @pytest.mark.exhaustive
     def test_whoever_waits_for_an_end_also_waits_for_an_instance(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         """Two connections whose tokens end one after the other, and one whose instance never comes back."""
         sandbox.instance.personality = Personality(same_token=True)

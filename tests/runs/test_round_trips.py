@@ -139,6 +139,7 @@ class TestHopsWithTheBlobLease:
             assert tick(leased).outcome is Outcome.REFRESHED
 
     @pytest.mark.usefixtures("leased")
+    @pytest.mark.exhaustive
     def test_a_cold_one_takes_seven(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         """Both tokens beside the challenge; and a look at the lease, since nobody knows yet that it is free."""
         forget_challenges()
@@ -169,6 +170,7 @@ class TestHopsWithTheBlobLease:
             hops.append(len(sandbox.log))
         assert hops == [8, 7]
 
+    @pytest.mark.exhaustive
     def test_nothing_due_touches_no_lease(self, sandbox: Sandbox, make_app: MakeApp, leased: App) -> None:
         tick(leased)
         until_released(sandbox)

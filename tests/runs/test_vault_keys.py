@@ -165,6 +165,7 @@ class TestRenewal:
         assert worked(tick(place.app(alg="ES256", kid=both))) == REFRESHED
         assert [path.split("/")[2] for path in place.asked() if path.endswith("/sign")] == [old.version, new.version]
 
+    @pytest.mark.exhaustive
     def test_the_old_one_serves_while_the_new_one_may_not(self, place: Place) -> None:
         old = place.key(curve="P-256")
         new = place.key(curve="P-256")
@@ -176,6 +177,7 @@ class TestRenewal:
         old.enabled = False
         assert worked(tick(app)) == REFRESHED
 
+    @pytest.mark.exhaustive
     def test_a_version_that_is_named_is_the_one_that_signs(self, place: Place) -> None:
         old = place.key(curve="P-256")
         place.sandbox.vault.keys.make("signer", curve="P-256")

@@ -254,6 +254,7 @@ def test_it_needs_the_lease() -> None:
     assert token_requests(sandbox) == 0
 
 
+@pytest.mark.exhaustive
 def test_a_refresh_that_nobody_heard_is_begun_again_at_the_next_tick() -> None:
     sandbox, app = direct()
     running(sandbox, app)
