@@ -144,7 +144,7 @@ def test_the_five_commands_after_a_disaster_fill_an_empty_vault(tmp_path: Path) 
         authorized = type_in(place, tmp_path, "\n".join(lines[3:]), stdin=known)
     assert (stored.returncode, examined.returncode, authorized.returncode) == (0, 1, 0)
     failed = [line for line in examined.stdout.splitlines() if line.startswith("fail  ")]
-    assert [re.split(r"  +", line)[2] for line in failed] == ["token and 1 more", "refresh token's life"]
+    assert [re.split(r"  +", line)[2] for line in failed] == ["token", "refresh token's life", "Simple Chat"]
 
 
 def test_stopping_is_what_the_timer_goes_by(place: Standing, folder: Path) -> None:
