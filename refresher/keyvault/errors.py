@@ -171,7 +171,12 @@ def no_identity(retry_after: float | None = None) -> VaultError:
     return VaultError(
         "no token for Key Vault could be had from the identity endpoint",
         cause=Cause.IDENTITY_UNAVAILABLE,
-        hint=Step("Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: ", steps.log_in()),
+        hint=Step(
+            "Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: ",
+            steps.log_in(),
+            "; what else may keep it from signing in: ",
+            steps.doctor(),
+        ),
         transient=True,
         retry_after=retry_after,
         sent=False,

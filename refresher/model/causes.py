@@ -82,6 +82,7 @@ _NAME = "{connection}"
 _LOG = "System Logs > System Log > All: 'Exception on token flow'"
 _REGISTRY = "System OAuth > Application Registry"
 _AUTHORIZE = steps.authorize(_NAME)
+_RECOVER = steps.recover_secret(VAULT, f"{_NAME}-refresh-token")
 _REFRESH = steps.refresh(_NAME)
 _FORCE = steps.refresh(_NAME, force=True)
 _DOCTOR = steps.doctor()
@@ -386,7 +387,7 @@ class Cause(StrEnum):
         kind=Kind.PERSON,
         meaning="There is no refresh token to be sent (none, or one that `revoke` ended), and no fallback grant.",
         checks=("secret {connection}-refresh-token: whether it is there, and has a tag revoked-at",),
-        next_step=Step("Authorize: ", _AUTHORIZE),
+        next_step=Step("Authorize: ", _AUTHORIZE, ". Was it deleted by mistake? Then recovering it does: ", _RECOVER),
     )
     REFRESH_TOKEN_REFUSED = Row(
         code="refresh_token_refused",

@@ -172,6 +172,7 @@ class TestAPause:
         report = tick(app)
         assert time.monotonic() - began < 10
         assert (report.cause, report.retry_after) == (Cause.IDENTITY_UNAVAILABLE, 3600)
+        assert "what else may keep it from signing in: python -m refresher doctor" in (report.hint or "")
         assert sandbox.log.count(service="identity") <= 3
 
     def test_that_ends_in_time_is_kept(self, sandbox: Sandbox, app: App) -> None:

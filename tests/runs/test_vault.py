@@ -329,6 +329,8 @@ class TestStrangeSecrets:
         sandbox.vault.delete(REFRESH_TOKEN)
         report = tick(aging)
         assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.REFRESH_TOKEN_MISSING)
+        assert "authorize servicenow" in (report.hint or "")
+        assert f'az keyvault secret recover --vault-name "$VAULT" --name {REFRESH_TOKEN}' in (report.hint or "")
         assert report.working
         assert sandbox.log.count(service="instance") == 0
 
