@@ -50,6 +50,8 @@ _TALKATIVE = (
     "httpcore.http11",
     "httpx",
 )
+_WORDY = ("azure.identity", "azure.keyvault")
+"""Their warnings say in many lines, for every try, what a cause says once; of a page, a traceback."""
 _WITHOUT_SECRETS = _WithoutSecrets()
 
 
@@ -64,8 +66,8 @@ def quiet_third_parties() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(_WITHOUT_SECRETS)
-    # Its warnings say in ten lines, for every try, what the cause identity_unavailable says once.
-    logging.getLogger("azure.identity").setLevel(logging.ERROR)
+    for name in _WORDY:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def emit(report: RunReport, now: datetime) -> None:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from refresher.app import App
+from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, Trigger
 from refresher.telemetry import emit_poisoned, emit_tick, outcome_event, warning_event
-from sandbox import PERSONALITIES, Sandbox
+from sandbox import PERSONALITIES, Fault, Sandbox
+from sandbox.faults import Respond
 from tests.conftest import CapturedLog, MakeApp, tick
 
 pytestmark = pytest.mark.wire("any")
@@ -100,3 +103,16 @@ def test_an_event_is_one_line_of_json_even_where_its_words_are_not(
     assert len(lines) == 1
     assert lines[0].isascii()
     assert "\n" not in lines[0]
+
+
+@pytest.mark.parametrize("status", [403, 404, 503])
+def test_of_a_page_in_front_of_the_vault_no_library_logs_a_traceback(
+    sandbox: Sandbox, app: App, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """Whoever types a command would read it before the cause; it holds a piece of the page besides."""
+    sandbox.add_connection()
+    page = Respond(status, {"Content-Type": "text/html"}, b"<html>CANARY</html>")
+    sandbox.faults.add(Fault(service="vault", times=None, action=page))
+    app.status(offline=True)
+    assert tick(app).cause is Cause.VAULT_UNAVAILABLE
+    assert [record.name for record in caplog.records if record.name != "refresher"] == []
