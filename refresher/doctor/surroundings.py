@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
 
+from refresher.doctor.remedies import remedy_of
 from refresher.keyvault.errors import no_identity
 from refresher.model import steps
 from refresher.model.check import Check, failed, passed, warned
@@ -23,6 +24,8 @@ from refresher.model.steps import Step
 
 IDENTITY = "identity"
 _CLAIMS = {"upn": "user", "unique_name": "user", "appid": "application (client) id", "oid": "object id"}
+_ANY = '"$NAME"'
+"""In place of a connection's name, where none is examined."""
 _PRINCIPAL = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_PASSWORD", "AZURE_FEDERATED_TOKEN_FILE")
 """Variables with any of which the SDK signs in as somebody else before it asks for the managed identity."""
 _SHOWN = re.compile(r"[A-Za-z]{1,60}")
@@ -76,7 +79,7 @@ class Surroundings:
         try:
             return Identity.of(self.credential().get_token(f"https://{resource}/.default").token)
         except RefresherError as error:
-            return failed(None, IDENTITY, error.message, error.hint)
+            return failed(None, IDENTITY, error.message, remedy_of(error, _ANY))
         except (AzureError, ValueError):
             return self._nobody()
 
@@ -103,7 +106,7 @@ class Surroundings:
         problem = self._chooses_another()
         if problem is not None:
             return failed(None, IDENTITY, f"{detail}; {problem[0]}", problem[1])
-        return failed(None, IDENTITY, detail, no_identity().hint)
+        return failed(None, IDENTITY, detail, remedy_of(no_identity(), _ANY))
 
     def _chooses_another(self) -> tuple[str, Step] | None:
         """Variables that make the SDK sign in as another than the app's identity, or the person here."""
