@@ -69,6 +69,8 @@ class Examination:
             *(lambda place=place: self._token_check(place) for place in tokens),
         ]
         checks = list(self._vaults.executor.map(lambda job: job(), jobs))
+        if credentials and not any(self._found.values()):
+            checks[0] = self._nothing_check(credentials[0])
         evidence = self._evidence()
         suffixes = {own(connection.secret_name(each)): each for each in (*sent_by(connection), ACCESS_TOKEN)}
         suffixes |= dict.fromkeys(connection.publish_to, ACCESS_TOKEN)
@@ -152,6 +154,15 @@ class Examination:
             return warned(self._connection.name, name, detail, "Rotate it (docs/runbook/rotate.md).")
         around = "; what nobody sees around its value is left out" if has_unseen_around(secret.value) else ""
         return passed(self._connection.name, name, f"readable{around}")
+
+    def _nothing_check(self, first: SecretIdentifier) -> Check:
+        """Settings of another environment look like a vault in which everything was lost."""
+        name, url = self._connection.name, self._vaults.own_url
+        detail = f"missing, like every other secret of connection {name} in {url}: is it another's vault?"
+        where = f"See that KEY_VAULT_URL is the vault, and {name} the connection, that credentials were stored for. "
+        store = steps.set_secret(vault_name(url), first.name)
+        lost = "Were they deleted? Recover them (docs/runbook/disaster.md). Were none stored yet? Then store them: "
+        return failed(name, first.name, detail, Step(where, lost, store))
 
     def _key_check(self, key: StoredSecret) -> Check:
         claims = self._connection.jwt

@@ -76,6 +76,12 @@ def vault_says(status: int, message: str, inner: str | None = None) -> Break:
     return answers("vault", status, JSON, {"error": {**error, **({"innererror": {"code": inner}} if inner else {})}})
 
 
+def empty_vault(sandbox: Sandbox, _: ConnectionSecrets) -> None:
+    for name in sandbox.vault.names():
+        sandbox.vault.delete(name)
+        sandbox.vault.purge(name)
+
+
 def access_token_as_refresh_token(sandbox: Sandbox, _: ConnectionSecrets) -> None:
     sandbox.vault.put("servicenow-refresh-token", sandbox.vault.versions("servicenow-oauth-token")[-1].value)
 
@@ -122,6 +128,11 @@ def leased_for_ever(sandbox: Sandbox, _: ConnectionSecrets) -> None:
 
 LEASED = {"LEASE_CONTAINER_URL": "leases"}
 SITUATIONS: Mapping[str, Situation] = {
+    "the vault of another environment": Situation(
+        do=empty_vault,
+        suspects="servicenow-client-id: missing, like every other secret of connection servicenow in {vault}",
+        step="KEY_VAULT_URL",
+    ),
     "a client secret in quotation marks": Situation(
         do=value("client-secret", '"{}"'), suspects=f"{SECRET}: its value is in quotation marks", step="secret set"
     ),
