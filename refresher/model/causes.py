@@ -400,7 +400,9 @@ class Cause(StrEnum):
             "the integration user is active",
         ),
         next_step=Step(
-            "Authorize again: ",
+            "Whether something was replaced or switched off since the last success: ",
+            _DOCTOR,
+            ". Nothing was? Then authorize again: ",
             _AUTHORIZE,
             ". Refused as well? Then the application is inactive, or the password or the client secret is wrong: ",
             _SET_CLIENT_SECRET,
