@@ -162,15 +162,13 @@ class Doctor:
         try:
             yield from job()
         except RefresherError as error:
-            yield failed(name, what, error.message, remedy_of(error, name or '"$NAME"'))
+            yield failed(name, what, error.message, remedy_of(error, name))
         except Exception as error:  # noqa: BLE001 - isolation: a surprise about one check must not stop the others
             surprise = unforeseen(error)
-            yield failed(name, what, surprise.message, remedy_of_cause(surprise.cause, name or '"$NAME"'))
+            yield failed(name, what, surprise.message, remedy_of_cause(surprise.cause, name))
 
     def _told(self, check: Check, identity: Identity) -> Check:
         """The check with its remedy as it can be given here, to whoever looks."""
-        if "its turn did not come" in check.detail:
-            return check
         remedy = without_doctor(check.remedy)
         if check.remedy is not None and not remedy:
             remedy = Step("What stands in the way is told of the other checks.")

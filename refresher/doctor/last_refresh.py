@@ -18,6 +18,7 @@ from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.connection import Connection
 from refresher.model.grants import PASSWORD, REFRESH_TOKEN, USERNAME
+from refresher.model.moments import minute
 from refresher.model.steps import Command, Step
 from refresher.model.stored import StoredAccessToken, StoredSecret
 from refresher.policy.record import RefreshRecord
@@ -244,8 +245,3 @@ def _refresh_token_ended_at(evidence: Evidence, cause: Cause, now: datetime) -> 
         return None
     token = parse_refresh_token(stored, lifetime=evidence.connection.refresh_token_lifetime, now=now)
     return token.expires_at if token.expires_at <= now else None
-
-
-def minute(moment: datetime) -> str:
-    """A moment as a person compares it."""
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -9,6 +9,8 @@ from refresher.model.steps import Step
 from refresher.views.words import few
 
 _SHOWN = 3
+_ANY = '"$NAME"'
+"""As the runbook's shell has it, where no connection is examined."""
 
 
 def follows_from(reasons: Sequence[str]) -> Step:
@@ -16,14 +18,14 @@ def follows_from(reasons: Sequence[str]) -> Step:
     return Step(f"It follows from what is wrong with: {few(reasons, _SHOWN)}.")
 
 
-def remedy_of(error: RefresherError, name: str) -> Step:
+def remedy_of(error: RefresherError, name: str | None) -> Step:
     """What to do about an error: its own hint, or what its cause calls for."""
     return without_doctor(error.hint) or remedy_of_cause(error.cause, name)
 
 
-def remedy_of_cause(cause: Cause, name: str) -> Step:
+def remedy_of_cause(cause: Cause, name: str | None) -> Step:
     """What a cause calls for; where that would be to run this examination, what to look at."""
-    diagnosis = diagnose(cause, name)
+    diagnosis = diagnose(cause, name or _ANY)
     if steps.doctor() in diagnosis.next_step.commands:
         looked_at = [piece for check in diagnosis.checks for piece in ("; ", check)][1:]
         return Step("Look at: ", *looked_at, ".")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
-from refresher.doctor.last_refresh import Evidence, accepted_until, is_refused, minute
+from refresher.doctor.last_refresh import Evidence, accepted_until, is_refused
 from refresher.doctor.replaced import Known, sent_by
 from refresher.doctor.values import Beside, has_unseen_around, oddity
 from refresher.keyvault.credentials import Found
@@ -23,6 +23,7 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import ACCESS_TOKEN, Connection, SecretIdentifier
 from refresher.model.errors import RefresherError, VaultError
 from refresher.model.grants import JWT_KEY, REFRESH_TOKEN
+from refresher.model.moments import minute
 from refresher.model.steps import Step
 from refresher.model.stored import StoredSecret
 from refresher.servicenow.assertion import build_assertion

@@ -13,6 +13,7 @@ from refresher.model.causes import Kind
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.connection import Connection
 from refresher.model.grants import Grant
+from refresher.model.moments import minute
 from refresher.model.report import WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import KeyLife
@@ -118,10 +119,10 @@ def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Ch
     codes = {warning.code for warning in status.warnings}
     key = status.signing_key
     if isinstance(key, KeyLife) and key.expires_on is not None and not codes & KEY_ENDING:
-        yield passed(status.connection, KEY_LIFE, f"until {key.expires_on:%Y-%m-%d %H:%M} UTC")
+        yield passed(status.connection, KEY_LIFE, f"until {minute(key.expires_on)}")
     ends_at = status.refresh_token_expires_at
     if ends_at is not None and not codes & ENDING and not refused:
-        yield passed(status.connection, REFRESH_TOKEN_LIFE, f"until {ends_at:%Y-%m-%d %H:%M} UTC")
+        yield passed(status.connection, REFRESH_TOKEN_LIFE, f"until {minute(ends_at)}")
     needed = connection.grant is Grant.REFRESH_TOKEN and connection.fallback_grant is None
     if ends_at is None and needed and status.working is not None and status.cause is not None:
         meaning, remedy = status.cause.row.meaning, status.next_step or steps.authorize(status.connection)

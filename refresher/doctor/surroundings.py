@@ -24,8 +24,6 @@ from refresher.model.steps import Step
 
 IDENTITY = "identity"
 _CLAIMS = {"upn": "user", "unique_name": "user", "appid": "application (client) id", "oid": "object id"}
-_ANY = '"$NAME"'
-"""In place of a connection's name, where none is examined."""
 _PRINCIPAL = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_PASSWORD", "AZURE_FEDERATED_TOKEN_FILE")
 """Variables with any of which the SDK signs in as somebody else before it asks for the managed identity."""
 _SHOWN = re.compile(r"[A-Za-z]{1,60}")
@@ -79,7 +77,7 @@ class Surroundings:
         try:
             return Identity.of(self.credential().get_token(f"https://{resource}/.default").token)
         except RefresherError as error:
-            return failed(None, IDENTITY, error.message, remedy_of(error, _ANY))
+            return failed(None, IDENTITY, error.message, remedy_of(error, None))
         except (AzureError, ValueError):
             return self._nobody()
 
@@ -106,7 +104,7 @@ class Surroundings:
         problem = self._chooses_another()
         if problem is not None:
             return failed(None, IDENTITY, f"{detail}; {problem[0]}", problem[1])
-        return failed(None, IDENTITY, detail, remedy_of(no_identity(), _ANY))
+        return failed(None, IDENTITY, detail, remedy_of(no_identity(), None))
 
     def _chooses_another(self) -> tuple[str, Step] | None:
         """Variables that make the SDK sign in as another than the app's identity, or the person here."""

@@ -14,7 +14,7 @@ from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
 from refresher.model.grants import REFRESH_TOKEN, STORED
-from refresher.model.moments import parse_retry_after
+from refresher.model.moments import parse_retry_after, pause_text
 from refresher.model.steps import Step
 
 BAD_REQUEST = 400
@@ -80,7 +80,7 @@ def translate_of_any_kind(
     status, what = error.status_code or 0, f"{operation} of {kind} {name} in {url}"
     if status == _THROTTLED:
         return VaultError(
-            f"Key Vault throttles requests{_pause_text(retry_after_of(error, now))} ({what})",
+            f"Key Vault throttles requests{pause_text(retry_after_of(error, now))} ({what})",
             cause=Cause.VAULT_THROTTLED,
             hint=f"The next tick tries again; look for other heavy users of {busy}.",
             transient=True,
@@ -181,10 +181,6 @@ def no_identity(retry_after: float | None = None) -> VaultError:
         retry_after=retry_after,
         sent=False,
     )
-
-
-def _pause_text(seconds: float | None) -> str:
-    return f", and asks for a pause of {round(seconds)} s" if seconds else ""
 
 
 def retry_after_of(error: HttpResponseError, now: datetime) -> float | None:

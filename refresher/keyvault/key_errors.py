@@ -15,6 +15,7 @@ from refresher.keyvault.whole_vault import inner_code, is_its_own, of_the_vault,
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
+from refresher.model.moments import minute
 from refresher.model.steps import Step
 from refresher.model.stored import StoredKey
 
@@ -32,9 +33,9 @@ def problem_of(key: StoredKey, algorithm: str, now: datetime) -> VaultError | No
     if not key.enabled:
         return _disabled(key.name, key.vault_url)
     if key.expires_on is not None and key.expires_on <= now:
-        return _ended(key.name, key.vault_url, f"ended on {key.expires_on:%Y-%m-%d %H:%M} UTC")
+        return _ended(key.name, key.vault_url, f"ended on {minute(key.expires_on)}")
     if key.not_before is not None and key.not_before > now:
-        return _ended(key.name, key.vault_url, f"begins on {key.not_before:%Y-%m-%d %H:%M} UTC")
+        return _ended(key.name, key.vault_url, f"begins on {minute(key.not_before)}")
     unfit = _unfit(key, algorithm)
     if unfit is None:
         return None

@@ -21,6 +21,16 @@ def parse_instant(text: str | None) -> datetime | None:
         return None
 
 
+def minute(moment: datetime) -> str:
+    """A moment in UTC as a person compares it with others."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def pause_text(seconds: float | None) -> str:
+    """How long a peer asked to be left alone, as a part of a sentence; empty where it named no time."""
+    return f", and asks for a pause of {round(seconds)} s" if seconds else ""
+
+
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds to wait by a `Retry-After` header, in seconds or as an HTTP date (RFC 9110 section 10.2.3).
 

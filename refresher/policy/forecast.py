@@ -12,6 +12,7 @@ from refresher.model import steps
 from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
+from refresher.model.moments import minute
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import KeyLife, TargetState
@@ -82,7 +83,7 @@ def _refresh_token_warning(
         return None
     started_at, expires_at = life
     lifetime, remaining = expires_at - started_at, expires_at - now
-    day = f"{expires_at:%Y-%m-%d %H:%M} UTC"
+    day = minute(expires_at)
     otherwise = ". Or set SERVICENOW_FALLBACK_GRANT, so that nobody has to."
     if fallback is not None:
         state = "missing, unreadable or refused"
@@ -114,7 +115,7 @@ def _key_warning(key: KeyLife, now: datetime) -> Warning_ | None:
     if remaining > _EARLY:
         return None
     code = WarningCode.SIGNING_KEY_ENDING_SOON if remaining <= _LATE else WarningCode.SIGNING_KEY_ENDING
-    message = f"the key {key.name} ends on {key.expires_on:%Y-%m-%d %H:%M} UTC, and signs nothing from then on"
+    message = f"the key {key.name} ends on {minute(key.expires_on)}, and signs nothing from then on"
     return Warning_(code=code, message=message, hint=hint)
 
 

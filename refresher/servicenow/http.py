@@ -17,7 +17,7 @@ import httpx
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import TokenEndpointError
-from refresher.model.moments import parse_retry_after
+from refresher.model.moments import parse_retry_after, pause_text
 from refresher.model.version import USER_AGENT
 from refresher.network.failures import Trouble, trouble_of
 from refresher.network.proxies import Proxy, proxy_for
@@ -189,9 +189,8 @@ def _trouble(error: BaseException, url: str) -> Trouble | None:
 
 
 def _told_to_wait(seconds: float, asked: float | None) -> TokenEndpointError:
-    told = f", and asks for a pause of {round(asked)} s" if asked else ""
     return TokenEndpointError(
-        f"ServiceNow limits the rate of requests of this user (429){told}; this run sends nothing more",
+        f"ServiceNow limits the rate of requests of this user (429){pause_text(asked)}; this run sends nothing more",
         cause=Cause.INSTANCE_THROTTLED,
         transient=True,
         retry_after=seconds,

@@ -19,7 +19,7 @@ from refresher.model.causes import Cause
 from refresher.model.connection import Connection
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
-from refresher.model.moments import parse_retry_after
+from refresher.model.moments import parse_retry_after, pause_text
 from refresher.model.tokens import AccessToken, Secret, TokenResponse
 from refresher.settings.forms import LONGEST_LIFETIME
 
@@ -240,7 +240,7 @@ def _by_status(answer: _Answer) -> TokenEndpointError | None:
     status = answer.status
     if status == _TOO_MANY_REQUESTS:
         return answer.failure(
-            f"ServiceNow limits the rate of requests (429){_pause_text(answer.retry_after)}",
+            f"ServiceNow limits the rate of requests (429){pause_text(answer.retry_after)}",
             Cause.INSTANCE_THROTTLED,
             transient=True,
         )
@@ -323,10 +323,6 @@ def leads_to(location: str | None) -> str:
     if not location or not _HOST.fullmatch(host):
         return " to a path of its own" if location and location.startswith("/") else ""
     return f" to {host}"
-
-
-def _pause_text(seconds: float | None) -> str:
-    return f", and asks for a pause of {round(seconds)} s" if seconds else ""
 
 
 def _hibernating(answer: _Answer) -> TokenEndpointError:

@@ -10,6 +10,7 @@ from refresher.model.causes import Cause, diagnose
 from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
+from refresher.model.moments import minute
 from refresher.model.report import Outcome, Warning_
 from refresher.model.steps import Step
 from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToken
@@ -277,7 +278,7 @@ def _refresh_token_then(
     fallback = connection.fallback_grant
     if fallback is not None and fallback.row.renews and fallback_ready:
         renewal_at = renewal_time(refresh_token)
-        return Step(f"renewed by grant {fallback} from {renewal_at:%Y-%m-%d %H:%M} UTC on")
+        return Step(f"renewed by grant {fallback} from {minute(renewal_at)} on")
     other = connection.fallback_grant if connection.grant is Grant.REFRESH_TOKEN else connection.grant
     if other is not None and (fallback_ready or other is not connection.fallback_grant):
         return Step(f"tokens come by grant {other}")

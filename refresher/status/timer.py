@@ -11,6 +11,7 @@ from enum import StrEnum
 from refresher.lease.lease import Lease
 from refresher.model.causes import Cause
 from refresher.model.errors import LeaseUnavailableError
+from refresher.model.moments import minute
 from refresher.model.steps import Step
 
 _MISSED = 3
@@ -90,4 +91,4 @@ def judge_timer(
 
 
 def _at(moment: datetime) -> str:
-    return f"at {moment:%Y-%m-%d %H:%M} UTC"
+    return f"at {minute(moment)}"
