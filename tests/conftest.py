@@ -1,5 +1,6 @@
 """Fixtures for tests against the sandbox, and the leak check that follows every test."""
 
+import gc
 import logging
 import os
 import signal
@@ -44,6 +45,18 @@ def pytest_configure(config: pytest.Config) -> None:
         made = hypothesis_settings(derandomize=True, deadline=None, print_blob=True, max_examples=examples)
         hypothesis_settings.register_profile("suite", made)
         hypothesis_settings.load_profile("suite")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait, for a peer that is slow or a command that ends."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of tests are made of lives to the end: to look at it again and again is a tenth of the CPU."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 class CapturedLog(logging.Handler):

@@ -1,7 +1,7 @@
-"""Python programs without the wait for their imports: a process that has the packages forks for each one.
+"""Python programs without the wait for their imports: a process that has loaded them forks for each one.
 
 A command of the suite is a process of its own, with its environment, folder, standard streams and exit code; what it
-does not do is load the SDK again, which takes longer than most commands. That the product starts in a fresh
+does not do is load SDK and product again, which takes longer than most commands. That the product starts in a fresh
 interpreter is tried where that is the point (`tests/promises/test_imports.py`, `test_package.py`).
 
 `python -m tests.forks FOLDER` serves until its standard input ends, and leaves in FOLDER a `python` that asks it: with
@@ -11,8 +11,11 @@ it runs as ever.
 
 import atexit
 import functools
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import shlex
@@ -22,8 +25,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+
+import refresher
 
 ROOT = Path(__file__).parents[1]
 _LARGEST = 1 << 20
@@ -51,7 +57,7 @@ os._exit(code)
 
 @functools.cache
 def python() -> str:
-    """The path of a `python` whose modules and scripts are forks of a process that has loaded the packages."""
+    """The path of a `python` whose modules and scripts are forks of a process that has loaded what they import."""
     folder = tempfile.TemporaryDirectory(prefix="forks-")
     command = [sys.executable, "-m", "tests.forks", folder.name]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -70,12 +76,10 @@ def python() -> str:
 
 def serve(folder: Path) -> None:
     """Fork for each request, until this process's standard input ends."""
-    import azure.identity  # noqa: PLC0415
-    import azure.keyvault.secrets  # noqa: PLC0415
-    import azure.storage.blob  # noqa: F401, PLC0415
-    import httpx  # noqa: F401, PLC0415
-    import requests  # noqa: F401, PLC0415
-
+    for name in ("azure.storage.blob", "requests", *_modules_of(refresher)):
+        importlib.import_module(name)
+    # A fork then shares their memory, and its collector does not look at them.
+    gc.freeze()
     address = str(folder / "forks")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -97,6 +101,13 @@ def serve(folder: Path) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _answer(connection)
         connection.close()
+
+
+def _modules_of(package: ModuleType) -> Iterator[str]:
+    """Every module of a package but the one that is run as a program."""
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not found.name.endswith("__main__"):
+            yield found.name
 
 
 def _answer(connection: socket.socket) -> None:
