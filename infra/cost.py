@@ -21,7 +21,7 @@ LEASE_OF_A_REFRESH = 3
 ASKED_BY_A_REFRESH = 2
 """A token, and who it acts as; a quiet tick asks the latter."""
 RULES, ENDPOINTS = 13, 3
-SIZES = (1, 10, 1000)
+SIZES = (1, 1000)
 
 
 def month(connections: int) -> dict[str, int]:
@@ -31,8 +31,8 @@ def month(connections: int) -> dict[str, int]:
         "executions": TICKS,
         "vault operations": quiet * OF_A_QUIET_TICK + refreshes * OF_A_REFRESH,
         "new versions of secrets": refreshes * VERSIONS_OF_A_REFRESH,
-        "storage operations of the lease, and the ticks' mark": refreshes * LEASE_OF_A_REFRESH + TICKS,
-        "requests to ServiceNow, each a row of its transaction log": quiet + refreshes * ASKED_BY_A_REFRESH,
+        "storage operations": refreshes * LEASE_OF_A_REFRESH + TICKS,
+        "requests to ServiceNow, rows of its transaction log": quiet + refreshes * ASKED_BY_A_REFRESH,
         "events in the log": TICKS * connections,
         "alert rules": RULES,
         "private endpoints, with `PRIVATE_NETWORK`": ENDPOINTS,
