@@ -1,12 +1,14 @@
 """What `azd` runs around a provision: `before` checks what would fail late, `after` says which secrets are missing.
 
-Both ask the Azure CLI, as whoever is signed in there, and change nothing. Where it is not installed or refuses an
-answer, that is said, and nothing is stopped for it.
+Both ask the Azure CLI, as whoever is signed in there, and change nothing in Azure. Where it is not installed or does
+not answer, that is said, and nothing is stopped for it. `before` also tells azd where this checkout's runbook can be
+read: azd loads its environment again after each hook.
 """
 
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,16 @@ PROVIDERS = ("Insights", "KeyVault", "ManagedIdentity", "OperationalInsights", "
 NETWORK_PROVIDERS = ("App", "Network")
 NETWORK_CHOICES = {"PRIVATE_NETWORK": "true", "FIXED_ADDRESS": "true", "APP_ACCESS": "private"}
 ASSIGN, DEFINE = "Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleDefinitions/write"
+# Where a file of the default branch is shown, by the name of the host that keeps the repository.
+FILES = {
+    "github": "{repository}/blob/HEAD/{folder}",
+    "gitlab": "{repository}/-/blob/HEAD/{folder}",
+    "bitbucket.org": "{repository}/src/HEAD/{folder}",
+    "dev.azure.com": "{repository}?path=/{folder}",
+}
+_REMOTE = re.compile(
+    r"(?:(?:https|ssh)://)?(?:[^@/]*@)?(?P<host>[\w.-]+)(?::\d+)?[:/](?P<path>[\w./ %-]+?)(?:\.git)?/?"
+)
 
 
 def may(action: str, permissions: Sequence[Mapping[str, Any]]) -> bool:
@@ -69,6 +81,36 @@ def obstacles(environ: Mapping[str, str]) -> Iterator[str]:
         regions = asked("functionapp", "list-flexconsumption-locations", "--query", "[].name")
         if regions is not None and location and location not in {each.lower().replace(" ", "") for each in regions}:
             yield f"{location} has no Flex Consumption: another AZURE_LOCATION, or azd env set HOSTING_PLAN Dedicated"
+
+
+def runbook_of(remote: str) -> str:
+    """Where a person reads the runbook of a repository, by its remote's address; "" where its host is not known.
+
+    Nothing of what stands before the host's name, which may be a token, is kept.
+    """
+    found = _REMOTE.fullmatch(remote.strip())
+    if found is None:
+        return ""
+    host, path = found["host"].lower().removeprefix("ssh."), found["path"]
+    # Azure DevOps by SSH: v3/organization/project/repository.
+    path = re.sub(r"^v3/(.+)/([^/]+)$", r"\1/_git/\2", path) if host == "dev.azure.com" else path
+    form = next((form for name, form in FILES.items() if host == name or host.startswith(f"{name}.")), "")
+    return form.format(repository=f"https://{host}/{path}", folder="docs/runbook")
+
+
+def link_alerts(environ: Mapping[str, str]) -> None:
+    """Let the alerts' mails link to the runbook of the repository that this is a checkout of, unless azd knows one."""
+    if environ.get("RUNBOOK_URL"):
+        return
+    git, azd, url = shutil.which("git"), shutil.which("azd"), ""
+    if git is not None:
+        words = [git, "-C", str(ROOT), "remote", "get-url", "origin"]
+        url = runbook_of(subprocess.run(words, capture_output=True, text=True, check=False).stdout)  # noqa: S603 - git
+    words = [azd or "", "env", "set", "RUNBOOK_URL", url]
+    if url and azd and subprocess.run(words, check=False).returncode == 0:  # noqa: S603 - azd
+        print(f"the alerts' mails will link to {url}; another place: azd env set RUNBOOK_URL https://.../docs/runbook")
+    else:
+        print("the alerts' mails will have no link: azd env set RUNBOOK_URL https://.../docs/runbook")
 
 
 def needed(environ: Mapping[str, str]) -> list[str]:
@@ -118,8 +160,7 @@ def report_status(environ: Mapping[str, str]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Before a provision: 1 where it would fail. After it: always 0, since what was made is made."""
     if list(arguments) == ["before"]:
-        if not os.environ.get("RUNBOOK_URL"):
-            print("the alerts' mails will have no link: azd env set RUNBOOK_URL https://.../docs/runbook")
+        link_alerts(os.environ)
         found = list(obstacles(os.environ))
         print("\n".join(found) or "nothing stands in the way of the provision")
         return 1 if found else 0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.hooks import may, needed
+from infra.hooks import may, needed, runbook_of
+from sandbox import CANARY_PREFIX
 from tests.infra.snapshots import ROOT
 from tests.sampling import thinned
 
@@ -20,14 +21,19 @@ EVERY_PROVIDER = [f"Microsoft.{name}" for name in ("Insights", "KeyVault", "Mana
 EVERY_PROVIDER += ["Microsoft.Storage", "Microsoft.Web"]
 
 
+def program(path: Path, text: str) -> None:
+    """A command that stands in for another one."""
+    path.write_text(f"#!{sys.executable}\nimport json, sys\n{text}\n")
+    path.chmod(0o755)
+
+
 def hook(tmp_path: Path, when: str, answers: Mapping[str, object], **environ: str) -> subprocess.CompletedProcess[str]:
     """Run one, with an `az` that answers by its first two words and fails on all others."""
-    program = tmp_path / "az"
-    program.write_text(
-        f"#!{sys.executable}\nimport json, sys\nanswers = json.loads({json.dumps(answers)!r})\n"
-        "key = ' '.join(sys.argv[1:3])\nprint(json.dumps(answers[key])) if key in answers else sys.exit(1)\n"
+    program(
+        tmp_path / "az",
+        f"answers = json.loads({json.dumps(answers)!r})\nkey = ' '.join(sys.argv[1:3])\n"
+        "print(json.dumps(answers[key])) if key in answers else sys.exit(1)",
     )
-    program.chmod(0o755)
     given = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "AZURE_LOCATION": "westeurope", **environ}
     words = [sys.executable, "-S", str(ROOT / "infra" / "hooks.py"), when]
     return subprocess.run(words, env=given, capture_output=True, text=True, check=False, timeout=60)
@@ -68,10 +74,57 @@ def test_what_would_fail_late_is_said_before(
     assert expected in finished.stdout
 
 
-def test_alerts_without_a_link_are_announced(tmp_path: Path) -> None:
+REMOTES = {
+    "https://github.com/contoso/refresher.git": "https://github.com/contoso/refresher/blob/HEAD/docs/runbook",
+    "git@github.com:contoso/refresher.git": "https://github.com/contoso/refresher/blob/HEAD/docs/runbook",
+    "ssh://git@github.contoso.com:8443/it/refresher": "https://github.contoso.com/it/refresher/blob/HEAD/docs/runbook",
+    "https://gitlab.com/it/tools/refresher.git/": "https://gitlab.com/it/tools/refresher/-/blob/HEAD/docs/runbook",
+    "https://bitbucket.org/it/refresher.git": "https://bitbucket.org/it/refresher/src/HEAD/docs/runbook",
+    "https://me@dev.azure.com/me/IT%20desk/_git/refresher": (
+        "https://dev.azure.com/me/IT%20desk/_git/refresher?path=/docs/runbook"
+    ),
+    "git@ssh.dev.azure.com:v3/me/desk/refresher": "https://dev.azure.com/me/desk/_git/refresher?path=/docs/runbook",
+    # What nobody could open in a browser, or whose host's addresses are not known.
+    "/srv/git/refresher.git": "",
+    "../refresher": "",
+    "file:///srv/git/refresher.git": "",
+    "https://git.contoso.com/refresher.git": "",
+    "https://notgithub.com/contoso/refresher.git": "",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("remote", "expected"), REMOTES.items())
+def test_where_the_runbook_can_be_read_is_told_by_the_repositorys_address(remote: str, expected: str) -> None:
+    assert runbook_of(remote + "\n") == expected
+
+
+def test_a_token_in_the_address_goes_nowhere() -> None:
+    kept = runbook_of(f"https://oauth2:{CANARY_PREFIX}token@github.com/contoso/refresher.git")
+    assert kept == "https://github.com/contoso/refresher/blob/HEAD/docs/runbook"
+
+
+@pytest.mark.parametrize(
+    ("remote", "known"), [("git@github.com:contoso/refresher.git", True), ("/srv/refresher", False)]
+)
+def test_alerts_link_to_the_repository_that_was_cloned_or_say_that_they_have_no_link(
+    tmp_path: Path, remote: str, known: bool
+) -> None:
+    """By azd's own environment, which it reads again after the hook."""
+    program(tmp_path / "git", f"print({remote!r})")
+    program(tmp_path / "azd", f"open({str(tmp_path / 'set')!r}, 'w').write(' '.join(sys.argv[1:]))")
     finished = hook(tmp_path, "before", answers())
     assert finished.returncode == 0
-    assert "azd env set RUNBOOK_URL" in finished.stdout
+    assert ("will link to https://github.com/contoso/refresher/" in finished.stdout) is known
+    assert ("will have no link: azd env set RUNBOOK_URL" in finished.stdout) is not known
+    kept = (tmp_path / "set").read_text() if known else ""
+    assert (kept == "env set RUNBOOK_URL https://github.com/contoso/refresher/blob/HEAD/docs/runbook") is known
+
+
+def test_a_runbook_that_was_chosen_stays(tmp_path: Path) -> None:
+    program(tmp_path / "azd", "sys.exit('nothing is to be set')")
+    finished = hook(tmp_path, "before", answers(), RUNBOOK_URL="https://contoso.com/runbook")
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_what_cannot_be_asked_stops_nothing_and_is_said(tmp_path: Path) -> None:
