@@ -117,7 +117,7 @@ class Cause(StrEnum):
     BAD_REQUEST = Row(
         code="bad_request",
         kind=Kind.CALLER,
-        meaning="The request or the command cannot be understood, or names what is not there.",
+        meaning="The request or command is not understood, or names what is not there.",
         checks=("docs/cli.md, docs/runbook/force.md",),
         next_step=Step("Correct the request; nothing was changed."),
     )
@@ -178,8 +178,8 @@ class Cause(StrEnum):
     SIGNING_KEY_MISSING = Row(
         code="signing_key_missing",
         kind=Kind.AZURE,
-        meaning="The key that signs, or the version that the settings name, is not in its vault.",
-        checks=("`key_identifier` and `kid`, letter by letter", "whether the key was deleted"),
+        meaning="The key that signs, or its version in the settings, is not in its vault.",
+        checks=("`key_identifier` and `kid`, letter by letter", "was the key deleted?"),
         next_step=Step("Correct the identifier, or make the key (docs/keys.md); then: ", _REFRESH),
     )
     SIGNING_KEY_DISABLED = Row(
@@ -192,8 +192,8 @@ class Cause(StrEnum):
     SIGNING_KEY_EXPIRED = Row(
         code="signing_key_expired",
         kind=Kind.AZURE,
-        meaning="The key that signs is outside of its dates.",
-        checks=("the key's dates, and whether its certificate was renewed",),
+        meaning="The key that signs is outside its dates.",
+        checks=("the key's dates; was its certificate renewed?",),
         next_step=Step("Renew the certificate, give it to ServiceNow (docs/keys.md), then: ", _REFRESH),
     )
     SIGNING_KEY_UNFIT = Row(
@@ -258,15 +258,15 @@ class Cause(StrEnum):
     NOT_A_TOKEN = Row(
         code="not_a_token",
         kind=Kind.ANSWER,
-        meaning="Not a token came back, but a login page, a proxy's page or a redirect.",
+        meaning="No token came back, but a login page, a proxy's page or a redirect.",
         checks=("SERVICENOW_INSTANCE_URL is the instance itself", "a proxy or single sign-on in between"),
-        next_step=Step("See what SERVICENOW_INSTANCE_URL answers in a browser, and from here: ", _DOCTOR),
+        next_step=Step("See what that address answers in a browser, and from here: ", _DOCTOR),
         unclear=True,
     )
     ADDRESS_REFUSED = Row(
         code="address_refused",
         kind=Kind.ANSWER,
-        meaning="ServiceNow keeps the address out that asks (403), before it looks at any credential.",
+        meaning="ServiceNow shuts out the address that asks (403), before it looks at any credential.",
         checks=(
             "System Security > IP Address Access Control: the app's outgoing address (docs/azure.md)",
             "an API access policy on the token endpoint",
@@ -282,7 +282,7 @@ class Cause(StrEnum):
             "its id and secret equal {connection}-client-id and {connection}-client-secret",
         ),
         next_step=Step(
-            f"See that the application is active ({_REGISTRY}), and store the client secret that it shows: ",
+            f"See in {_REGISTRY} that the application is active; store the client secret that it shows: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,
@@ -298,7 +298,7 @@ class Cause(StrEnum):
             "of an assertion: JWT verifier map, `kid`, `sub`, `aud`, both clocks",
             _LOG,
         ),
-        next_step=Step("Correct what the checks find; a refresh token or password that has ended needs: ", _AUTHORIZE),
+        next_step=Step("Correct what the checks find; where a refresh token or password has ended: ", _AUTHORIZE),
     )
     UNSUPPORTED_GRANT_TYPE = Row(
         code="unsupported_grant_type",
@@ -315,7 +315,7 @@ class Cause(StrEnum):
         kind=Kind.REFUSED,
         meaning="ServiceNow refused the request as such.",
         checks=(f"{_REGISTRY}: scopes and type of the application", _LOG),
-        next_step=Step("Search the system log for the transaction id, and correct the application."),
+        next_step=Step("Search that log for the transaction id; correct the application."),
     )
     ACCESS_DENIED = Row(
         code="access_denied",
@@ -328,7 +328,7 @@ class Cause(StrEnum):
             "the integration user is active, not locked out, and its password is right",
         ),
         next_step=Step(
-            "The next tick tries again. If it stays, the log says why ('Exception on token flow'). The client: ",
+            "The next tick tries again. If it stays, the log says why. The client: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,
@@ -343,7 +343,7 @@ class Cause(StrEnum):
         kind=Kind.ANSWER,
         meaning="ServiceNow's API refuses a new token; it was not published.",
         checks=(
-            "the integration user is active and not 'web service access' restricted away",
+            "the integration user is active, and may use web services",
             "REST API access policies and the application's scopes",
         ),
         next_step=Step("Correct the user or the policy, then: ", _FORCE),
@@ -378,16 +378,16 @@ class Cause(StrEnum):
         checks=(
             "System OAuth > Manage Tokens: was it revoked?",
             "the integration user is active and not locked out",
-            "REST API access policies: one that keeps user or address out answers the same",
+            "REST API access policies: one that shuts out user or address answers the same",
         ),
-        next_step=Step("Get another one: ", _FORCE, ". Where that is refused as well, correct what the checks find."),
+        next_step=Step("Get another one: ", _FORCE, ". Refused as well? Correct what the checks find."),
     )
     REFRESH_TOKEN_MISSING = Row(
         code="refresh_token_missing",
         kind=Kind.PERSON,
-        meaning="There is no refresh token to be sent (none, or one that `revoke` ended), and no fallback grant.",
-        checks=("secret {connection}-refresh-token: whether it is there, and has a tag revoked-at",),
-        next_step=Step("Authorize: ", _AUTHORIZE, ". Was it deleted by mistake? Then recovering it does: ", _RECOVER),
+        meaning="There is no refresh token (none, or one that `revoke` ended), and no fallback grant.",
+        checks=("{connection}-refresh-token: is it there? Has it a tag revoked-at?",),
+        next_step=Step("Authorize: ", _AUTHORIZE, ". If it was deleted by mistake: ", _RECOVER),
     )
     REFRESH_TOKEN_REFUSED = Row(
         code="refresh_token_refused",
@@ -400,11 +400,11 @@ class Cause(StrEnum):
             "the integration user is active",
         ),
         next_step=Step(
-            "Whether something was replaced or switched off since the last success: ",
+            "What was replaced or switched off since the last success: ",
             _DOCTOR,
-            ". Nothing was? Then authorize again: ",
+            ". Nothing? Authorize again: ",
             _AUTHORIZE,
-            ". Refused as well? Then the application is inactive, or the password or the client secret is wrong: ",
+            ". Refused as well? The application is inactive, or the password or the client secret wrong: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,
@@ -453,9 +453,9 @@ class Cause(StrEnum):
         kind=Kind.PRODUCT,
         meaning="The timer has not fired for three intervals: nothing refreshes the tokens.",
         checks=(
-            "the function app runs; refresh_tokens is listed and enabled (portal: Functions)",
+            "the app runs; refresh_tokens is listed and enabled (portal: Functions)",
             "AzureWebJobs.refresh_tokens.Disabled: somebody may have meant it",
-            "the log of its last start: what kept the host from loading the timer",
+            "the log of its last start: what kept the timer from loading",
         ),
         next_step=Step("Start the app or its timer again. Until it fires, by hand: ", steps.refresh_all()),
     )
@@ -493,8 +493,8 @@ class Cause(StrEnum):
     REFRESH_TOKEN_NOT_STORED = Row(
         code="refresh_token_not_stored",
         kind=Kind.AZURE,
-        meaning="The vault did not take ServiceNow's new refresh token for as long as the run lasted.",
-        checks=("the message has what the vault said", "its role assignments and policies"),
+        meaning="The vault did not take ServiceNow's new refresh token, as long as the run lasted.",
+        checks=("what the vault said: in the message", "its role assignments and policies"),
         next_step=Step("See that the vault can be written: ", _DOCTOR, ". Then begin a new life: ", _AUTHORIZE),
         ends_refresh_token=True,
     )

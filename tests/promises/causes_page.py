@@ -39,7 +39,22 @@ _MORE = "<!--more-->\n"
 
 def _words(text: str) -> str:
     pieces = text.pieces if isinstance(text, Step) else [text]
-    return "".join(_inline(piece) if isinstance(piece, Command) else piece for piece in pieces).replace(_NAME, "NAME")
+    return _placed("".join(_inline(piece) if isinstance(piece, Command) else piece for piece in pieces))
+
+
+_PLACES = {
+    "System Logs > System Log > All: 'Exception on token flow'": "the log",
+    "System OAuth > Application Registry": "the registry",
+    "System OAuth > Manage Tokens": "Manage Tokens",
+}
+"""Where things stand in ServiceNow, which the head of the page says in full."""
+
+
+def _placed(text: str) -> str:
+    """The words of a row with the short names of places, and with the name that stands for any connection."""
+    for place, short in _PLACES.items():
+        text = text.replace(place, short)
+    return text.replace(_NAME, "NAME")
 
 
 def _inline(command: Command) -> str:
@@ -78,8 +93,9 @@ def _step(step: Step) -> list[str]:
             paragraphs[-1] += _inline(piece) if isinstance(piece, Command) else piece
     lines: list[str] = []
     for paragraph in paragraphs:
-        # That a refresh comes last, the head says for all.
-        text = re.sub(r"[,;]? ?\b[Tt]hen: `refresh`$", "", paragraph.replace(_NAME, "NAME").strip(" .;"))
+        # That a refresh comes last, and what the next tick does, the head says for all.
+        text = _placed(paragraph).replace("The next tick tries again. ", "").strip(" .;")
+        text = re.sub(r"[,;]? ?\b[Tt]hen: `refresh`$", "", text)
         if text:
             is_copied = text.startswith("```")
             lines += ["", text if is_copied else text[0].upper() + text[1:] + ("" if text.endswith(":") else ".")]
