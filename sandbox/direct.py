@@ -428,7 +428,9 @@ class InstanceTransport(httpx.BaseTransport):
                 ),
                 patience,
             )
-            return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
+            # As a stream: as `content`, it would be unfolded here.
+            stream = httpx.ByteStream(response.body)
+            return httpx.Response(response.status, headers=dict(response.headers), stream=stream)
         except NotSentError:
             pass
         except LostError:

@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import Any
 
@@ -21,7 +21,10 @@ from refresher.network.names import resolve
 
 LARGEST_ANSWER = 1280 * 1024
 """Bytes, with headers and whatever is sent before them. What is asked for here has a few kilobytes."""
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_MOST_ENCODINGS = 2
+_GZIP, _GZIP_WINDOW = b"\x1f\x8b", 16 + zlib.MAX_WBITS
+_PLAIN = (b"{", b"[", b"<", b'"')
+"""How JSON begins, and a page."""
 
 
 class TooLargeError(OSError):
@@ -142,18 +145,21 @@ def connect(host: str, port: int, seconds: float, options: Iterable[tuple[Any, .
 
 
 def unfold(body: bytes, encoding: str | None, at_most: int) -> bytes:
-    """A body as it was before its one encoding, up to so many bytes. Raises ValueError where it cannot be unfolded.
+    """A body as it was before it was encoded, up to so many bytes; what is not encoded, or cannot be told, as it came.
 
-    No encoding is ever asked for, but something on the way may choose one all the same. A chain of them is refused:
-    three kilobytes can hold gigabytes (CVE-2025-66418).
+    No encoding is ever asked for, but something on the way may choose one, and say so or not, or announce one that it
+    left out: so the bytes count. Of a body that was cut short, what came is unfolded. A chain ends after two, each
+    within the bound: three kilobytes can hold gigabytes (CVE-2025-66418).
     """
-    name = (encoding or "").strip().lower()
-    if name in {"", "identity"}:
-        return body[:at_most]
-    message = "the body is encoded in a way that nobody asked for"
-    if name not in {"gzip", "x-gzip", "deflate"}:
-        raise ValueError(message)
-    try:
-        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body, at_most)
-    except zlib.error:
-        raise ValueError(message) from None
+    for _ in range(_MOST_ENCODINGS):
+        if body.startswith(_GZIP):
+            windows: tuple[int, ...] = (_GZIP_WINDOW,)
+        elif "deflate" in (encoding or "").lower() and not body.lstrip().startswith(_PLAIN):
+            windows = (zlib.MAX_WBITS, -zlib.MAX_WBITS)
+        else:
+            break
+        for window in windows:
+            with suppress(zlib.error):
+                body = zlib.decompressobj(window).decompress(body, at_most)
+                break
+    return body[:at_most]

@@ -111,7 +111,7 @@ def _obtain_by(
             attempts=run.attempts,
             repeat_lost_answers=not grant.row.sends_password,
             on_progress=run.request.on_progress,
-            keep=lambda received: keeper.succession.keep(received, grant),
+            keep=lambda received, doubtful: keeper.succession.keep(received, grant, doubtful=doubtful),
             patient=sent.is_refresh and keeper.may_rotate(),
         )
         keeper.memory.record = after_success(keeper.memory.record, sent)

@@ -56,7 +56,8 @@ class Succession:
         self.life = (token.issued_at, token.expires_at) if token is not None else None
         self._stored_version = secret.version if secret is not None else None
         self._looked_at = run.clock.now() - _CLOCKS_DIFFER
-        self._own_values: set[Secret] = set()
+        # Of a vault that still tells for a while what it held before, that is no other one either.
+        self._own_values = {token.value} if token is not None else set()
         self._unstored: _Unstored | None = None
 
     def prove(self) -> None:
@@ -72,9 +73,14 @@ class Succession:
         version = write_refresh_token(self._vaults, self._run.connection, token.value, life, None, self._run.deadline)
         self._take_over(token.value, life, version)
 
-    def keep(self, received: Secret | None, grant: Grant) -> None:
-        """Store a refresh token that came with an answer, or what is now known of the dates of the old one."""
+    def keep(self, received: Secret | None, grant: Grant, *, doubtful: bool = False) -> None:
+        """Store a refresh token that came with an answer, or what is now known of the dates of the old one.
+
+        One that is `doubtful` takes the place of none but a spent one.
+        """
         before = self.credentials.refresh_token
+        if doubtful and before is not None and not self._memory.record.rotates:
+            return
         kept = keep_or_replace(before, received, grant, now=self._run.clock.now())
         if kept is None:
             return

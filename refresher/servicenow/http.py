@@ -49,7 +49,12 @@ class _Received:
     """What has arrived of an answer so far."""
 
     status: int = 0
+    encoding: str | None = None
     body: bytearray = field(default_factory=bytearray)
+
+    @property
+    def unfolded(self) -> bytes:
+        return unfold(bytes(self.body), self.encoding, LARGEST_BODY + 1)
 
 
 class Wire:
@@ -116,7 +121,7 @@ class Wire:
                 failure = _too_much() if _stems_from(error, TooLargeError) else _no_answer(proxy=proxy)
             except httpx.InvalidURL:
                 failure = _no_answer(sent=False)
-        failure.refresh_token = find_refresh_token(self._received.status, bytes(self._received.body))
+        failure.refresh_token = find_refresh_token(self._received.status, self._received.unfolded)
         raise failure
 
     @contextmanager
@@ -134,17 +139,18 @@ class Wire:
 
     def _answer_of(self, client: httpx.Client, request: httpx.Request, seconds: float) -> Answer:
         with limit(seconds), closing(client.send(request, stream=True)) as response:
+            names = {name.lower(): value for name, value in response.headers.items()}
             self._received.status, body = response.status_code, self._received.body
+            self._received.encoding = names.get("content-encoding")
             for chunk in cast("httpx.SyncByteStream", response.stream):  # as it was sent: `unfold` has a bound
                 body += chunk
                 if len(body) > LARGEST_BODY:
                     self.disconnect()
                     break
-            names = {name.lower(): value for name, value in response.headers.items()}
             if response.status_code == _TOO_MANY_REQUESTS:
                 pause = parse_retry_after(names.get("retry-after"), self._clock.now())
                 self._turns.pause(self._connection, pause)
-            return Answer(status=response.status_code, headers=names, body=_unfolded(bytes(body), names))
+            return Answer(status=response.status_code, headers=names, body=self._received.unfolded)
 
     def _connect(self, proxy: Proxy | None) -> httpx.Client:
         if self._client is None:
@@ -219,14 +225,6 @@ def _too_much() -> TokenEndpointError:
         hint="Check that the instance URL is the instance itself, with no login page or proxy in between.",
         transient=True,
     )
-
-
-def _unfolded(body: bytes, headers: dict[str, str]) -> bytes:
-    """The body as it was encoded once; nothing where that cannot be told: no answer of ServiceNow's looks like it."""
-    try:
-        return unfold(body, headers.get("content-encoding"), LARGEST_BODY + 1)
-    except ValueError:
-        return b""
 
 
 def _stems_from(error: BaseException | None, kind: type[BaseException]) -> bool:

@@ -10,8 +10,8 @@ piece of an answer.
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
@@ -20,7 +20,7 @@ from refresher.model.connection import Connection
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after, pause_text
-from refresher.model.tokens import AccessToken, Secret, TokenResponse
+from refresher.model.tokens import AccessToken, Secret, TokenResponse, strip_unseen
 from refresher.settings.forms import LONGEST_LIFETIME
 
 LARGEST_BODY = 1024 * 1024
@@ -68,14 +68,26 @@ def build_token_request(connection: Connection, grant: Grant, fields: Mapping[st
 
 
 def parse_token_response(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime, grant: Grant
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime,
+    grant: Grant,
+    sent: Collection[Secret | str] = (),
 ) -> TokenResponse:
     """Turn an answer of the token endpoint into tokens; raises TokenEndpointError for everything else.
 
-    `now` is when the answer arrived: the access token's life is counted from it.
+    `now` is when the answer arrived: the access token's life is counted from it. What was `sent`, or comes under both
+    names, is no access token: consumers would get the refresh token, or a password.
     """
     answer = _Answer.of(status, headers, body, now)
     access_token = _token(answer.fields.get("access_token"))
+    same = access_token is not None and access_token == _refresh_token(answer.fields.get("refresh_token"))
+    if same or access_token in sent:
+        failure = _failure(replace(answer, fields={**answer.fields, "access_token": None}))
+        failure.refresh_token, failure.doubtful = find_refresh_token(status, body), same
+        raise failure
     stated = _lifetime(answer.fields.get("expires_in"))
     lifetime = _UNSTATED_LIFETIME if stated is None else stated
     if status != _OK or answer.error is not None or access_token is None or not lifetime:
@@ -86,7 +98,7 @@ def parse_token_response(
     return TokenResponse(
         access_token=AccessToken(value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant),
         lifetime_stated=stated is not None,
-        refresh_token=_token(answer.fields.get("refresh_token")),
+        refresh_token=_refresh_token(answer.fields.get("refresh_token")),
         scope=scope if isinstance(scope, str) and _VISIBLE.fullmatch(scope) else "",
         transaction_id=answer.transaction_id,
     )
@@ -95,14 +107,17 @@ def parse_token_response(
 def find_refresh_token(status: int, body: bytes) -> Secret | None:
     """The refresh token in an answer that is no success, whatever is wrong with it: no JSON, keys twice, cut short.
 
-    Of two the last, which most parsers take. A refusal may speak of the field that it refuses, under the same name:
-    where an error is told, an access token must stand beside it.
+    That of the object itself, where it can be read; else of two the last, which most parsers take. A refusal may
+    speak of the field that it refuses, under the same name: where an error is told, an access token must stand
+    beside it.
     """
     if len(body) > LARGEST_BODY:
         return None
-    text = body.decode(json.detect_encoding(body), errors="replace")
-    told = not 200 <= status < 300 or bool(json_object(body).get("error"))  # noqa: PLR2004 - the class of successes
-    return _last_token("refresh_token", text) if not told or _last_token("access_token", text) is not None else None
+    text, fields = body.decode(json.detect_encoding(body), errors="replace"), json_object(body)
+    told = not 200 <= status < 300 or bool(fields.get("error"))  # noqa: PLR2004 - the class of successes
+    if told and _last_token("access_token", text) is None:
+        return None
+    return _refresh_token(fields.get("refresh_token")) or _last_token("refresh_token", text)
 
 
 def is_token(value: Secret) -> bool:
@@ -334,8 +349,13 @@ def _token(value: object) -> Secret | None:
     return token if token is not None and is_token(token) else None
 
 
+def _refresh_token(value: object) -> Secret | None:
+    """What surrounds it unseen costs no refresh token: nobody may send it a second time."""
+    return _token(strip_unseen(value)) if isinstance(value, str) else None
+
+
 def _last_token(name: str, text: str) -> Secret | None:
-    tokens = [token for literal in _TEXT_MEMBERS[name].findall(text) if (token := _token(_json_text(literal)))]
+    tokens = [token for literal in _TEXT_MEMBERS[name].findall(text) if (token := _refresh_token(_json_text(literal)))]
     return tokens[-1] if tokens else None
 
 
@@ -361,7 +381,8 @@ def json_object(body: bytes) -> dict[str, object]:
     """The object that a body holds; empty where it holds something else, or anything that JSON does not allow."""
     try:
         value = json.loads(
-            body.decode("utf-8-sig"),
+            # A name that is not UTF-8 spoils nothing else: tokens are ASCII.
+            body.decode("utf-8-sig", errors="replace"),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
         )

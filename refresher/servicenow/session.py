@@ -71,14 +71,15 @@ class Session:
         refusals_tolerated: int,
         attempts: Attempts,
         on_progress: Callable[[str], None] = lambda _: None,
-        keep: Callable[[Secret], None] = lambda _: None,
+        keep: Callable[[Secret, bool], None] = lambda *_: None,
         repeat_lost_answers: bool = True,
         patient: bool = False,
     ) -> TokenResponse:
         """Request a token; `build` makes each try's request (an assertion is good for one try only).
 
-        `keep` is handed the refresh token of an answer that is of no other use, before anything is tried again. A
-        `patient` request waits for its answer as long as the run lasts: there may be no second one.
+        `keep` is handed the refresh token of an answer that is of no other use, and whether it is doubtful, before
+        anything is tried again. A `patient` request waits for its answer as long as the run lasts: there may be no
+        second one.
         Raises TokenEndpointError. The generic 401 is tried again until it came more than `refusals_tolerated` times.
         """
         refusals = 0
@@ -106,7 +107,7 @@ class Session:
                 sent = error.sent
                 refusals += error.ambiguous
                 if error.refresh_token is not None:
-                    keep(error.refresh_token)
+                    keep(error.refresh_token, error.doubtful)
                 attempts.answer_lost |= sent and error.cause.row.unclear and error.refresh_token is None
                 raise
             finally:
@@ -132,7 +133,12 @@ class Session:
             patient=patient,
         )
         return parse_token_response(
-            answer.status, answer.headers, answer.body, now=self._clock.now(), grant=request.grant
+            answer.status,
+            answer.headers,
+            answer.body,
+            now=self._clock.now(),
+            grant=request.grant,
+            sent=tuple(request.form.values()),
         )
 
     def probe(self, access_token: Secret) -> Probe:

@@ -1,5 +1,6 @@
 """A refresh token that ServiceNow replaces at its use: whatever else goes wrong, the newest one is kept."""
 
+import gzip
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -76,6 +77,10 @@ OF_NO_USE: dict[str, Callable[[bytes], bytes]] = {
     "an error beside the tokens": field("error", "server_error"),
     "a key twice": lambda body: body.replace(b'{"access_token"', b'{"access_token": "CANARY-other", "access_token"'),
     "no JSON": lambda body: body.replace(b'"expires_in": ', b'"expires_in": NaN, "x": '),
+    "the refresh token under both names": lambda body: field("access_token", json.loads(body)["refresh_token"])(body),
+    "another one told of beside it": lambda body: (
+        field("expires_in", 0)(body)[:-1] + b', "x": {"refresh_token": "y"}}'
+    ),
     "cut short": lambda body: json.dumps(dict(reversed(json.loads(body).items()))).encode()[:-20],
 }
 
@@ -106,6 +111,47 @@ class TestAnAnswerOfNoOtherUse:
         sandbox.clock.advance(TICK)
         assert tick(app).outcome is Outcome.REFRESHED
         assert is_published(sandbox)
+
+
+WORN: dict[str, Callable[[bytes], bytes]] = {
+    "packed, and nobody says so": gzip.compress,
+    "packed twice": lambda body: gzip.compress(gzip.compress(body)),
+    "signs around it": lambda body: field("refresh_token", f"\u200b{json.loads(body)['refresh_token']}\n")(body),
+    "signs of another encoding": lambda body: body[:-1] + b', "note": "f\xfcr"}',
+}
+
+
+@pytest.mark.parametrize("kind", thinned(WORN, 2))
+def test_what_an_answer_meets_on_its_way_costs_neither_token(kind: str) -> None:
+    sandbox, app = rotating()
+    answer_with(sandbox, WORN[kind], times=None)
+    report = tick(app)
+    assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 1)
+    assert is_kept(sandbox)
+    assert is_published(sandbox)
+
+
+@pytest.mark.parametrize("settings", thinned([{"PROBE_PATH": ""}, {}]))
+class TestATokenUnderTheWrongName:
+    """Consumers never get a refresh token, and an access token takes the place of none that works."""
+
+    def test_the_access_token_under_both_names(self, settings: dict[str, str]) -> None:
+        sandbox, app = direct(settings)
+        answer_with(sandbox, lambda body: field("refresh_token", json.loads(body)["access_token"])(body))
+        assert tick(app).outcome is Outcome.REFRESHED
+        assert is_kept(sandbox)
+        assert is_published(sandbox)
+
+    def test_the_one_that_was_sent(self, settings: dict[str, str]) -> None:
+        sandbox, app = direct(settings)
+        sent = sandbox.vault.get(REFRESH_TOKEN)
+        assert sent is not None
+        answer_with(sandbox, field("access_token", sent.value), times=None)
+        sandbox.faults.add(Fault(path="/api/now/table/sys_user", times=None, action=Respond(503)))
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.NOT_A_TOKEN)
+        assert sandbox.vault.get(TOKEN) is None
+        assert is_kept(sandbox)
 
 
 class TestALifeThatIsNotStated:
@@ -271,6 +317,22 @@ class TestSomebodyStoresAnother:
         assert held.value == another
         sandbox.clock.advance(INTERVAL)
         assert tick(app).outcome is Outcome.REFRESHED
+        assert is_kept(sandbox)
+
+    def test_what_a_vault_tells_late_is_no_other_one(self) -> None:
+        """It takes a write and still tells for a while what it held before: that hides no second successor."""
+        sandbox, app = rotating()
+        before = sandbox.vault.get(REFRESH_TOKEN)
+        assert before is not None
+        answer_with(sandbox, field("expires_in", 0))
+        attributes = {"enabled": True, "created": int(before.created_on.timestamp())}
+        url = f"{sandbox.vault.url}/secrets/{REFRESH_TOKEN}/{before.version}"
+        late = json.dumps({"id": url, "value": before.value, "tags": before.tags, "attributes": attributes}).encode()
+        old = Respond(200, {"Content-Type": "application/json"}, late)
+        fault(sandbox, "GET", REFRESH_TOKEN, old, times=None, after=2)
+        report = tick(app)
+        assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 2)
+        assert WarningCode.REFRESH_TOKEN_REPLACED not in {warning.code for warning in report.warnings}
         assert is_kept(sandbox)
 
     def test_so_does_what_another_run_stored_while_this_one_was_frozen(self) -> None:

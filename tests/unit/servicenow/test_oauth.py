@@ -193,6 +193,16 @@ class TestSuccess:
         assert error.cause is Cause.NOT_A_TOKEN
         assert error.message == "the token endpoint answered 200 with JSON without a usable access_token"
 
+    def test_signs_that_are_not_utf_8_beside_the_tokens_do_not_matter(self) -> None:
+        body = json.dumps({**GOOD, "scope": "f\u00fcr"}, ensure_ascii=False).encode("latin-1")
+        assert parse(body).access_token.value == Secret(CANARY)
+
+    @pytest.mark.parametrize("around", [" {} ", "{}\n", "\ufeff{}", "\u200b{}\u00a0"])
+    def test_what_surrounds_a_refresh_token_unseen_is_none_of_it(self, around: str) -> None:
+        assert parse({**GOOD, "refresh_token": around.format("CANARY-refresh")}).refresh_token == Secret(
+            "CANARY-refresh"
+        )
+
     @pytest.mark.parametrize("scope", ["", None, 5, ["a"], "\u2028", "\ud800"])
     def test_a_scope_that_is_no_plain_text_is_empty(self, scope: object) -> None:
         assert parse({**GOOD, "scope": scope}).scope == ""
@@ -407,6 +417,9 @@ class TestRefreshTokenOfAFailure:
             b'{"refresh_token": "CANARY-refresh", "access_token": "cut sho',
             b'{"refresh_token": "CANARY\\u002drefresh", "access_token": "',
             b'{"scope": "\xff", "refresh_token": "CANARY-refresh"}',
+            b'{"refresh_token": "CANARY-refresh", "you sent": {"refresh_token": "CANARY-old"}}',
+            b'{"refresh_token": "\\u200bCANARY-refresh\\n"}',
+            b'{"refresh_token": " CANARY-refresh", "access_token": "cut sho',
             json.dumps(GOOD).encode("utf-16"),
         ],
     )
@@ -581,5 +594,5 @@ def assert_understood(status: int, headers: dict[str, str], body: bytes) -> None
     assert fields["access_token"]
     assert timedelta(seconds=1) <= response.access_token.lifetime <= timedelta(days=3650)
     if response.refresh_token is not None:
-        assert response.refresh_token == Secret(fields["refresh_token"])
-        assert fields["refresh_token"]
+        assert response.refresh_token == Secret(fields["refresh_token"]).stripped()
+        assert response.refresh_token
