@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import (
@@ -38,11 +39,20 @@ READ_TIMEOUT = 5.0
 """Seconds. The SDK waits 20 and 60 by default, and tries four times with pauses of 15 seconds and more."""
 ROLE = "Storage Blob Data Contributor"
 _LIMITS: Mapping[str, Any] = {"connection_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
+_OWN = "x-ms-request-id"
+"""In every answer of the service, and in none of a proxy or a login page in front of it."""
+
+
+class _ForeignError(ValueError):
+    """Something else answered, and said yes to what was asked."""
+
+
 _BROKEN = (AzureError, ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 """What comes of a broken answer as well: the SDK takes apart unchecked whatever it is sent."""
 _HELD = frozenset({"leased", "breaking"})
 _REFUSED = frozenset({401, 403})
 _NOT_FOUND = 404
+_SERVER_ERRORS = 500
 _NO_CONTAINER = "ContainerNotFound"
 """Where a blob that is not there is answered with BlobNotFound."""
 _NO_ETAG = '"0x0"'
@@ -80,9 +90,11 @@ class Container:
             try:
                 found = blob.get_blob_properties(**_LIMITS)
             except ResourceNotFoundError as error:
-                if getattr(error, "error_code", None) == _NO_CONTAINER:
+                if getattr(error, "error_code", None) == _NO_CONTAINER or not _is_own(error):
                     raise
                 return None
+            if found.lease.state is None:
+                raise _ForeignError
             return BlobState(
                 etag=found.etag,
                 held=found.lease.state in _HELD,
@@ -189,7 +201,13 @@ class Container:
         status = error.status_code if isinstance(error, HttpResponseError) else None
         where = self.url
         hint: str | Step
-        if status in _REFUSED:
+        if isinstance(error, _ForeignError) or (status is not None and status < _SERVER_ERRORS and not _is_own(error)):
+            told = f" (status {status})" if status is not None else ""
+            message = f"something else answered in place of the lease container {where}{told}: a proxy or a login page"
+            hint = (
+                f"No role helps. Let {urlsplit(where).hostname} through. Is LEASE_CONTAINER_URL the container itself?"
+            )
+        elif status in _REFUSED:
             message = f"the lease container {where} refused whoever asked"
             hint = (
                 f"The app's identity needs the role {ROLE!r} on the container, as whoever deployed has it "
@@ -216,3 +234,8 @@ class Container:
         failure = LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
         failure.refused = status in _REFUSED
         return failure
+
+
+def _is_own(error: Exception) -> bool:
+    """Whether the service itself answered."""
+    return _OWN in (getattr(getattr(error, "response", None), "headers", None) or {})

@@ -87,7 +87,9 @@ def answering_with_a_page(sandbox: Sandbox) -> None:
 
 
 def read_only_lease(sandbox: Sandbox) -> None:
-    sandbox.faults.add(Fault(service="leases", method="PUT", times=None, action=Respond(403, {}, b"")))
+    sandbox.faults.add(
+        Fault(service="leases", method="PUT", times=None, action=Respond(403, {"x-ms-request-id": "1"}))
+    )
 
 
 def hibernating(sandbox: Sandbox) -> None:
@@ -103,7 +105,7 @@ def throttled(sandbox: Sandbox) -> None:
 
 
 def no_lease(sandbox: Sandbox) -> None:
-    sandbox.faults.add(Fault(service="leases", times=None, action=Respond(403, {}, b"")))
+    sandbox.faults.add(Fault(service="leases", times=None, action=Respond(403, {"x-ms-request-id": "1"})))
 
 
 @pytest.mark.parametrize(

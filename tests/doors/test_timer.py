@@ -90,7 +90,9 @@ def test_the_command_ends_with_1_where_all_works_but_the_timer(capfd: pytest.Cap
 def test_what_cannot_be_read_is_unknown_and_breaks_nothing(working: Sandbox, make_app: MakeApp) -> None:
     noted(make_app())
     working.clock.advance(16 * MINUTES)
-    working.faults.add(Fault(service="leases", method="HEAD", action=Respond(403), times=None))
+    working.faults.add(
+        Fault(service="leases", method="HEAD", action=Respond(403, {"x-ms-request-id": "1"}), times=None)
+    )
     answer = load_functions(working.clock).http("status", "GET", "/api/status")
     timer = json.loads(answer.get_body())["timer"]
     assert (answer.status_code, timer["state"]) == (200, "unknown")
@@ -102,6 +104,21 @@ def test_a_container_that_was_deleted_says_nothing_of_the_timer(working: Sandbox
     timer = app.timer()
     assert (timer.state, timer.healthy) == (TimerState.UNKNOWN, True)
     assert f"the lease container {working.leases.origin}/deleted does not exist" in timer.message
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_page_in_front_of_the_container_says_nothing_of_the_timer(
+    working: Sandbox, make_app: MakeApp, status: int
+) -> None:
+    """A proxy that wants a sign-in answers everything, a blob that is not there as well as one that is free."""
+    app = make_app(LEASE_CONTAINER_URL=working.leases.url)
+    page = Respond(status, {"Content-Type": "text/html"}, b"<html>Sign in</html>")
+    working.faults.add(Fault(service="leases", action=page, times=None))
+    timer = app.timer()
+    assert (timer.state, timer.healthy) == (TimerState.UNKNOWN, True)
+    assert f"something else answered in place of the lease container {working.leases.url}" in timer.message
+    (lease,) = (check for check in app.doctor() if check.name == "lease")
+    assert "No role helps" in str(lease.remedy)
 
 
 def test_the_mark_is_waited_for_by_nobody_and_decides_nothing(working: Sandbox, make_app: MakeApp) -> None:
