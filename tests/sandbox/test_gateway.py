@@ -1,4 +1,4 @@
-"""The sandbox's gateway answers as the real Functions host was seen to answer this app: a row each of docs/host.md."""
+"""The sandbox's gateway answers as the Functions host was seen to answer this app: a line each of docs/host.md."""
 
 import time
 from collections.abc import Iterator

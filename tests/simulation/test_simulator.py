@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import re
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +20,6 @@ from sandbox.simulation.revocations import simulate as simulate_revocations
 from sandbox.simulation.trace import HAZARDS, Hazard, draw_trace, length, union, without
 from tests.sampling import thinned
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "availability.md").read_text("utf-8")
 SPANS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 40)).map(lambda span: (span[0], span[0] + span[1])))
 Spans = list[tuple[int, int]]
 
@@ -69,12 +67,6 @@ class TestTrace:
         assert len(draw_trace(1000, 1, 2.0).incidents) == pytest.approx(
             2 * len(draw_trace(1000, 1).incidents), rel=0.1
         )
-
-    def test_the_document_has_the_distribution(self) -> None:
-        rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) to ([\d.]+) \|$", DOCUMENT, re.MULTILINE)
-        assert [(kind, float(mean), float(low), float(high)) for kind, mean, low, high in rows] == [
-            (each.kind.value, each.mean_days, each.shortest, each.longest) for each in HAZARDS
-        ]
 
 
 class TestSchedule:
