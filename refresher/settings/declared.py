@@ -64,7 +64,7 @@ CONNECTION_KEYS = (
     SettingSpec(
         name="instance_url",
         required=True,
-        meaning="https origin of the ServiceNow instance",
+        meaning="https origin of the instance",
         parse=parse_instance_origin,
     ),
     SettingSpec(
@@ -75,7 +75,7 @@ CONNECTION_KEYS = (
     ),
     SettingSpec(
         name="fallback_grant",
-        meaning="grant used when the refresh token is missing, refused or near its end: " + listed(FALLBACKS),
+        meaning="grant where the refresh token is missing, refused or near its end: " + listed(FALLBACKS),
         parse=grant_parser(FALLBACKS),
     ),
     SettingSpec(
@@ -94,13 +94,13 @@ CONNECTION_KEYS = (
     SettingSpec(
         name="probe_path",
         default=SYS_USER_PROBE,
-        meaning="path asked with a new token before it is published, and with the stored one; empty = do not probe",
+        meaning="path that new and stored tokens are tried at; empty = do not probe",
         parse=parse_probe_path,
         empty_is_none=True,
     ),
     SettingSpec(
         name="verify_interval_minutes",
-        meaning="minutes between two trials of the stored token at its instance; not set: each tick; 0 = never",
+        meaning="minutes between two trials of the stored token; not set: each tick; 0 = never",
         parse=minutes_parser(0, 1440),
     ),
     SettingSpec(
@@ -110,7 +110,7 @@ CONNECTION_KEYS = (
     ),
     SettingSpec(
         name="entra_client_id",
-        meaning="client id of an application that trusts the app's identity: its token by a federated credential",
+        meaning="client id of an application that trusts the app's identity (federated credential)",
         parse=parse_guid,
     ),
     SettingSpec(
@@ -120,7 +120,7 @@ CONNECTION_KEYS = (
     ),
     SettingSpec(
         name="jwt",
-        meaning="claims of the JWT bearer grant, an object of the keys below",
+        meaning="claims of grant jwt_bearer, an object of the keys below",
         parse=parse_json_object,
     ),
 )
@@ -129,12 +129,12 @@ JWT_KEYS = (
     SettingSpec(
         name="sub",
         required=True,
-        meaning="value of the user field that names the integration user in ServiceNow",
+        meaning="value of the user field that names the integration user",
         parse=parse_claim,
     ),
     SettingSpec(
         name="kid",
-        meaning="key id, as shown on the JWT verifier map; or an object of one for each version of the key",
+        meaning="key id on the JWT verifier map; or an object of one for each version of the key",
         parse=parse_kid,
     ),
     SettingSpec(name="aud", meaning="audience; not set: the client id", parse=parse_claim),
@@ -153,7 +153,7 @@ JWT_KEYS = (
     SettingSpec(
         name="public_client",
         default="false",
-        meaning="true where the application is a public client, so that no client secret is sent or read",
+        meaning="true: a public client, no client secret is sent or read",
         parse=parse_boolean,
     ),
     SettingSpec(
@@ -165,7 +165,7 @@ JWT_KEYS = (
     SettingSpec(
         name="backdate",
         default="30",
-        meaning="seconds that its start is set back, for clocks that differ",
+        meaning="seconds that its start is set back, for differing clocks",
         parse=seconds_parser(0, timedelta(minutes=10)),
     ),
 )
@@ -185,10 +185,9 @@ SETTING_OF_KEY = {
 }
 """The settings of the single connection: what `SERVICENOW_CONNECTIONS` says of one by these keys."""
 _TOLD_OTHERWISE = {
-    "instance_url": f"https origin of the ServiceNow instance; not required where {SEVERAL} is set",
-    "jwt": "claims of the JWT bearer grant: a JSON object with the keys of `jwt`",
-    "publish_to": "comma-separated secret names or full secret identifiers that receive the access token; "
-    "empty = none",
+    "instance_url": f"https origin of the instance; not with {SEVERAL}",
+    "jwt": "claims of grant jwt_bearer: a JSON object, keys below",
+    "publish_to": "secret names or full secret identifiers that receive the access token, with commas; empty = none",
 }
 
 
@@ -209,7 +208,7 @@ SETTINGS = (
     _single("instance_url"),
     SettingSpec(
         name=SEVERAL,
-        meaning="several connections: a JSON object, name to keys; replaces the settings of the single connection",
+        meaning="several connections: a JSON object, name to keys",
         parse=parse_json_object,
     ),
     _single("grant"),
@@ -230,25 +229,25 @@ SETTINGS = (
     SettingSpec(
         name="REFRESH_INTERVAL_MINUTES",
         default="50",
-        meaning="age at which a token is refreshed (earlier where it lives shorter: 5/6 of its life)",
+        meaning="age at which a token is refreshed, or 5/6 of a shorter life",
         parse=integer_parser(1, 1440),
     ),
     _single("probe_path"),
     _single("verify_interval_minutes"),
     SettingSpec(
         name="LEASE_CONTAINER_URL",
-        meaning="blob container for the lease that keeps refreshers apart; not set: a file lock, for one machine only",
+        meaning="blob container for the lease; not set: a file lock, for one machine only",
         parse=parse_container_url,
     ),
     SettingSpec(
         name="SERVICENOW_ALLOW_CUSTOM_HOST",
         default="false",
-        meaning="true permits instance hosts outside of " + ", ".join(f"*{suffix}" for suffix in INSTANCE_HOSTS),
+        meaning="true permits hosts outside of " + ", ".join(f"*{suffix}" for suffix in INSTANCE_HOSTS),
         parse=parse_boolean,
     ),
     SettingSpec(
         name="REFRESH_QUEUE",
-        meaning="storage queue that spreads the connections of a tick over instances; not set: one run does all",
+        meaning="storage queue that spreads connections over instances; not set: one run does all",
         parse=parse_queue_name,
         exact=True,
     ),
