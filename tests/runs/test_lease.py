@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -342,9 +343,7 @@ class Recorder(RequestsTransport):  # type: ignore[misc]
         self.lease_lengths |= {request.headers["x-ms-lease-duration"]} if action == "acquire" else set()
         self.before.get(what, lambda: None)()
         if what in self.refuse:
-            error = HttpResponseError("canary")
-            error.status_code = self.refuse[what]
-            raise error
+            raise HttpResponseError("canary", response=_answer_of_the_service(self.refuse[what]))
         if _take_one(self.lose, what):
             message = "canary: connection lost"
             raise ServiceRequestError(message)
@@ -353,6 +352,11 @@ class Recorder(RequestsTransport):  # type: ignore[misc]
             message = "canary: answer lost"
             raise ServiceResponseError(message)
         return answer
+
+
+def _answer_of_the_service(status: int) -> Any:  # noqa: ANN401 - as the SDK hands it over
+    own = {"x-ms-request-id": "1"}
+    return SimpleNamespace(status_code=status, reason="", headers=own, content_type="text/plain", text=lambda _: "no")
 
 
 def _take_one(counts: dict[str, int], what: str) -> bool:
