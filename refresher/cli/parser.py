@@ -2,12 +2,17 @@
 
 import argparse
 import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from refresher.model.report import one_line
 from refresher.model.version import VERSION
 from refresher.views.terminal import visible
+
+_N = TypeVar("_N", int, float)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,62 +29,52 @@ def build_parser() -> argparse.ArgumentParser:
     _add_common(parser)
     machine = _Parser(add_help=False)
     machine.add_argument("--json", action="store_true", help="print JSON for a machine")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    one, one_or_all = _Parser(add_help=False), _Parser(add_help=False)
+    one.add_argument("name", type=_name, metavar="NAME", help="connection")
+    one_or_all.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    tick = commands.add_parser("tick", parents=[common, machine], help="do what the timer does: refresh what is due")
-    tick.set_defaults(command="tick")
+    def add(name: str, what: str, *parents: _Parser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, parents=[common, machine, *parents], help=what)
 
-    refresh = commands.add_parser("refresh", parents=[common, machine], help="refresh one connection, or all")
-    refresh.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
+    add("tick", "do what the timer does: refresh what is due")
+
+    refresh = add("refresh", "refresh one connection, or all", one_or_all)
     refresh.add_argument("--force", action="store_true", help="also where nothing is due")
     refresh.add_argument("--reason", metavar="TEXT", type=_reason, help="why; kept in the log and the token's tags")
-    refresh.set_defaults(command="refresh")
 
-    status = commands.add_parser("status", parents=[common, machine], help="say whether the tokens work, and why not")
-    status.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
+    status = add("status", "say whether the tokens work, and why not", one_or_all)
     status.add_argument("--watch", action="store_true", help="again every few seconds, until Ctrl-C")
-    status.add_argument("--every", type=_seconds, default=10.0, metavar="SECONDS", help="with --watch (%(default)g)")
+    # From no flood of requests to something that still is a watch.
+    every = _number(float, 1, 3600, "between 1 and 3600")
+    status.add_argument("--every", type=every, default=10.0, metavar="SECONDS", help="with --watch (%(default)g)")
     status.add_argument("--all", action="store_true", help="open every connection, the healthy ones too")
     status.add_argument("--offline", action="store_true", help="by dates only: ask no instance")
-    status.set_defaults(command="status")
 
-    history = commands.add_parser("history", parents=[common, machine], help="the last refreshes, and the gaps")
-    history.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
-    history.add_argument("--limit", type=_count, default=30, metavar="N", help="tokens to list (%(default)s)")
-    history.set_defaults(command="history")
+    history = add("history", "the last refreshes, and the gaps", one_or_all)
+    # More than ten years of tokens.
+    limit = _number(int, 1, 100_000, "between 1 and 100000")
+    history.add_argument("--limit", type=limit, default=30, metavar="N", help="tokens to list (%(default)s)")
 
-    doctor = commands.add_parser("doctor", parents=[common, machine], help="try every precondition; changes nothing")
-    doctor.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
+    doctor = add("doctor", "try every precondition; changes nothing", one_or_all)
     doctor.add_argument("--all", action="store_true", help="open every connection, those that pass too")
-    doctor.set_defaults(command="doctor")
 
-    authorize = commands.add_parser(
-        "authorize", parents=[common, machine], help="start a refresh token's life, as a person"
-    )
-    authorize.add_argument("name", type=_name, metavar="NAME", help="connection")
+    authorize = add("authorize", "start a refresh token's life, as a person", one)
     authorize.add_argument("--grant", required=True, choices=("password", "authorization_code"))
     authorize.add_argument("--store", action="store_true", help="password: keep user name and password in the vault")
     authorize.add_argument("--no-browser", action="store_true", help="authorization_code: print the address only")
-    authorize.add_argument(
-        "--port", type=_port, default=8400, help="authorization_code: port of the redirect (default: %(default)s)"
-    )
-    authorize.add_argument(
-        "--timeout",
-        type=_patience,
-        default=300.0,
-        metavar="SECONDS",
-        help="authorization_code: time to sign in (default: %(default)g)",
-    )
-    authorize.set_defaults(command="authorize")
+    port = _number(int, 0, 65535, "a port")
+    port_help = "authorization_code: port of the redirect (default: %(default)s)"
+    authorize.add_argument("--port", type=port, default=8400, help=port_help)
+    # Nobody signs in for longer.
+    patience = _number(float, sys.float_info.min, 3600, "between 0 and 3600")
+    timeout_help = "authorization_code: time to sign in (default: %(default)g)"
+    authorize.add_argument("--timeout", type=patience, default=300.0, metavar="SECONDS", help=timeout_help)
 
-    probe = commands.add_parser("probe", parents=[common, machine], help="say whose token it is and whether it works")
-    probe.add_argument("name", nargs="?", type=_name, metavar="NAME", help="connection; all where left out")
-    probe.set_defaults(command="probe")
+    add("probe", "say whose token it is and whether it works", one_or_all)
 
-    revoke = commands.add_parser("revoke", parents=[common, machine], help="revoke a connection's tokens")
-    revoke.add_argument("name", type=_name, metavar="NAME", help="connection")
+    revoke = add("revoke", "revoke a connection's tokens", one)
     revoke.add_argument("--yes", action="store_true", help="do not ask")
-    revoke.set_defaults(command="revoke")
     return parser
 
 
@@ -118,33 +113,15 @@ def _reason(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 100_000:  # noqa: PLR2004 - more than ten years of tokens
-        message = f"{text} is not between 1 and 100000"
+def _number(kind: type[_N], lowest: float, highest: float, what: str) -> Callable[[str], _N]:
+    """A parser of numbers that are `what`."""
+
+    def parse(text: str) -> _N:
+        with suppress(ValueError):
+            number = kind(text)
+            if lowest <= number <= highest:
+                return number
+        message = f"{text} is not {what}"
         raise argparse.ArgumentTypeError(message)
-    return count
 
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:  # noqa: PLR2004 - TCP's
-        message = f"{text} is not a port"
-        raise argparse.ArgumentTypeError(message)
-    return port
-
-
-def _patience(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 3600:  # noqa: PLR2004 - nobody signs in for longer
-        message = f"{text} is not between 0 and 3600"
-        raise argparse.ArgumentTypeError(message)
-    return seconds
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 1 <= seconds <= 3600:  # noqa: PLR2004 - from no flood of requests to something that still is a watch
-        message = f"{text} is not between 1 and 3600"
-        raise argparse.ArgumentTypeError(message)
-    return seconds
+    return parse
