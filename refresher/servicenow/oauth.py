@@ -21,7 +21,7 @@ from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after, pause_text
 from refresher.model.tokens import AccessToken, Secret, TokenResponse, strip_unseen
-from refresher.settings.forms import LONGEST_LIFETIME
+from refresher.settings.forms import LONGEST_LIFETIME, strict_json
 
 LARGEST_BODY = 1024 * 1024
 """Bytes. A token answer has a few kilobytes; whatever is larger is something else."""
@@ -378,26 +378,13 @@ def _lifetime(value: object) -> timedelta | None:
 
 
 def json_object(body: bytes) -> dict[str, object]:
-    """The object that a body holds; empty where it holds something else, or anything that JSON does not allow."""
+    """The object that a body holds; empty where it holds something else, or anything that JSON does not allow.
+
+    Keys are unique, as RFC 6749 section 5.1 expects.
+    """
     try:
-        value = json.loads(
-            # A name that is not UTF-8 spoils nothing else: tokens are ASCII.
-            body.decode("utf-8-sig", errors="replace"),
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-        )
+        # A name that is not UTF-8 spoils nothing else: tokens are ASCII.
+        value = strict_json(body.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Build an object of unique keys, as RFC 6749 section 5.1 expects: of two values, neither can be trusted."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError
-    return found
-
-
-def _refuse_constant(_: str) -> float:
-    raise ValueError

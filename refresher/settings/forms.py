@@ -8,13 +8,13 @@ may hold a credential (a URL with user information or a query) is never shown, o
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from refresher.model.connection import KeyIdentifier, SecretIdentifier
-from refresher.model.grants import Grant
 from refresher.settings.schedule import EXPECTED, ScheduleError, longest_gap
 
 INSTANCE_HOSTS = (
@@ -25,6 +25,7 @@ INSTANCE_HOSTS = (
 JWT_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 LONGEST_LIFETIME = timedelta(days=3650)
 _LONGEST_SHOWN = 60
+_Text = TypeVar("_Text", bound=str)
 
 
 class UnusableError(Exception):
@@ -35,7 +36,7 @@ class UnusableError(Exception):
         self.problem = f"is {found}; expected {expected}"
 
 
-_CONTAINER = re.compile(r"(?:/devstoreaccount1)?/(?=[a-z0-9-]{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
+_CONTAINER = re.compile(r"(?:/devstoreaccount1)?/(?=[a-z0-9-]{3,63}/*$)[a-z0-9]+(?:-[a-z0-9]+)*/*")
 _QUEUE = re.compile(r"(?=[a-z0-9-]{3,63}$)[a-z0-9]+(?:-[a-z0-9]+)*")
 _URL = re.compile(
     r"(https?)://(\[[0-9a-f:.]+\]|[0-9a-z](?:[0-9a-z.-]*[0-9a-z])?)(?::([0-9]{1,5}))?((?:/[0-9a-z._$~-]*)*)",
@@ -44,27 +45,27 @@ _URL = re.compile(
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _API = re.compile(r"api://[0-9A-Za-z._~-]+(?:/[0-9A-Za-z._~-]+)*")
 _SECRET_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
+_SECRET = re.compile(r"/secrets/([0-9a-zA-Z-]{1,127})")
 _KEY = re.compile(r"/keys/([0-9a-zA-Z-]{1,127})(?:/([0-9a-f]{32}))?")
 _KEY_VERSION = re.compile(r"[0-9a-f]{32}")
-_PROBE = re.compile(r"/(?!/)[!-~]*")
+_PROBE = re.compile(r"(?:/(?!/)[!\"$-~]*)?")
+"""What is printable, but for a number sign."""
+_NO_PATH = re.compile(r"/?")
 _HIGHEST_PORT = 65535
 
 
 def parse_vault_origin(raw: object) -> str:
     """Parse a vault's https origin; a slash at its end is dropped. The SDK refuses http, even on loopback."""
-    expected = "an https origin such as https://NAME.vault.azure.net"
-    url = parse_url(raw, expected)
-    if url.scheme != "https" or url.path not in {"", "/"}:
-        raise UnusableError(show(raw), expected)
+    url, _ = _https(raw, _NO_PATH, "an https origin such as https://NAME.vault.azure.net")
     return url.origin
 
 
 def parse_instance_origin(raw: object) -> str:
     """Parse an instance's origin; which hosts it may have is another setting's word."""
     url = parse_url(raw, "an https origin such as https://NAME.service-now.com")
-    if url.path not in {"", "/"}:
+    if not _NO_PATH.fullmatch(url.path):
         raise UnusableError(show(raw), "an origin only, without a path")
-    if url.scheme != "https" and not url.loopback:
+    if url.scheme != "https" and not _is_loopback(url.host):
         raise UnusableError(show(raw), "https:// (http:// is for a loopback host only)")
     return url.origin
 
@@ -80,11 +81,8 @@ def host_problem(origin: str) -> str | None:
 def parse_container_url(raw: object) -> str:
     """Parse a blob container's https URL, without a query: that would be a shared access signature."""
     expected = "a container's https URL without a query, such as https://ACCOUNT.blob.core.windows.net/leases"
-    url = parse_url(raw, expected)
-    path = url.path.rstrip("/")
-    if url.scheme != "https" or not _CONTAINER.fullmatch(path):
-        raise UnusableError(show(raw), expected)
-    return url.origin + path
+    url, _ = _https(raw, _CONTAINER, expected)
+    return url.origin + url.path.rstrip("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,16 +93,6 @@ class Url:
     host: str
     origin: str
     path: str
-
-    @property
-    def loopback(self) -> bool:
-        """Whether the host is this machine."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
 
 
 def parse_url(raw: object, expected: str) -> Url:
@@ -118,44 +106,62 @@ def parse_url(raw: object, expected: str) -> Url:
     return Url(scheme=scheme, host=host, origin=f"{scheme}://{host}{port}", path=match[4])
 
 
+def _https(raw: object, path: re.Pattern[str], expected: str) -> tuple[Url, re.Match[str]]:
+    """A URL of https whose path has that form."""
+    url = parse_url(raw, expected)
+    match = path.fullmatch(url.path)
+    if url.scheme != "https" or match is None:
+        raise UnusableError(show(raw), expected)
+    return url, match
+
+
 def _is_host(host: str) -> bool:
-    if host.startswith("["):
-        try:
-            return ipaddress.ip_address(host[1:-1]).version == 6  # noqa: PLR2004 - the version's name
-        except ValueError:
-            return False
-    return ".." not in host
+    return isinstance(_address(host), ipaddress.IPv6Address) if host.startswith("[") else ".." not in host
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+def _matching(raw: object, form: re.Pattern[str], expected: str) -> str:
+    if isinstance(raw, str) and form.fullmatch(raw):
+        return raw
+    raise UnusableError(show(raw), expected)
 
 
 def parse_probe_path(raw: object) -> str | None:
     """Parse a path that is added to the instance's origin; None where it is empty."""
-    if raw == "":
-        return None
-    if isinstance(raw, str) and _PROBE.fullmatch(raw) and "#" not in raw:
-        return raw
-    raise UnusableError(
-        show(raw),
-        "a path of the instance that begins with one slash; empty = do not probe",
-    )
-
-
-def grant_parser(allowed: tuple[Grant, ...]) -> Callable[[object], Grant]:
-    """Make a parser of a grant's name."""
-
-    def parse(raw: object) -> Grant:
-        for grant in allowed:
-            if raw == grant.value:
-                return grant
-        raise UnusableError(show(raw), listed(allowed))
-
-    return parse
+    return _matching(raw, _PROBE, "a path of the instance that begins with one slash; empty = do not probe") or None
 
 
 def parse_guid(raw: object) -> str:
     """Parse the id of an application or a tenant."""
-    if isinstance(raw, str) and _GUID.fullmatch(raw):
-        return raw.lower()
-    raise UnusableError(show(raw), "an id such as 00000000-0000-0000-0000-000000000000")
+    return _matching(raw, _GUID, "an id such as 00000000-0000-0000-0000-000000000000").lower()
+
+
+def parse_queue_name(raw: object) -> str:
+    """Parse the name of a storage queue."""
+    return _matching(raw, _QUEUE, "a queue's name: 3 to 63 lower-case letters, digits and single hyphens")
+
+
+def choice_parser(allowed: Sequence[_Text]) -> Callable[[object], _Text]:
+    """Make a parser of one of these: a grant's name, or a signature algorithm's (RFC 7518 section 3.1)."""
+
+    def parse(raw: object) -> _Text:
+        for each in allowed:
+            if raw == each:
+                return each
+        raise UnusableError(show(raw), listed(allowed))
+
+    return parse
 
 
 def parse_entra_scope(raw: object) -> str:
@@ -169,14 +175,6 @@ def parse_entra_scope(raw: object) -> str:
     raise UnusableError(show(raw), "<application client id>/.default, or the application's api:// URI")
 
 
-def parse_algorithm(raw: object) -> str:
-    """Parse the name of a signature algorithm (RFC 7518 section 3.1)."""
-    for algorithm in JWT_ALGORITHMS:
-        if raw == algorithm:
-            return algorithm
-    raise UnusableError(show(raw), listed(JWT_ALGORITHMS))
-
-
 def parse_claim(raw: object) -> str:
     """Parse a claim: a text that says something."""
     if isinstance(raw, str) and raw.strip() and raw.isprintable():
@@ -187,10 +185,7 @@ def parse_claim(raw: object) -> str:
 def parse_key_identifier(raw: object) -> KeyIdentifier:
     """Parse the identifier of a key of Key Vault, of one version or of the newest."""
     expected = "a key's identifier such as https://NAME.vault.azure.net/keys/NAME, with or without a version"
-    url = parse_url(raw, expected)
-    match = _KEY.fullmatch(url.path)
-    if url.scheme != "https" or match is None:
-        raise UnusableError(show(raw), expected)
+    url, match = _https(raw, _KEY, expected)
     return KeyIdentifier(vault_url=url.origin, name=match[1], version=match[2])
 
 
@@ -246,30 +241,18 @@ def parse_schedule(raw: object) -> timedelta:
     raise UnusableError(show(raw), f"{EXPECTED}; such as {instead}")
 
 
-def parse_queue_name(raw: object) -> str:
-    """Parse the name of a storage queue."""
-    if isinstance(raw, str) and _QUEUE.fullmatch(raw):
-        return raw
-    raise UnusableError(
-        show(raw),
-        "a queue's name: 3 to 63 lower-case letters, digits and single hyphens",
-    )
-
-
 def parse_json_object(raw: object) -> dict[str, object]:
     """Parse a JSON object, from its text or as part of a document; a key that stands in it twice is an error."""
     value = raw
     if isinstance(raw, str):
-        problem = "not valid JSON"
+        problem = ""
         try:
-            value = json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        except _DuplicateKeyError as error:
+            value = strict_json(raw)
+        except DuplicateKeyError as error:
             problem = f"JSON with the key {error.key} twice"
         except (ValueError, RecursionError):
             # The parser's own message is not used: it can hold a piece of the document.
-            pass
-        else:
-            problem = ""
+            problem = "not valid JSON"
         if problem:
             raise UnusableError(problem, "a JSON object")
     if isinstance(value, dict):
@@ -278,17 +261,24 @@ def parse_json_object(raw: object) -> dict[str, object]:
     raise UnusableError(found, "a JSON object")
 
 
-class _DuplicateKeyError(ValueError):
+class DuplicateKeyError(ValueError):
+    """A key that stands in an object twice: of two values, neither can be trusted."""
+
     def __init__(self, key: str) -> None:
         super().__init__()
         self.key = quote(key)
+
+
+def strict_json(text: str) -> object:
+    """Read JSON, its keys unique, without constants that it does not allow. Raises ValueError and RecursionError."""
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise _DuplicateKeyError(key)
+            raise DuplicateKeyError(key)
         found[key] = value
     return found
 
@@ -352,8 +342,5 @@ def _target(raw: object) -> SecretIdentifier:
     )
     if isinstance(raw, str) and _SECRET_NAME.fullmatch(raw):
         return SecretIdentifier(vault_url="", name=raw)
-    url = parse_url(raw, expected)
-    prefix, name = url.path[: len("/secrets/")], url.path[len("/secrets/") :]
-    if url.scheme != "https" or prefix != "/secrets/" or not _SECRET_NAME.fullmatch(name):
-        raise UnusableError(show(raw), expected)
-    return SecretIdentifier(vault_url=url.origin, name=name)
+    url, match = _https(raw, _SECRET, expected)
+    return SecretIdentifier(vault_url=url.origin, name=match[1])
