@@ -16,7 +16,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.keyvault.secrets import SecretClient
 from azure.keyvault.secrets._generated import models
 
-from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
+from refresher.keyvault.asking import CONNECT_TIMEOUT, READ_TIMEOUT
 from refresher.model.errors import RefresherError
 from refresher.model.version import USER_AGENT
 from refresher.network.sockets import limit, remaining

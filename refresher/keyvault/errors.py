@@ -9,7 +9,7 @@ from azure.core.exceptions import (
 )
 
 from refresher.keyvault.dates import RefusedError
-from refresher.keyvault.whole_vault import inner_code, is_its_own, not_its_own, of_the_vault, vault_name
+from refresher.keyvault.whole_vault import Asked, inner_code, is_its_own, not_its_own, of_the_vault, vault_name
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
@@ -24,7 +24,11 @@ _THROTTLED = 429
 _SERVER_ERRORS = 500
 _REQUEST_TIMEOUT = 408
 _RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered", "ObjectIsBeingDeleted"})
-_CHECK_NAME = "Check the secret's name and the vault's state."
+_OF_KIND = {
+    "secret": ("this vault", "Check the secret's name and the vault's state."),
+    "key": ("this vault's keys", "Check the key's identifier and the vault's state."),
+}
+"""What others may use too, and what to look at."""
 _NO_ROLE = "ForbiddenByRbac"
 ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
 _READ_ONLY = tuple(f"-{suffix}" for suffix in STORED if suffix != REFRESH_TOKEN)
@@ -50,74 +54,64 @@ class BeingRecoveredError(VaultError):
         self.recover = recover
 
 
-def translate(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
+def translate(asked: Asked, error: HttpResponseError, now: datetime) -> VaultError:
     """The error that an answer about a secret means, none of its text with it."""
     status, code = error.status_code, inner_code(error)
-    what = f"{operation} of secret {name} in {url}"
     if status == _CONFLICT and code in _RECOVERABLE:
-        return BeingRecoveredError(what, recover=code == "ObjectIsDeletedButRecoverable")
+        return BeingRecoveredError(f"{asked}", recover=code == "ObjectIsDeletedButRecoverable")
     if status in FORBIDDEN and is_its_own(error):
-        return of_the_vault(what, url, error) or _forbidden(what, name, url, code)
-    answered = RefusedError if status == BAD_REQUEST else VaultError
-    return translate_of_any_kind(operation, name, url, error, now, answered=answered)
+        return of_the_vault(asked, error) or _forbidden(asked, code)
+    return translate_of_any_kind(asked, error, now, answered=RefusedError if status == BAD_REQUEST else VaultError)
 
 
 def translate_of_any_kind(
-    operation: str,
-    name: str,
-    url: str,
-    error: HttpResponseError,
-    now: datetime,
-    *,
-    kind: str = "secret",
-    busy: str = "this vault",
-    check: str = _CHECK_NAME,
-    answered: type[VaultError] = VaultError,
+    asked: Asked, error: HttpResponseError, now: datetime, *, answered: type[VaultError] = VaultError
 ) -> VaultError:
-    """What an answer means that says nothing about the secret or key itself: `busy` is what others may use too."""
+    """What an answer means that says nothing about the secret or key itself."""
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
         return no_identity(getattr(error, "retry_after", None))
-    status, what = error.status_code or 0, f"{operation} of {kind} {name} in {url}"
+    status, retry_after = error.status_code or 0, _retry_after_of(error, now)
+    busy, check = _OF_KIND[asked.kind]
     if status == _THROTTLED:
         return VaultError(
-            f"Key Vault throttles requests{pause_text(retry_after_of(error, now))} ({what})",
+            f"Key Vault throttles requests{pause_text(retry_after)} ({asked})",
             cause=Cause.VAULT_THROTTLED,
             hint=f"The next tick tries again; look for other heavy users of {busy}.",
             transient=True,
-            retry_after=retry_after_of(error, now) or 1.0,
+            retry_after=retry_after or 1.0,
         )
     if status < BAD_REQUEST or not is_its_own(error):
-        return not_its_own(operation, name, url, kind=kind, status=status, retry_after=retry_after_of(error, now))
+        return not_its_own(asked, status=status, retry_after=retry_after)
     unknown = _UNKNOWN_VERSION.search(error.message or "")
     if unknown is not None:
         return VaultError(
-            f"{url} does not know the version of Key Vault's API that is asked for, {unknown[1]}; its newest is "
-            f"{unknown[2]} ({what})",
+            f"{asked.url} does not know the version of Key Vault's API that is asked for, {unknown[1]}; its newest is "
+            f"{unknown[2]} ({asked})",
             cause=Cause.VAULT_UNAVAILABLE,
             hint="Set KEY_VAULT_URL to a vault of Azure: that of an Azure Stack Hub, or something that stands in for "
             "a vault, is too old for this release.",
         )
     passing = status >= _SERVER_ERRORS or status in {_REQUEST_TIMEOUT, _CONFLICT}
     return answered(
-        f"Key Vault answered {status} ({what})",
+        f"Key Vault answered {status} ({asked})",
         cause=Cause.VAULT_UNAVAILABLE,
         hint="The next tick tries again." if passing else check,
         transient=passing,
-        retry_after=retry_after_of(error, now),
+        retry_after=retry_after,
     )
 
 
-def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
-    vault = vault_name(url)
+def _forbidden(asked: Asked, code: str | None) -> VaultError:
+    name, vault = asked.name, vault_name(asked.url)
     if code == "SecretDisabled":
-        return disabled(name, url)
+        return disabled(name, asked.url)
     if code in ACCESS_POLICY:
         hint = Step(
             "This vault goes by access policies, for which roles do not count. The app's identity: ",
             steps.set_policy(vault, reads_only=name.endswith(_READ_ONLY)),
             WHATEVER_ELSE,
         )
-        return RefusedError(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+        return RefusedError(f"Key Vault refused {asked}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
     role, built_in = (
         (steps.READ_A_SECRET, "Key Vault Secrets User")
         if name.endswith(_READ_ONLY)
@@ -130,7 +124,7 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
         WHATEVER_ELSE,
     )
     known = VaultError if code == _NO_ROLE else RefusedError
-    return known(f"Key Vault refused {what}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+    return known(f"Key Vault refused {asked}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
 
 
 def disabled(name: str, url: str) -> VaultError:
@@ -183,7 +177,7 @@ def no_identity(retry_after: float | None = None) -> VaultError:
     )
 
 
-def retry_after_of(error: HttpResponseError, now: datetime) -> float | None:
+def _retry_after_of(error: HttpResponseError, now: datetime) -> float | None:
     """Seconds that the vault asked to wait, where it did."""
     headers = getattr(error.response, "headers", None) or {}
     value = headers.get("Retry-After")

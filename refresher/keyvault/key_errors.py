@@ -11,7 +11,7 @@ from datetime import datetime
 from azure.core.exceptions import HttpResponseError
 
 from refresher.keyvault.errors import ACCESS_POLICY, BAD_REQUEST, FORBIDDEN, WHATEVER_ELSE, translate_of_any_kind
-from refresher.keyvault.whole_vault import inner_code, is_its_own, of_the_vault, vault_name
+from refresher.keyvault.whole_vault import Asked, inner_code, is_its_own, of_the_vault, vault_name
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
@@ -43,25 +43,15 @@ def problem_of(key: StoredKey, algorithm: str, now: datetime) -> VaultError | No
     return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=_WHAT_FITS)
 
 
-def translate_for_key(operation: str, name: str, url: str, error: HttpResponseError, now: datetime) -> VaultError:
+def translate_for_key(asked: Asked, error: HttpResponseError, now: datetime) -> VaultError:
     """The error that an answer about a key means, none of its text with it."""
     status = error.status_code
     if status in FORBIDDEN and is_its_own(error):
-        what = f"{operation} of key {name} in {url}"
-        return of_the_vault(what, url, error) or _forbidden(what, name, url, inner_code(error))
-    if status == BAD_REQUEST and operation == "sign" and is_its_own(error):
-        message = f"key {name} in {url} does not fit the algorithm that it was to sign by"
+        return of_the_vault(asked, error) or _forbidden(asked, inner_code(error))
+    if status == BAD_REQUEST and asked.operation == "sign" and is_its_own(error):
+        message = f"key {asked.name} in {asked.url} does not fit the algorithm that it was to sign by"
         return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=_WHAT_FITS)
-    return translate_of_any_kind(
-        operation,
-        name,
-        url,
-        error,
-        now,
-        kind="key",
-        busy="this vault's keys",
-        check="Check the key's identifier and the vault's state.",
-    )
+    return translate_of_any_kind(asked, error, now)
 
 
 def key_missing(name: str, url: str) -> VaultError:
@@ -92,7 +82,8 @@ def _unfit(key: StoredKey, algorithm: str) -> str | None:
     return None if key.curve == wanted else f"it is on curve {key.curve}, and the algorithm goes with {wanted}"
 
 
-def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
+def _forbidden(asked: Asked, code: str | None) -> VaultError:
+    name, url = asked.name, asked.url
     if code == _DISABLED:
         return _disabled(name, url)
     if code in _OUTSIDE_ITS_DATES:
@@ -101,7 +92,7 @@ def _forbidden(what: str, name: str, url: str, code: str | None) -> VaultError:
         message = f"key {name} in {url} cannot sign: its permitted operations lack `sign`"
         hint = "Set `key_identifier` to a key made for signing (docs/keys.md)."
         return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=hint)
-    message = f"Key Vault refused {what}"
+    message = f"Key Vault refused {asked}"
     if code in ACCESS_POLICY:
         hint = Step(
             "This vault goes by access policies, for which roles do not count. The app's identity: ",

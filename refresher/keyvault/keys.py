@@ -10,50 +10,23 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import (
-    AzureError,
-    HttpResponseError,
-    ResourceNotFoundError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
-
-from refresher.keyvault.errors import no_identity
+from refresher.keyvault.asking import Requests
 from refresher.keyvault.key_errors import key_missing, problem_of, translate_for_key
-from refresher.keyvault.throttle import Gate
-from refresher.keyvault.vault import CONNECT_TIMEOUT, READ_TIMEOUT
-from refresher.keyvault.whole_vault import is_its_own, not_its_own, silent
-from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import JwtClaims
 from refresher.model.errors import VaultError
 from refresher.model.stored import KeyLife, StoredKey
-from refresher.network.sockets import limit
-from refresher.retry import retrying
 
 if TYPE_CHECKING:
     from azure.keyvault.keys import KeyVaultKey
 
-_T = TypeVar("_T")
-_ATTEMPTS = 5
+    from refresher.keyvault.clients import KeyClients
+
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _OCTETS = {"ES256": 64, "ES384": 96, "ES512": 132}
 """Of an ECDSA signature: r and s, each as long as the curve (RFC 7518 section 3.4)."""
-
-
-class Clients(Protocol):
-    """What describes the keys of one vault and signs with them."""
-
-    def get(self, name: str, version: str | None, **limits: float) -> "KeyVaultKey":
-        """A key."""
-
-    def sign(self, key: "KeyVaultKey", algorithm: str, digest: bytes, **limits: float) -> bytes:
-        """A signature."""
-
-    def close(self) -> None:
-        """Close the connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +42,7 @@ class SigningKey:
 class Keys:
     """The keys of all vaults that sign; clients are made when first needed. Safe between threads."""
 
-    def __init__(self, clock: Clock, make_clients: Callable[[str], Clients]) -> None:
+    def __init__(self, clock: Clock, make_clients: "Callable[[str], KeyClients]") -> None:
         self._clock = clock
         self._make_clients = make_clients
         self._opened: dict[str, _Vault] = {}
@@ -130,11 +103,10 @@ def _life(name: str, keys: Sequence[StoredKey]) -> KeyLife:
 class _Vault:
     """The keys of one vault."""
 
-    def __init__(self, url: str, clients: Clients, clock: Clock) -> None:
+    def __init__(self, url: str, clients: "KeyClients", clock: Clock) -> None:
         self._url = url
         self._clients = clients
-        self._clock = clock
-        self._gate = Gate(clock)
+        self._requests = Requests(url, "key", clock, missing=key_missing, translate=translate_for_key)
 
     def read(self, name: str, version: str | None, deadline: Deadline) -> "tuple[StoredKey, KeyVaultKey]":
         """One version of a key, or its newest, described and as the SDK has it. Raises VaultError."""
@@ -143,7 +115,7 @@ class _Vault:
             handle = self._clients.get(name, version, **limits)
             return _described(name, self._url, handle), handle
 
-        return self._asking("get", name, deadline, describe)
+        return self._requests.retrying(lambda: self._requests.once("get", name, deadline, describe), deadline)
 
     def sign(self, key: StoredKey, handle: "KeyVaultKey", algorithm: str, message: bytes, deadline: Deadline) -> bytes:
         """Sign by hashing here and signing there. Raises VaultError."""
@@ -156,44 +128,11 @@ class _Vault:
                 raise ValueError(message)
             return signature
 
-        return self._asking("sign", key.name, deadline, sign)
+        return self._requests.retrying(lambda: self._requests.once("sign", key.name, deadline, sign), deadline)
 
     def close(self) -> None:
         """Close the connections."""
         self._clients.close()
-
-    def _asking(self, operation: str, name: str, deadline: Deadline, request: Callable[..., _T]) -> _T:
-        def attempt() -> _T:
-            self._gate.wait(deadline)
-            return self._ask(operation, name, deadline, request)
-
-        return retrying(self._clock, deadline, attempts=_ATTEMPTS)(attempt)
-
-    def _ask(self, operation: str, name: str, deadline: Deadline, request: Callable[..., _T]) -> _T:
-        """One request, within the deadline; the SDK's errors become ours, none of its text with them."""
-        remaining = max(0.1, deadline.remaining())
-        failure: VaultError
-        try:
-            with limit(remaining):
-                return request(
-                    connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
-                )
-        except ResourceNotFoundError as error:
-            failure = key_missing(name, self._url)
-            if not is_its_own(error):
-                failure = not_its_own(operation, name, self._url, kind="key", status=404)
-        except HttpResponseError as error:
-            failure = translate_for_key(operation, name, self._url, error, self._clock.now())
-            if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
-                self._gate.close(failure.retry_after)
-        except (ServiceRequestError, ServiceResponseError) as error:
-            failure = silent(operation, name, self._url, error, kind="key")
-        except AzureError:
-            failure = no_identity()
-        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
-            # The SDK takes JSON of any shape apart unchecked.
-            failure = not_its_own(operation, name, self._url, kind="key")
-        raise failure
 
 
 def _described(name: str, url: str, found: "KeyVaultKey") -> StoredKey:

@@ -1,7 +1,6 @@
 """Azure Key Vault: secrets read, written and patched within a run's deadline.
 
-The SDK's own retries and time-outs are made for hours; here they are off, and the run's retry loop decides. It
-also knows what the SDK does not: a write whose answer was lost is looked up before it is sent again (the SDK's
+It knows what the SDK does not: a write whose answer was lost is looked up before it is sent again (the SDK's
 PUT would leave an extra, equal version), and a soft-deleted name is recovered, which takes its time, then written.
 Permission needed: secrets get, set (which includes changing tags) and recover.
 """
@@ -11,32 +10,20 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import tenacity
-from azure.core.exceptions import (
-    AzureError,
-    HttpResponseError,
-    ResourceNotFoundError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient, SecretProperties
 
+from refresher.keyvault.asking import Requests
 from refresher.keyvault.dates import Dates
-from refresher.keyvault.errors import BeingRecoveredError, disabled, missing, no_identity, overdue, translate
-from refresher.keyvault.throttle import CREATION_WINDOW, CREATIONS, Gate, Pace
-from refresher.keyvault.whole_vault import is_its_own, not_its_own, silent
+from refresher.keyvault.errors import BeingRecoveredError, disabled, missing, overdue, translate
+from refresher.keyvault.throttle import CREATION_WINDOW, CREATIONS, Pace
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import VaultError
 from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret
-from refresher.network.sockets import limit
-from refresher.retry import retrying
 
 _T = TypeVar("_T")
 
-CONNECT_TIMEOUT = 3.0
-READ_TIMEOUT = 8.0
-_ATTEMPTS = 5
 _LOOKS_AGAIN_AFTER = 2.0
 """Seconds. A recovery takes from 4 to 30; the SDK looks as often."""
 
@@ -48,13 +35,13 @@ class Vault:
         self.url = url
         self._client = client
         self._clock = clock
-        self._gate = Gate(clock)
+        self._requests = Requests(url, "secret", clock, missing=missing, translate=translate)
         self._pace = Pace(clock, CREATIONS, CREATION_WINDOW)
         self.dates = Dates()
 
     def read(self, name: str, deadline: Deadline) -> StoredSecret | None:
         """The newest version of a secret; None where there is none (soft-deleted included). Raises VaultError."""
-        return self._retrying(lambda: self._read_once(name, deadline), deadline)
+        return self._requests.retrying(lambda: self._read_once(name, deadline), deadline)
 
     def write(
         self,
@@ -89,7 +76,7 @@ class Vault:
                 return arrived
             uncertain = False
             self._pace.wait(deadline, insist=irreplaceable)
-            self._gate.wait(deadline, insist=irreplaceable)
+            self._requests.gate.wait(deadline, insist=irreplaceable)
             if deadline.remaining() <= 0:
                 raise overdue(name, self.url)
             try:
@@ -115,7 +102,7 @@ class Vault:
                 raise
 
         return self.dates.first_accepted(
-            lambda date: self._retrying(lambda: put(date), deadline, insist=irreplaceable),
+            lambda date: self._requests.retrying(lambda: put(date), deadline, insist=irreplaceable),
             expires_on,
             self._clock.now(),
         )
@@ -174,7 +161,7 @@ class Vault:
             return tuple(_described(name, properties, value="") for properties in listed)
 
         try:
-            return self._retrying(lambda: self._call("list", name, deadline, pages), deadline)
+            return self._requests.retrying(lambda: self._call("list", name, deadline, pages), deadline)
         except VaultError as error:
             if error.cause is Cause.SECRET_MISSING:
                 return ()
@@ -186,7 +173,7 @@ class Vault:
         def pages(**limits: float) -> dict[str, StoredSecret | VaultError]:
             return {each.name or "": self._listed(each) for each in self._client.list_properties_of_secrets(**limits)}
 
-        return self._retrying(lambda: self._call("list", "*", deadline, pages), deadline)
+        return self._requests.retrying(lambda: self._call("list", "*", deadline, pages), deadline)
 
     def is_deleted(self, name: str, deadline: Deadline) -> bool:
         """Whether the name is soft-deleted. Raises VaultError."""
@@ -231,7 +218,7 @@ class Vault:
                 lambda **limits: self._client.update_secret_properties(name, version, **changes, **limits),
             )
 
-        return self._retrying(patch, deadline)
+        return self._requests.retrying(patch, deadline)
 
     def _find_lost_write(self, name: str, value: Secret, tags: Mapping[str, str], deadline: Deadline) -> str | None:
         """The version of a write whose answer was lost, where it arrived all the same."""
@@ -254,40 +241,15 @@ class Vault:
             if error.cause is not Cause.SECRET_MISSING:
                 raise
 
-    def _retrying(self, operation: Callable[[], _T], deadline: Deadline, *, insist: bool = False) -> _T:
-        def attempt() -> _T:
-            self._gate.wait(deadline, insist=insist)
-            return operation()
-
-        return retrying(self._clock, deadline, attempts=_ATTEMPTS)(attempt)
-
     def _call(self, operation: str, name: str, deadline: Deadline, request: Callable[..., _T]) -> _T:
-        """One request, within the deadline; the SDK's errors become ours, none of its text with them."""
-        remaining = max(0.1, deadline.remaining())
-        failure: VaultError
-        try:
-            with limit(remaining):
-                answer = request(
-                    connection_timeout=min(CONNECT_TIMEOUT, remaining), read_timeout=min(READ_TIMEOUT, remaining)
-                )
-            if not isinstance(answer, KeyVaultSecret | SecretProperties) or answer.id:
-                return answer
-            failure = not_its_own(operation, name, self.url)
-        except ResourceNotFoundError as error:
-            own = is_its_own(error)
-            failure = missing(name, self.url) if own else not_its_own(operation, name, self.url, status=404)
-        except HttpResponseError as error:
-            failure = translate(operation, name, self.url, error, self._clock.now())
-            if failure.cause is Cause.VAULT_THROTTLED and failure.retry_after is not None:
-                self._gate.close(failure.retry_after)
-        except (ServiceRequestError, ServiceResponseError) as error:
-            failure = silent(operation, name, self.url, error)
-        except AzureError:
-            failure = no_identity()
-        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
-            # The SDK takes JSON of any shape and depth, with any date, apart unchecked.
-            failure = not_its_own(operation, name, self.url)
-        raise failure
+        def ask(**limits: float) -> _T:
+            answer = request(**limits)
+            if isinstance(answer, KeyVaultSecret | SecretProperties) and not answer.id:
+                message = "no secret has no address"
+                raise ValueError(message)
+            return answer
+
+        return self._requests.once(operation, name, deadline, ask)
 
 
 def _stored(secret: KeyVaultSecret) -> StoredSecret:

@@ -6,6 +6,7 @@ A role helps in none of these cases, and none of these sentences proposes one.
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
@@ -29,17 +30,30 @@ _REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
 
 
-def of_the_vault(what: str, url: str, error: HttpResponseError) -> VaultError | None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a vault was asked for: an operation on a secret or a key, which is its `kind`."""
+
+    operation: str
+    kind: str
+    name: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.operation} of {self.kind} {self.name} in {self.url}"
+
+
+def of_the_vault(asked: Asked, error: HttpResponseError) -> VaultError | None:
     """Why the vault lets nobody in who asks as this one did, or from there; None where it is about a role."""
     if inner_code(error) in NETWORK:
-        return _kept_out(what, url, error.message or "")
+        return _kept_out(asked, error.message or "")
     if error.status_code != _UNAUTHORIZED:
         return None
     tenants = _OTHER_TENANT.search(error.message or "")
     if tenants is not None:
         return VaultError(
-            f"{url} belongs to tenant {tenants[1]}, and the identity's token is of tenant {tenants[2]} ({what}; "
-            "AKV10032)",
+            f"{asked.url} belongs to tenant {tenants[1]}, and the identity's token is of tenant {tenants[2]} "
+            f"({asked}; AKV10032)",
             cause=Cause.VAULT_FORBIDDEN,
             hint=Step(
                 "No role helps. On a laptop, sign in to the vault's tenant: ",
@@ -50,7 +64,7 @@ def of_the_vault(what: str, url: str, error: HttpResponseError) -> VaultError | 
         )
     code = _AKV.search(error.message or "")
     return VaultError(
-        f"{url} does not take the identity's token (401{f', {code[0]}' if code else ''}; {what})",
+        f"{asked.url} does not take the identity's token (401{f', {code[0]}' if code else ''}; {asked})",
         cause=Cause.VAULT_FORBIDDEN,
         hint=Step(
             "No role helps: the token is of another tenant or another cloud than the vault, or something on the way "
@@ -60,16 +74,17 @@ def of_the_vault(what: str, url: str, error: HttpResponseError) -> VaultError | 
     )
 
 
-def _kept_out(what: str, url: str, message: str) -> VaultError:
+def _kept_out(asked: Asked, message: str) -> VaultError:
     """The vault's firewall does not let in whoever asked, whose address its answer tells."""
     address = _address_in(message)
     who = f"the address {address}" if address else "this address"
-    command = steps.let_address_in(vault_name(url), address) if address else steps.let_address_in(vault_name(url))
+    command = steps.let_address_in(vault_name(asked.url), address or "ADDRESS")
     hint = Step(
         "If the app asked: let its network through, for its addresses change (docs/azure.md). If a laptop did: ",
         command,
     )
-    return VaultError(f"the network rules of {url} keep {who} out ({what})", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+    message = f"the network rules of {asked.url} keep {who} out ({asked})"
+    return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
 
 
 def _address_in(message: str) -> str | None:
@@ -85,27 +100,16 @@ def is_its_own(error: HttpResponseError) -> bool:
     return bool(getattr(error.error, "code", None))
 
 
-def not_its_own(
-    operation: str,
-    name: str,
-    url: str,
-    *,
-    kind: str = "secret",
-    status: int | None = None,
-    retry_after: float | None = None,
-) -> VaultError:
+def not_its_own(asked: Asked, *, status: int | None = None, retry_after: float | None = None) -> VaultError:
     """The answer cannot be read, or tells of something else: it comes, most likely, from something on the way."""
-    host, proxy, blocks = (
-        urlsplit(url).hostname,
-        proxy_for(url),
-        status is not None and _BAD_REQUEST <= status < _SERVER_ERRORS,
-    )
+    host, proxy = urlsplit(asked.url).hostname, proxy_for(asked.url)
+    blocks = status is not None and _BAD_REQUEST <= status < _SERVER_ERRORS
     way = (
         f"the proxy that {proxy.variable} names, or something behind it" if proxy else "a proxy or firewall on the way"
     )
     return VaultError(
         f"Key Vault answered something that is not its own{f' (status {status})' if status else ''}: it comes, most "
-        f"likely, from {way} ({operation} of {kind} {name} in {url})",
+        f"likely, from {way} ({asked})",
         cause=Cause.VAULT_UNAVAILABLE,
         hint=f"No role helps. Let {host} through there{', or name it in NO_PROXY' if proxy else ''}. Is KEY_VAULT_URL "
         "the vault itself?",
@@ -114,10 +118,9 @@ def not_its_own(
     )
 
 
-def silent(
-    operation: str, name: str, url: str, error: ServiceRequestError | ServiceResponseError, *, kind: str = "secret"
-) -> VaultError:
+def silent(asked: Asked, error: ServiceRequestError | ServiceResponseError) -> VaultError:
     """No answer of the vault came, or a proxy said something in its place; of its words only the status is read."""
+    url = asked.url
     proxy, trouble = proxy_for(url), trouble_of(error, url, "REQUESTS_CA_BUNDLE")
     what = trouble.what if trouble else "did not answer"
     message = f"{url} {what}"
@@ -128,7 +131,7 @@ def silent(
         message = proxy.refuses(url, refused[1]) if refused else proxy.between(url, what, itself=itself)
         hint = proxy.hint
     return VaultError(
-        f"{message} ({operation} of {kind} {name})",
+        f"{message} ({asked.operation} of {asked.kind} {asked.name})",
         cause=Cause.VAULT_UNAVAILABLE,
         hint=hint,
         transient=True,
