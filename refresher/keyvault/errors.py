@@ -119,7 +119,7 @@ def _forbidden(asked: Asked, code: str | None) -> VaultError:
     )
     hint = Step(
         "Give the app's identity the role, which works after some minutes: ",
-        steps.assign_role(role, vault, name),
+        steps.assign_role(role, vault, f"secrets/{name}"),
         f" (with BUILT_IN_ROLES it is {built_in})",
         WHATEVER_ELSE,
     )

@@ -102,7 +102,7 @@ def _forbidden(asked: Asked, code: str | None) -> VaultError:
     else:
         hint = Step(
             "Give the app's identity the role, which works after some minutes: ",
-            steps.assign_key_role(steps.SIGN_WITH_A_KEY, vault_name(url), name),
+            steps.assign_role(steps.SIGN_WITH_A_KEY, vault_name(url), f"keys/{name}"),
             " (with BUILT_IN_ROLES it is Key Vault Crypto User; docs/keys.md)",
             WHATEVER_ELSE,
         )

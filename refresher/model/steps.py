@@ -132,14 +132,11 @@ APP_IDENTITY = (
 """The app's identity, as the runbook's shell can find it; where it is known, that stands in its place."""
 
 
-def assign_role(role: str, vault: str, secret: str) -> Command:
-    """Give the app's identity a role of the project's own on one secret."""
-    return _assign(APP_IDENTITY, _project_role(role), vault, f"/secrets/{secret}")
-
-
-def assign_key_role(role: str, vault: str, key: str) -> Command:
-    """Give the app's identity a role of the project's own on one key."""
-    return _assign(APP_IDENTITY, _project_role(role), vault, f"/keys/{key}")
+def assign_role(role: str, vault: str, what: str) -> Command:
+    """Give the app's identity a role of the project's own on one secret or key: `secrets/NAME`, `keys/NAME`."""
+    query = f"[?starts_with(roleName, '{role}')].roleName | [0]"
+    named = f'"$(az role definition list --custom-role-only true --query "{query}" --output tsv)"'
+    return _assign(APP_IDENTITY, named, vault, f"/{what}")
 
 
 def let_read_dates(vault: str, identity: str) -> Command:
@@ -152,20 +149,9 @@ def of_identity(step: Step, object_id: str) -> Step:
     return step.naming(APP_IDENTITY, object_id).naming("--spn", "--object-id")
 
 
-def _project_role(begins: str) -> str:
-    query = f"[?starts_with(roleName, '{begins}')].roleName | [0]"
-    return f'"$(az role definition list --custom-role-only true --query "{query}" --output tsv)"'
-
-
 def _assign(identity: str, role: str, vault: str, what: str) -> Command:
     scope = f'"$(az keyvault show --name {vault} --query id --output tsv){what}"'
     return Command(("az", "role", "assignment", "create", "--assignee", identity, "--role", role, "--scope", scope))
-
-
-def set_key_policy(vault: str) -> Command:
-    """Let the app's identity read keys, and sign with them, in a vault that goes by access policies."""
-    permissions = ("--key-permissions", "get", "sign")
-    return Command(("az", "keyvault", "set-policy", "--name", vault, "--spn", APP_IDENTITY, *permissions))
 
 
 def enable_key(vault: str, name: str) -> Command:
@@ -194,7 +180,15 @@ def _key(action: str, vault: str, name: str, *more: str) -> Command:
 
 def set_policy(vault: str, *, reads_only: bool = False) -> Command:
     """Let the app's identity read secrets, and write them, in a vault that goes by access policies."""
-    permissions = ("--secret-permissions", "get", *(() if reads_only else ("set", "recover")))
+    return _policy(vault, "--secret-permissions", "get", *(() if reads_only else ("set", "recover")))
+
+
+def set_key_policy(vault: str) -> Command:
+    """Let the app's identity read keys, and sign with them, in such a vault."""
+    return _policy(vault, "--key-permissions", "get", "sign")
+
+
+def _policy(vault: str, *permissions: str) -> Command:
     return Command(("az", "keyvault", "set-policy", "--name", vault, "--spn", APP_IDENTITY, *permissions))
 
 
@@ -211,24 +205,17 @@ def break_lease(account: str, container: str, blob: str) -> Command:
 
 def set_app_setting(setting: str = "SETTING", value: str = "VALUE") -> Command:
     """Correct an app setting."""
-    words = ("az", "functionapp", "config", "appsettings", "set", "--name", '"$APP"', "--resource-group", '"$GROUP"')
-    return Command((*words, "--settings", shlex.quote(f"{setting}={value}")))
+    return _app_settings("set", "--settings", shlex.quote(f"{setting}={value}"))
 
 
 def delete_app_setting(name: str) -> Command:
     """Take an app setting out."""
-    words = (
-        "az",
-        "functionapp",
-        "config",
-        "appsettings",
-        "delete",
-        "--name",
-        '"$APP"',
-        "--resource-group",
-        '"$GROUP"',
-    )
-    return Command((*words, "--setting-names", name))
+    return _app_settings("delete", "--setting-names", name)
+
+
+def _app_settings(action: str, *more: str) -> Command:
+    words = ("az", "functionapp", "config", "appsettings", action, "--name", '"$APP"', "--resource-group", '"$GROUP"')
+    return Command((*words, *more))
 
 
 def create_service_principal() -> Command:
