@@ -215,14 +215,13 @@ class App:
 
         settings = self.settings
         connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
-        reader = StatusReader(settings, self.clock, self.vaults())
+        reader = StatusReader(self.clock, self.vaults())
         reading_time = self._reading_time(connections)
         found = in_order(lambda connection: reader.read(connection, reading_time()), connections)
         wanted = () if offline else (each for one in found for each in one.to_try(self.clock.now()))
         trials = self._make_trials().of(wanted, again_after=again_after)
-        return tuple(
-            each.judged(trials.get(each.connection.name, {}), self.clock.now(), offline=offline) for each in found
-        )
+        timing, now = settings.timing, self.clock.now()
+        return tuple(each.judged(trials.get(each.connection.name, {}), timing, now, offline=offline) for each in found)
 
     def _make_trials(self) -> "Trials":
         from refresher.status.trials import Trials  # noqa: PLC0415 - a tick does not need it

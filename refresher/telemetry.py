@@ -116,8 +116,6 @@ def outcome_event(report: RunReport, now: datetime) -> dict[str, object]:
     return {
         "event": "refresh_outcome",
         **_common(report, now),
-        "outcome": report.outcome.value,
-        "cause": report.cause.value if report.cause else None,
         "reason": report.reason,
         "message": report.message,
         "hint": report.hint,
@@ -132,8 +130,6 @@ def warning_event(report: RunReport, warning: Warning_, now: datetime) -> dict[s
     return {
         "event": "refresh_warning",
         **_common(report, now),
-        "outcome": report.outcome.value,
-        "cause": report.cause.value if report.cause else None,
         "warning": warning.code.value,
         "message": warning.message,
         "hint": warning.hint,
@@ -147,22 +143,20 @@ def _common(report: RunReport, now: datetime) -> dict[str, object]:
         "version": VERSION,
         "trigger": report.trigger.value,
         "grant": report.grant.value if report.grant else None,
+        "outcome": report.outcome.value,
+        "cause": report.cause.value if report.cause else None,
         "attempts": report.attempts,
         "duration_ms": report.duration_ms,
-        "token_age": _seconds_since(report.access_token_obtained_at, now),
-        "expires_in": _seconds_until(report.access_token_expires_at, now),
-        "refresh_token_expires_in": _seconds_until(report.refresh_token_expires_at, now),
+        "token_age": _seconds(report.access_token_obtained_at, now),
+        "expires_in": _seconds(now, report.access_token_expires_at),
+        "refresh_token_expires_in": _seconds(now, report.refresh_token_expires_at),
         "consecutive_failures": report.consecutive_failures,
         "transaction_id": report.transaction_id,
     }
 
 
-def _seconds_until(moment: datetime | None, now: datetime) -> int | None:
-    return round((moment - now).total_seconds()) if moment is not None else None
-
-
-def _seconds_since(moment: datetime | None, now: datetime) -> int | None:
-    return round((now - moment).total_seconds()) if moment is not None else None
+def _seconds(since: datetime | None, until: datetime | None) -> int | None:
+    return round((until - since).total_seconds()) if since is not None and until is not None else None
 
 
 def _line(event: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""What consumers can read, as one round of reads found it, in plain values."""
+"""What consumers can read, and what a status is judged by, as one round of reads found it, in plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from refresher.model.causes import Cause
 from refresher.model.connection import SecretIdentifier
 from refresher.model.errors import VaultError
-from refresher.model.stored import StoredAccessToken, StoredSecret, TargetState
+from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToken, StoredSecret, TargetState
 from refresher.policy.record import RefreshRecord
 
 
@@ -38,3 +38,17 @@ class ConsumerSide:
     def is_dated(self) -> bool:
         """Whether the dates of a token are known, or there is none for sure; the record tells otherwise."""
         return self.access_token is not None or not self.main_unreadable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What a status is judged by."""
+
+    side: ConsumerSide
+    refresh_token: StoredRefreshToken | None
+    key: KeyLife | VaultError | None = None
+    """Of the key of a vault that signs; None where none does."""
+    fallback_ready: bool
+    """Whether the fallback grant could start another life."""
+    blocked: VaultError | None = None
+    """What keeps a refresh from being asked for, of which no record tells: a credential missing, or not to be read."""

@@ -1,11 +1,11 @@
 """Reads of a run, side by side: what consumers see first, the credentials only when a token is to be requested."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from refresher.keyvault.credentials import Credentials, Found, checked
-from refresher.keyvault.found import ConsumerSide
+from refresher.keyvault.found import ConsumerSide, Overview
 from refresher.keyvault.keys import SigningKey
 from refresher.keyvault.listing import Listing
 from refresher.keyvault.tags import REVOKED_AT, parse_access_token, parse_record, parse_refresh_token
@@ -15,7 +15,7 @@ from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.errors import VaultError
 from refresher.model.grants import CLIENT, REFRESH_TOKEN, USERNAME, Grant
-from refresher.model.stored import KeyLife, StoredRefreshToken, StoredSecret, TargetState
+from refresher.model.stored import StoredRefreshToken, StoredSecret, TargetState
 from refresher.model.tokens import Secret
 from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
@@ -40,20 +40,6 @@ def read_everything(vaults: Vaults, connection: Connection, now: datetime, deadl
         if held is not None:
             side = replace(side, record_secret=held, record=parse_record(held), record_error=None)
     return side, lambda: _demanded(connection, credentials)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """What a status is judged by."""
-
-    side: ConsumerSide
-    refresh_token: StoredRefreshToken | None
-    key: KeyLife | VaultError | None
-    """Of the key of a vault that signs; None where none does."""
-    fallback_ready: bool
-    """Whether the fallback grant could start another life."""
-    blocked: VaultError | None = None
-    """What keeps every refresh from being asked for: a credential that is missing, or cannot be read."""
 
 
 def read_overview(

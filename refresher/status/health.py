@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from refresher.keyvault.found import ConsumerSide
+from refresher.keyvault.found import ConsumerSide, Overview
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.connection import Connection
@@ -86,24 +86,12 @@ class ConnectionStatus:
         return self.cause is not None and self.cause.row.ends_refresh_token
 
 
-def evaluate(  # noqa: PLR0913 - one for each thing that was read or tried
-    connection: Connection,
-    side: ConsumerSide,
-    refresh_token: StoredRefreshToken | None,
-    timing: Timing,
-    now: datetime,
-    *,
-    fallback_ready: bool,
-    key: KeyLife | VaultError | None = None,
-    blocked: VaultError | None = None,
-    trial: Trial | None = None,
-    untried: str = "",
+def evaluate(
+    connection: Connection, found: Overview, timing: Timing, now: datetime, *, trial: Trial, untried: str = ""
 ) -> ConnectionStatus:
-    """Evaluate one connection: by what was tried of its tokens, and by their dates where that says nothing.
-
-    `blocked` is what keeps a refresh from being asked for at all, of which no record tells.
-    """
-    token, trial = side.access_token, trial or {}
+    """Evaluate one connection: by what was tried of its tokens, and by their dates where that says nothing."""
+    side, refresh_token, blocked, fallback_ready = found.side, found.refresh_token, found.blocked, found.fallback_ready
+    token = side.access_token
     life = token.life if token is not None else None
     issued = life[1] - life[0] if life and _lives_as_issued(side) else None
     verdict = verdict_on(token, trial)
@@ -116,6 +104,7 @@ def evaluate(  # noqa: PLR0913 - one for each thing that was read or tried
     refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token and describes else None
     targets = judge_copies(side, trial, now)
     lacking = any(target.current is False for target in targets)
+    attempted_at, outcome = _last_attempt(side)
     shut = [error.hint for target, error in side.target_errors.items() if error.cause is Cause.SECRET_DISABLED]
     return ConnectionStatus(
         connection=connection.name,
@@ -142,9 +131,9 @@ def evaluate(  # noqa: PLR0913 - one for each thing that was read or tried
         refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
         if describes and not failing
         else None,
-        signing_key=key,
-        last_attempt_at=_last_attempt_at(side),
-        last_outcome=_last_outcome(side),
+        signing_key=found.key,
+        last_attempt_at=attempted_at,
+        last_outcome=outcome,
         consecutive_failures=side.record.consecutive_failures,
         attempts=last_attempts(side.record.failures, _refreshed_at(token), revoked_at=_revoked_at(token)),
         targets=targets,
@@ -156,7 +145,7 @@ def evaluate(  # noqa: PLR0913 - one for each thing that was read or tried
             now,
             fallback_ready=fallback_ready,
             failing=failing,
-            key=key,
+            key=found.key,
             shared=shared_targets(token.publisher if token else None, side.targets, timing, now),
         )
         + user_changed(token, acts_as),
@@ -309,19 +298,13 @@ def _lives_as_issued(side: ConsumerSide) -> bool:
     return token.confirmed_at is None and not token.revoked
 
 
-def _last_attempt_at(side: ConsumerSide) -> datetime | None:
-    token = side.access_token
-    moments = [side.record.last_attempt_at, token.life[0] if token and token.life else None, _revoked_at(token)]
-    return max((moment for moment in moments if moment is not None), default=None)
-
-
-def _last_outcome(side: ConsumerSide) -> str | None:
-    token = side.access_token
-    refreshed_at = token.life[0] if token and token.life else None
-    attempted_at = side.record.last_attempt_at
-    revoked_at = _revoked_at(token)
-    if revoked_at is not None and (attempted_at is None or revoked_at >= attempted_at):
-        return Outcome.REVOKED.value
-    if refreshed_at is not None and (attempted_at is None or refreshed_at >= attempted_at):
-        return Outcome.REFRESHED.value
-    return side.record.last_outcome
+def _last_attempt(side: ConsumerSide) -> tuple[datetime | None, str | None]:
+    """When it was, and what came of it; of the same moment the token's own tags tell first."""
+    token, record = side.access_token, side.record
+    attempts = (
+        (_revoked_at(token), Outcome.REVOKED.value),
+        (token.life[0] if token and token.life else None, Outcome.REFRESHED.value),
+        (record.last_attempt_at, record.last_outcome),
+    )
+    known = [(at, outcome) for at, outcome in attempts if at is not None]
+    return max(known, key=lambda attempt: attempt[0], default=(None, record.last_outcome))

@@ -19,88 +19,80 @@ from refresher.status.timer import TimerStatus
 def report_body(report: RunReport, now: datetime) -> dict[str, object]:
     """One report as JSON; instants in ISO 8601, spans in seconds."""
     expires_at = report.access_token_expires_at
-    return _without_none(
-        {
-            "connection": report.connection,
-            "outcome": report.outcome.value,
-            "message": report.message,
-            "cause": report.cause.value if report.cause else None,
-            "checks": list(diagnose(report.cause, report.connection).checks) if report.cause else None,
-            "hint": report.hint,
-            "reason": report.reason,
-            "working": report.working,
-            "grant": report.grant.value if report.grant else None,
-            "attempts": report.attempts,
-            "duration_ms": report.duration_ms,
-            "expires_at": _instant(expires_at),
-            "expires_in": round((expires_at - now).total_seconds()) if expires_at else None,
-            "refresh_at": _instant(report.refresh_at),
-            "in_hand": _in_hand(report.reserve),
-            "refresh_token_expires_at": _instant(report.refresh_token_expires_at),
-            "consecutive_failures": report.consecutive_failures,
-            "user_name": report.user_name,
-            "run_id": report.run_id,
-            "trigger": report.trigger.value,
-            "transaction_id": report.transaction_id,
-            "warnings": [_warning_body(warning) for warning in report.warnings],
-        }
+    return _known(
+        connection=report.connection,
+        outcome=report.outcome.value,
+        message=report.message,
+        cause=report.cause.value if report.cause else None,
+        checks=list(diagnose(report.cause, report.connection).checks) if report.cause else None,
+        hint=report.hint,
+        reason=report.reason,
+        working=report.working,
+        grant=report.grant.value if report.grant else None,
+        attempts=report.attempts,
+        duration_ms=report.duration_ms,
+        expires_at=_instant(expires_at),
+        expires_in=round((expires_at - now).total_seconds()) if expires_at else None,
+        refresh_at=_instant(report.refresh_at),
+        in_hand=_in_hand(report.reserve),
+        refresh_token_expires_at=_instant(report.refresh_token_expires_at),
+        consecutive_failures=report.consecutive_failures,
+        user_name=report.user_name,
+        run_id=report.run_id,
+        trigger=report.trigger.value,
+        transaction_id=report.transaction_id,
+        warnings=[_warning_body(warning) for warning in report.warnings],
     )
 
 
 def timer_body(timer: TimerStatus) -> dict[str, object]:
     """Whether the timer fires, as JSON."""
-    return _without_none(
-        {
-            "state": timer.state.value,
-            "last_tick_at": _instant(timer.last_tick_at),
-            "message": timer.message,
-            "next_step": timer.next_step,
-            "remarks": list(timer.remarks),
-        }
+    return _known(
+        state=timer.state.value,
+        last_tick_at=_instant(timer.last_tick_at),
+        message=timer.message,
+        next_step=timer.next_step,
+        remarks=list(timer.remarks),
     )
 
 
 def status_body(status: ConnectionStatus) -> dict[str, object]:
     """One status as JSON."""
-    return _without_none(
-        {
-            "connection": status.connection,
-            "instance_url": status.instance_url,
-            "state": status.state.value,
-            "working": status.working,
-            "message": status.message,
-            "basis": status.basis,
-            "tried": status.tried.value if status.tried else None,
-            "user_name": status.user_name,
-            "next_step": status.next_step,
-            "cause": status.cause.value if status.cause else None,
-            "checks": list(status.checks) or None,
-            "issued_at": _instant(status.issued_at),
-            "expires_at": _instant(status.expires_at),
-            "refresh_at": _instant(status.refresh_at),
-            "in_hand": _in_hand(status.reserve),
-            "refresh_token_expires_at": _instant(status.refresh_token_expires_at),
-            "refresh_token_then": status.refresh_token_then,
-            "signing_key": _signing_key(status),
-            "last_attempt_at": _instant(status.last_attempt_at),
-            "last_outcome": status.last_outcome,
-            "consecutive_failures": status.consecutive_failures,
-            "attempts": attempts_body(status.attempts) or None,
-            "targets": [
-                _without_none(
-                    {
-                        "name": target.name,
-                        "vault_url": target.vault_url,
-                        "current": target.current,
-                        "working": target.working,
-                        "remark": target.remark,
-                    }
-                )
-                for target in status.targets
-            ],
-            "warnings": [_warning_body(warning) for warning in status.warnings],
-            "lives": [[_instant(begins), _instant(ends)] for begins, ends in status.lives],
-        }
+    return _known(
+        connection=status.connection,
+        instance_url=status.instance_url,
+        state=status.state.value,
+        working=status.working,
+        message=status.message,
+        basis=status.basis,
+        tried=status.tried.value if status.tried else None,
+        user_name=status.user_name,
+        next_step=status.next_step,
+        cause=status.cause.value if status.cause else None,
+        checks=list(status.checks) or None,
+        issued_at=_instant(status.issued_at),
+        expires_at=_instant(status.expires_at),
+        refresh_at=_instant(status.refresh_at),
+        in_hand=_in_hand(status.reserve),
+        refresh_token_expires_at=_instant(status.refresh_token_expires_at),
+        refresh_token_then=status.refresh_token_then,
+        signing_key=_signing_key(status),
+        last_attempt_at=_instant(status.last_attempt_at),
+        last_outcome=status.last_outcome,
+        consecutive_failures=status.consecutive_failures,
+        attempts=attempts_body(status.attempts) or None,
+        targets=[
+            _known(
+                name=target.name,
+                vault_url=target.vault_url,
+                current=target.current,
+                working=target.working,
+                remark=target.remark,
+            )
+            for target in status.targets
+        ],
+        warnings=[_warning_body(warning) for warning in status.warnings],
+        lives=[[_instant(begins), _instant(ends)] for begins, ends in status.lives],
     )
 
 
@@ -129,18 +121,16 @@ def history_body(history: History) -> dict[str, object]:
     return {
         "connection": history.connection,
         "issues": [
-            _without_none(
-                {
-                    "issued_at": _instant(issue.issued_at),
-                    "expires_at": _instant(issue.expires_at),
-                    "confirmed_at": _instant(issue.confirmed_at),
-                    "trigger": issue.trigger,
-                    "grant": issue.grant,
-                    "run_id": issue.run_id,
-                    "reason": issue.reason,
-                    "by_hand": issue.by_hand,
-                    "revoked": issue.revoked or None,
-                }
+            _known(
+                issued_at=_instant(issue.issued_at),
+                expires_at=_instant(issue.expires_at),
+                confirmed_at=_instant(issue.confirmed_at),
+                trigger=issue.trigger,
+                grant=issue.grant,
+                run_id=issue.run_id,
+                reason=issue.reason,
+                by_hand=issue.by_hand,
+                revoked=issue.revoked or None,
             )
             for issue in history.issues
         ],
@@ -151,15 +141,13 @@ def history_body(history: History) -> dict[str, object]:
 
 def check_body(check: Check) -> dict[str, object]:
     """One check of the doctor as JSON."""
-    return _without_none(
-        {
-            "connection": check.connection,
-            "name": check.name,
-            "verdict": check.verdict.value,
-            "detail": check.detail,
-            "remedy": check.remedy,
-            "suspected": check.suspected or None,
-        }
+    return _known(
+        connection=check.connection,
+        name=check.name,
+        verdict=check.verdict.value,
+        detail=check.detail,
+        remedy=check.remedy,
+        suspected=check.suspected or None,
     )
 
 
@@ -171,5 +159,5 @@ def _instant(moment: datetime | None) -> str | None:
     return format_instant(moment) if moment is not None else None
 
 
-def _without_none(body: dict[str, object]) -> dict[str, object]:
+def _known(**body: object) -> dict[str, object]:
     return {name: value for name, value in body.items() if value is not None}

@@ -138,6 +138,7 @@ def test_the_schema_of_the_json_names_every_field_and_every_value() -> None:
     tree = ast.parse((ROOT / "refresher" / "views" / "bodies.py").read_text("utf-8"))
     keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
     fields = {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+    fields |= {str(node.arg) for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg is not None}
     assert len(fields) > 30
     values = {value.value for kind in (State, Outcome, check.Verdict, answers.Verdict) for value in kind}
     assert {name for name in fields | values if f"`{name}`" not in text} == set()

@@ -14,7 +14,9 @@ from refresher.model.steps import Step
 from tests.typed import understood
 
 APP_ID, OID, PERSON = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
-ASSIGN = Step("Give the app's identity the role: ", steps.assign_role(steps.KEEP_A_SECRET, "kv", "secrets/hr-oauth-token"))
+ASSIGN = Step(
+    "Give the app's identity the role: ", steps.assign_role(steps.KEEP_A_SECRET, "kv", "secrets/hr-oauth-token")
+)
 
 
 def token(**claims: str) -> str:

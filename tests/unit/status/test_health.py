@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from refresher.keyvault.found import ConsumerSide
+from refresher.keyvault.found import ConsumerSide, Overview
 from refresher.model.causes import Cause, diagnose
 from refresher.model.report import WarningCode
 from refresher.model.steps import Step
@@ -55,7 +55,8 @@ def status(
         record_secret=None,
         record=record or RefreshRecord(),
     )
-    return evaluate(connection(**(settings or {})), side, held, TIMING, now, fallback_ready=ready)
+    found = Overview(side=side, refresh_token=held, fallback_ready=ready)
+    return evaluate(connection(**(settings or {})), found, TIMING, now, trial={})
 
 
 class TestState:
