@@ -84,11 +84,6 @@ class Connection:
         return f"{self.name}-{suffix}"
 
     @property
-    def client_id_name(self) -> str:
-        """Secret name of the OAuth application's client id."""
-        return self.secret_name(grants.CLIENT_ID)
-
-    @property
     def client_secret_name(self) -> str:
         """Secret name of the OAuth application's client secret."""
         return self.secret_name(grants.CLIENT_SECRET)

@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from refresher.model.errors import TokenEndpointError
 
+ANSWER_TAKES = 5.0
+"""Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
+
 
 class Verdict(StrEnum):
     """What the API says of an access token."""

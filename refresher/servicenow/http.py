@@ -26,8 +26,6 @@ from refresher.servicenow.oauth import LARGEST_BODY, find_refresh_token
 from refresher.servicenow.transport import make_transport
 from refresher.servicenow.turns import Turns
 
-ANSWER_TAKES = 5.0
-"""Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
 _INSTANCE = "the ServiceNow instance"
 _TOO_MANY_REQUESTS = 429
 _CONNECT_TIMEOUT = 5.0
@@ -69,7 +67,7 @@ class Wire:
         transport: httpx.BaseTransport | None,
         turns: Turns,
         *,
-        answer_takes: float = ANSWER_TAKES,
+        answer_takes: float,
     ) -> None:
         self._connection = connection
         self._clock = clock
@@ -77,7 +75,7 @@ class Wire:
         self._answer_takes = answer_takes
         self._tls = tls
         self._transport = transport
-        self._turns = turns
+        self.turns = turns
         self._client: httpx.Client | None = None
         self._received = _Received()
 
@@ -127,12 +125,12 @@ class Wire:
     @contextmanager
     def _turn(self, *, later: bool) -> Iterator[None]:
         patience = max(0.0, self._deadline.remaining() - self._answer_takes)
-        pause = self._turns.pause_of(self._connection)
+        pause = self.turns.pause_of(self._connection)
         if pause > patience:
-            raise _told_to_wait(pause, self._turns.asked_of(self._connection))
+            raise _told_to_wait(pause, self.turns.asked_of(self._connection))
         if pause > 0:
             self._clock.sleep(pause)
-        with self._turns.take(patience - pause, later=later) as came:
+        with self.turns.take(patience - pause, later=later) as came:
             if not came:
                 raise _no_answer(Cause.INSTANCE_TIMEOUT, sent=False)
             yield
@@ -149,7 +147,7 @@ class Wire:
                     break
             if response.status_code == _TOO_MANY_REQUESTS:
                 pause = parse_retry_after(names.get("retry-after"), self._clock.now())
-                self._turns.pause(self._connection, pause)
+                self.turns.pause(self._connection, pause)
             return Answer(status=response.status_code, headers=names, body=self._received.unfolded)
 
     def _connect(self, proxy: Proxy | None) -> httpx.Client:

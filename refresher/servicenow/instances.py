@@ -7,7 +7,7 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError
 from refresher.model.tokens import Secret
-from refresher.servicenow.answers import Probe, Verdict
+from refresher.servicenow.answers import ANSWER_TAKES, Probe, Verdict
 from refresher.servicenow.turns import Turns
 from refresher.tls import tls_context
 
@@ -35,24 +35,21 @@ class ServiceNow:
 
         return tls_context("SSL_CERT_FILE", "SSL_CERT_DIR")
 
-    def session(self, connection: Connection, deadline: Deadline) -> "Session":
+    def session(self, connection: Connection, deadline: Deadline, answer_takes: float = ANSWER_TAKES) -> "Session":
         """A session for one run of one connection; close it (it is a context manager)."""
+        from refresher.servicenow.http import Wire  # noqa: PLC0415 - as above
         from refresher.servicenow.session import Session  # noqa: PLC0415 - as above
 
-        return Session(connection, self._clock, deadline, self.prepare(), self._transport, self.turns(connection))
+        tls, turns = self.prepare(), self.turns(connection)
+        wire = Wire(connection.name, self._clock, deadline, tls, self._transport, turns, answer_takes=answer_takes)
+        return Session(connection, self._clock, deadline, wire)
 
     def try_token(self, connection: Connection, token: Secret, deadline: Deadline) -> Probe:
         """Ask the instance of a connection what it thinks of a token. Never raises; it costs nobody's credentials."""
-        from refresher.servicenow.session import Session  # noqa: PLC0415 - as above
-
-        turns = self.turns(connection)
         if deadline.remaining() < _TRIAL_TAKES:
             return Probe(verdict=Verdict.UNKNOWN, remark="its turn did not come in time")
         try:
-            tls = self.prepare()
-            with Session(
-                connection, self._clock, deadline, tls, self._transport, turns, answer_takes=_TRIAL_TAKES
-            ) as session:
+            with self.session(connection, deadline, _TRIAL_TAKES) as session:
                 return session.probe(token)
         except RefresherError as error:
             return Probe(verdict=Verdict.UNKNOWN, remark=error.message)

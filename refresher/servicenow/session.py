@@ -4,12 +4,11 @@ Rules (ServiceNow, checked against public sources): no `Authorization` header on
 a failure uses a fresh connection, since passing faults sit in connections as well; a generic 401 is tried again.
 """
 
-import ssl
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
@@ -18,15 +17,11 @@ from refresher.model.errors import RefresherError, TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.retry import retrying
-from refresher.servicenow.answers import Attempts, Greeting, Probe, Verdict
-from refresher.servicenow.http import ANSWER_TAKES, Wire
+from refresher.servicenow.answers import ANSWER_TAKES, Attempts, Greeting, Probe, Verdict
+from refresher.servicenow.http import Wire
 from refresher.servicenow.oauth import TokenRequest, parse_token_response
 from refresher.servicenow.probing import parse_probe_answer, unusable
-from refresher.servicenow.turns import Turns
 from refresher.settings.declared import SYS_USER_PROBE
-
-if TYPE_CHECKING:
-    import httpx
 
 _OK = 200
 _REVOCATION_ANSWERS = frozenset({_OK, 400, 404})
@@ -38,22 +33,11 @@ _PROBE_ATTEMPTS = 2
 class Session:
     """Requests of one run to one instance, on one connection while all goes well; a context manager."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        clock: Clock,
-        deadline: Deadline,
-        tls: ssl.SSLContext,
-        transport: "httpx.BaseTransport | None",
-        turns: Turns,
-        *,
-        answer_takes: float = ANSWER_TAKES,
-    ) -> None:
+    def __init__(self, connection: Connection, clock: Clock, deadline: Deadline, wire: Wire) -> None:
         self._connection = connection
         self._clock = clock
         self._deadline = deadline
-        self._wire = Wire(connection.name, clock, deadline, tls, transport, turns, answer_takes=answer_takes)
-        self._turns = turns
+        self._wire = wire
         self._asked = False
 
     def __enter__(self) -> Self:
@@ -160,7 +144,7 @@ class Session:
         answer = self._wire.send("GET", url, headers=headers, later=not self._asked)
         probe = parse_probe_answer(path, answer.status, answer.headers, answer.body)
         if probe.user_name is not None:
-            self._turns.acts_as(self._connection.name, probe.user_name)
+            self._wire.turns.acts_as(self._connection.name, probe.user_name)
         return probe
 
     def greet(self) -> Greeting:

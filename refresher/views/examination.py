@@ -41,7 +41,7 @@ def show_checks(checks: Sequence[Check], instances: Mapping[str, str], *, everyt
     say(verdict(checks))
     say()
     groups = fold(found, everything=everything)
-    opened = {finding.connection for group in groups for finding in group.findings[:1]}
+    opened = {finding.connection for group in groups for finding in group[:1]}
     rows = [_row(alike) for alike in alike_ones(general)]
     for finding in sorted(found, key=lambda each: each.gravity):
         rows += _rows(finding, opened=finding.connection in opened, everything=everything)
@@ -50,11 +50,11 @@ def show_checks(checks: Sequence[Check], instances: Mapping[str, str], *, everyt
         _show_remedies(general, everything=everything)
         general = []
     for group in groups:
-        if group.instance is not None:
-            names = ", ".join(finding.connection for finding in group.findings)
+        if len(group) > 1:
+            names = ", ".join(finding.connection for finding in group)
             say()
-            say_wrapped(f"{group.instance}: ", f"{len(group.findings)} connections have the same: {names}")
-        _show_remedies(group.findings[0].what, everything=everything)
+            say_wrapped(f"{group[0].instance}: ", f"{len(group)} connections have the same: {names}")
+        _show_remedies(group[0].what, everything=everything)
     _show_remedies(general, everything=everything)
 
 

@@ -24,29 +24,15 @@ class Finding(Generic[T]):
     what: T
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group(Generic[T]):
-    """Findings that are told of together; more than one of them have an instance and what is wrong in common."""
+def fold(findings: Iterable[Finding[T]], *, everything: bool = False) -> tuple[tuple[Finding[T], ...], ...]:
+    """What is to be opened, the gravest last; the healthy ones too where `everything` is asked for.
 
-    findings: tuple[Finding[T], ...]
-
-    @property
-    def gravity(self) -> int:
-        """That of the gravest."""
-        return max(finding.gravity for finding in self.findings)
-
-    @property
-    def instance(self) -> str | None:
-        """The instance that is the cause for several; None for a connection that stands alone."""
-        return self.findings[0].instance if len(self.findings) > 1 else None
-
-
-def fold(findings: Iterable[Finding[T]], *, everything: bool = False) -> tuple[Group[T], ...]:
-    """What is to be opened, the gravest last; the healthy ones too where `everything` is asked for."""
+    Several that are told of together have an instance, and what is wrong with it, in common.
+    """
     groups: dict[tuple[str, str], list[Finding[T]]] = {}
     for finding in findings:
         if finding.gravity or everything:
             alone = finding.shared is None or everything
             key = ("", finding.connection) if alone else (finding.instance, f"{finding.shared}")
             groups.setdefault(key, []).append(finding)
-    return tuple(sorted((Group(findings=tuple(each)) for each in groups.values()), key=lambda group: group.gravity))
+    return tuple(sorted(map(tuple, groups.values()), key=lambda group: max(each.gravity for each in group)))

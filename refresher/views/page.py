@@ -31,7 +31,7 @@ def status_page(
 ) -> str:
     """The page; with a key, what it shows can be refreshed from it."""
     groups = fold(map(found, statuses), everything=len(statuses) == 1)
-    opened = [[finding.what for finding in group.findings] for group in reversed(groups)]
+    opened = [[finding.what for finding in group] for group in reversed(groups)]
     shown = {status.connection for group in opened for status in group}
     cards = "".join(_card(group, now, key) for group in opened)
     rows = "".join(_row(status, now, key) for status in statuses if status.connection not in shown)

@@ -60,7 +60,7 @@ def show_statuses(
     if timer.healthy:
         _show_timer(timer)
     for group in groups:
-        _show_group([finding.what for finding in group.findings], known)
+        _show_group([finding.what for finding in group], known)
     if not timer.healthy:
         _show_timer(timer)
 

@@ -11,7 +11,7 @@ from refresher.cli.exit_codes import ExitCode, tick_exit_code
 from refresher.model.connection import Connection
 from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.run.budget import Budget, in_turn
-from refresher.servicenow.http import ANSWER_TAKES
+from refresher.servicenow.answers import ANSWER_TAKES
 from refresher.settings.load import Settings
 from refresher.web import refresh_reply
 from sandbox import Fault, SandboxClock
