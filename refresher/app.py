@@ -100,8 +100,7 @@ class App:
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._credential = credential
-        self._vaults: Vaults | None = None
-        self._requests = executor
+        self._requests = executor or ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="vault")
         self._owns_requests = executor is None
         self._lease = lease
         self._identity = identity or ManagedIdentity(environ, self.clock, make_transport)
@@ -119,7 +118,7 @@ class App:
         """Note, beside all else, that the timer fired; say what is wrong with its schedule. Raises SettingsError."""
         if self.settings.schedule_problem is not None:
             emit_problem(self.settings.schedule_problem)
-        self._request_pool().submit(self.lease().note_tick)
+        self._requests.submit(self.lease().note_tick)
 
     def timer(self) -> "TimerStatus":
         """Whether the timer fires, by what its last tick left and by the settings of this process."""
@@ -146,7 +145,7 @@ class App:
 
     def refresh(self, names: Iterable[str], request: RunRequest) -> tuple[RunReport, ...]:
         """Run the named connections. Raises UnknownConnectionError."""
-        return self._run([self.connection(name) for name in names], request)
+        return self._run(self._connections(names), request)
 
     def authorize(self, name: str, request: RunRequest, authorization: "Authorization") -> RunReport:
         """Start a new life with what a person brought. Raises UnknownConnectionError."""
@@ -165,7 +164,7 @@ class App:
         from refresher.run.by_hand import probe  # noqa: PLC0415 - as above
 
         parts = self._make_parts()
-        return in_order(lambda each: probe(parts, each), tuple(self.connection(name) for name in names))
+        return in_order(lambda each: probe(parts, each), self._connections(names))
 
     def client_id(self, name: str) -> Secret:
         """The OAuth application's client id. Raises UnknownConnectionError and VaultError."""
@@ -185,7 +184,7 @@ class App:
 
         By the tokens themselves: what one instance of the app remembers, another does not know.
         """
-        connections = self.settings.connections if names is None else [self.connection(name) for name in names]
+        connections = self._connections(names)
         deadline = Deadline(self.clock, self.settings.run_deadline)
 
         def asked_at(connection: Connection) -> datetime | None:
@@ -204,6 +203,9 @@ class App:
             raise UnknownConnectionError(name, (connection.name for connection in self.settings.connections))
         return found
 
+    def _connections(self, names: Iterable[str] | None) -> tuple[Connection, ...]:
+        return self.settings.connections if names is None else tuple(map(self.connection, names))
+
     def status(
         self, names: Iterable[str] | None = None, *, offline: bool = False, again_after: timedelta = timedelta()
     ) -> "tuple[ConnectionStatus, ...]":
@@ -214,7 +216,7 @@ class App:
         from refresher.status.reader import StatusReader  # noqa: PLC0415 - a tick does not need it
 
         settings = self.settings
-        connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
+        connections = self._connections(names)
         reader = StatusReader(self.clock, self.vaults())
         reading_time = self._reading_time(connections)
         found = in_order(lambda connection: reader.read(connection, reading_time()), connections)
@@ -238,7 +240,7 @@ class App:
         connection = self.connection(name)
         vault, deadline = self.vaults().main, Deadline(self.clock, _LISTING_TAKES)
         names = (connection.access_token_name, connection.record_name)
-        versions, records = self._request_pool().map(lambda name: vault.versions(name, deadline), names)
+        versions, records = self._requests.map(lambda name: vault.versions(name, deadline), names)
         return read_history(connection.name, versions, records, self.clock.now())
 
     def doctor(self, names: Iterable[str] | None = None) -> "tuple[Check, ...]":
@@ -247,24 +249,24 @@ class App:
         from refresher.doctor.surroundings import Surroundings  # noqa: PLC0415 - as above
 
         settings = self.settings
-        connections = settings.connections if names is None else tuple(self.connection(name) for name in names)
+        connections = self._connections(names)
         return Doctor(
             settings,
             self.clock,
             surroundings=Surroundings(environ=self._environ, credential=self.credential),
             vaults=self.vaults(),
             servicenow=self._servicenow,
-            lease=self._make_lease(settings),
+            lease=self.lease(),
             look=self.status,
             timer=self.timer,
             share=self._shares(JOBS_THAT_ASK * len(connections), EXAMINED_AT_ONCE, _EXAMINING_TAKES),
         ).examine(connections)
 
-    def _run(self, connections: Iterable[Connection], request: RunRequest) -> tuple[RunReport, ...]:
+    def _run(self, connections: Sequence[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         parts, settings = self._make_parts(), self.settings
         verification = Verification(parts.servicenow, self.clock, settings.timing, request.trigger)
         tick = Tick(Refresher(parts), verification, settings, self.clock, time_for(request, settings))
-        return tick.run(tuple(connections), request)
+        return tick.run(connections, request)
 
     def _reading_time(self, connections: Sequence[Connection]) -> Callable[[], timedelta]:
         return self._shares(len(connections), CONNECTIONS_AT_ONCE, _READING_TAKES)
@@ -281,17 +283,7 @@ class App:
 
     def vaults(self) -> Vaults:
         """All vaults of the process. Raises SettingsError."""
-        settings = self.settings
-        with self._lock:
-            if self._vaults is None:
-                self._vaults = Vaults(
-                    settings.vault_url,
-                    self.clock,
-                    self._request_pool(),
-                    lambda url: self._make_secret_client(url, self.credential()),
-                    Keys(self.clock, lambda url: KeyClients(url, self.credential())),
-                )
-            return self._vaults
+        return self._make_parts().vaults
 
     def credential(self) -> TokenCredential:
         """The one credential of the process: its token cache serves all clients."""
@@ -309,7 +301,7 @@ class App:
         credential = self.credential()
         if isinstance(credential, SharedCredential):
             scopes = (scope,) if self._environ.get("IDENTITY_ENDPOINT") else ()
-            self._request_pool().submit(credential.prepare, *scopes)
+            self._requests.submit(credential.prepare, *scopes)
 
     def _make_parts(self) -> Parts:
         settings = self.settings
@@ -318,7 +310,13 @@ class App:
                 self._parts = Parts(
                     settings=settings,
                     clock=self.clock,
-                    vaults=self.vaults(),
+                    vaults=Vaults(
+                        settings.vault_url,
+                        self.clock,
+                        self._requests,
+                        lambda url: self._make_secret_client(url, self.credential()),
+                        Keys(self.clock, lambda url: KeyClients(url, self.credential())),
+                    ),
                     servicenow=self._servicenow,
                     lease=self._make_lease(settings),
                     identity=self._identity,
@@ -332,20 +330,14 @@ class App:
             return FileLease(LOCK_DIRECTORY, self.clock, settings.vault_url)
         url = settings.lease_container_url
         self._prepare_token(TOKEN_SCOPE)
-        return BlobLease(url, self.credential(), self.clock, self._request_pool(), transport=make_transport())
-
-    def _request_pool(self) -> Executor:
-        with self._lock:
-            if self._requests is None:
-                self._requests = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="vault")
-            return self._requests
+        return BlobLease(url, self.credential(), self.clock, self._requests, transport=make_transport())
 
     def close(self) -> None:
         """Close what was opened. A worker does not need it: the process ends with its connections."""
-        if self._requests is not None and self._owns_requests:
+        if self._owns_requests:
             self._requests.shutdown()
-        if self._vaults is not None:
-            self._vaults.close()
+        if self._parts is not None:
+            self._parts.vaults.close()
         close = getattr(self._credential, "close", None)
         if close is not None:
             close()
