@@ -40,19 +40,11 @@ class BadRequestError(RefresherError):
         super().__init__(what, cause=Cause.BAD_REQUEST, hint=_REQUEST_HINT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshCall:
-    """What `POST /api/refresh` asks for; `connection` None means all."""
+def parse_refresh_call(params: Mapping[str, str], body: bytes) -> tuple[str | None, RunRequest]:
+    """The connection that `POST /api/refresh` is for, None means all, and how it is to be run.
 
-    connection: str | None
-    request: RunRequest
-
-
-def parse_refresh_call(params: Mapping[str, str], body: bytes) -> RefreshCall:
-    """Read query parameters and a JSON body, of which the body counts where both say something.
-
-    A name that is not known is refused: `conection=hr` must not become a wish for every connection. Raises
-    BadRequestError.
+    Of query parameters and a JSON body, the body counts where both say something. A name that is not known is refused:
+    `conection=hr` must not become a wish for every connection. Raises BadRequestError.
     """
     document = _json_object(body) if body.strip() else {}
     given = _known(params, _REFRESH_FIELDS | _PLATFORM_FIELDS) | _known(document, _REFRESH_FIELDS)
@@ -62,8 +54,7 @@ def parse_refresh_call(params: Mapping[str, str], body: bytes) -> RefreshCall:
     if not isinstance(force, bool):
         message = "force is neither true nor false"
         raise BadRequestError(message)
-    request = RunRequest(trigger=Trigger.HTTP, force=force, reason=_text(given, "reason"))
-    return RefreshCall(connection=_connection(given), request=request)
+    return _connection(given), RunRequest(trigger=Trigger.HTTP, force=force, reason=_text(given, "reason"))
 
 
 def parse_status_call(params: Mapping[str, str]) -> str | None:

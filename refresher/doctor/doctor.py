@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from refresher.doctor.instance_checks import INSTANCE, instance_checks
 from refresher.doctor.last_refresh import LAST_REFRESH, judge_last_refresh, probe_is_known
@@ -132,9 +133,7 @@ class Doctor:
         return (token, *self._instance(connection), *lease)
 
     def _instance(self, connection: Connection) -> Iterable[Check]:
-        def ask(deadline: Deadline) -> Iterator[Check]:
-            return instance_checks(connection, self._servicenow, self._clock, deadline)
-
+        ask = partial(instance_checks, connection, self._servicenow, self._clock)
         return tuple(self._in_its_time(connection, INSTANCE, ask))
 
     def _lease_of(self, connection: Connection, *, apps: bool) -> Iterable[Check]:

@@ -30,7 +30,9 @@ def instance_checks(
         with servicenow.session(connection, deadline) as session:
             greeting = session.greet()
     except TokenEndpointError as error:
-        yield _away(name, error)
+        throttled = error.cause is Cause.INSTANCE_THROTTLED
+        judged, check = (warned, TOKEN_ENDPOINT) if throttled else (failed, INSTANCE)
+        yield judged(name, check, error.message, remedy_of(error, name))
         return
     yield passed(name, INSTANCE, f"{connection.instance_url} was reached over trusted TLS")
     refusal = greeting.error
@@ -44,13 +46,6 @@ def instance_checks(
         yield judged(name, TOKEN_ENDPOINT, refusal.message, remedy_of(refusal, name))
     signs = any(grant.row.signed for grant in connection.configured_grants)
     yield clock_check(name, greeting.date, clock.now(), signs=signs)
-
-
-def _away(name: str, error: TokenEndpointError) -> Check:
-    remedy = remedy_of(error, name)
-    if error.cause is Cause.INSTANCE_THROTTLED:
-        return warned(name, TOKEN_ENDPOINT, error.message, remedy)
-    return failed(name, INSTANCE, error.message, remedy)
 
 
 def clock_check(name: str, date: datetime | None, now: datetime, *, signs: bool = False) -> Check:

@@ -20,7 +20,7 @@ from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.check import Check, Verdict, failed, passed, warned
 from refresher.model.clock import Clock, Deadline
-from refresher.model.connection import ACCESS_TOKEN, Connection, SecretIdentifier
+from refresher.model.connection import ACCESS_TOKEN, Connection, JwtClaims, KeyIdentifier, SecretIdentifier
 from refresher.model.errors import RefresherError, VaultError
 from refresher.model.grants import JWT_KEY, REFRESH_TOKEN
 from refresher.model.moments import minute
@@ -56,6 +56,7 @@ class Examination:
     def run(self) -> Examined:
         """Present, readable, writable, well-formed; then, all values beside each other, what cannot be meant."""
         connection, own = self._connection, self._vaults.own
+        key, claims = connection.signing_key, connection.jwt
         written = [connection.access_token_name, connection.record_name]
         if connection.has_client_secret:
             written.insert(0, connection.refresh_token_name)
@@ -66,7 +67,7 @@ class Examination:
             self._found = self._listing.instead(self._found, self._deadline)
         jobs: list[Callable[[], Check]] = [
             *(lambda place=place: self._credential_check(place) for place in credentials),
-            *([self._signing_check] if connection.signing_key is not None else []),
+            *([lambda: self._signing_check(key, claims)] if key is not None and claims is not None else []),
             *(lambda place=place: self._token_check(place) for place in tokens),
         ]
         checks = list(self._vaults.executor.map(lambda job: job(), jobs))
@@ -174,23 +175,20 @@ class Examination:
             return failed(self._connection.name, key.name, error.message, error.hint)
         return passed(self._connection.name, key.name, "a private key that fits the algorithm")
 
-    def _signing_check(self) -> Check:
+    def _signing_check(self, named: KeyIdentifier, claims: JwtClaims) -> Check:
         """It may be read if it is described, and sign if it signs: a word that is no assertion."""
-        name, claims = self._connection.name, self._connection.jwt
-        if claims is None or claims.key is None:
-            message = "the key that signs is a secret"
-            raise ValueError(message)
+        name = self._connection.name
         try:
-            key = self._vaults.keys.find(claims, self._deadline)
+            key = self._vaults.keys.find(named, claims, self._deadline)
             self._key = key.message if isinstance(key, VaultError) else key.described
             if isinstance(key, VaultError):
-                return failed(name, claims.key.name, key.message, key.hint)
+                return failed(name, named.name, key.message, key.hint)
             key.sign(b"doctor", self._deadline)
         except VaultError as error:
             if self._listing is not None and error.cause is Cause.SIGNING_FORBIDDEN:
-                return passed(name, claims.key.name, "a key of the vault; whoever looks may not sign with it")
-            return failed(name, claims.key.name, f"readable; {error.message}", error.hint)
-        return passed(name, claims.key.name, f"a key of the vault that signs by {claims.algorithm}")
+                return passed(name, named.name, "a key of the vault; whoever looks may not sign with it")
+            return failed(name, named.name, f"readable; {error.message}", error.hint)
+        return passed(name, named.name, f"a key of the vault that signs by {claims.algorithm}")
 
     def _token_check(self, place: SecretIdentifier) -> Check:
         secret = self._found.get(place)

@@ -4,9 +4,6 @@ Who signs in is the SDK's choice (DefaultAzureCredential): a service principal t
 managed identity, and AZURE_TOKEN_CREDENTIALS leaves only one kind of credential.
 """
 
-import base64
-import binascii
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +13,13 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
 
 from refresher.doctor.remedies import remedy_of
+from refresher.entra.claims import document_of
 from refresher.keyvault.errors import no_identity
 from refresher.model import steps
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.errors import RefresherError
 from refresher.model.steps import Step
+from refresher.model.tokens import Secret
 
 IDENTITY = "identity"
 _CLAIMS = {"upn": "user", "unique_name": "user", "appid": "application (client) id", "oid": "object id"}
@@ -40,13 +39,9 @@ class Identity:
     @classmethod
     def of(cls, token: str) -> "Identity":
         """Read the claims; none of them where it is not a token with claims."""
-        try:
-            payload = token.split(".")[1]
-            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-            known = {name: claims[name] for name in (*_CLAIMS, "scp") if isinstance(claims.get(name), str)}
-            return cls({name: text for name, text in known.items() if text.isprintable()})
-        except (IndexError, ValueError, binascii.Error, AttributeError, TypeError):
-            return cls({})
+        claims = document_of(Secret(token)) or {}
+        texts = {name: text for name in (*_CLAIMS, "scp") if isinstance(text := claims.get(name), str)}
+        return cls({name: text for name, text in texts.items() if text.isprintable()})
 
     def __str__(self) -> str:
         named = ", ".join(f"{_CLAIMS[name]} {value}" for name, value in self.claims.items() if name in _CLAIMS)

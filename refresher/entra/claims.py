@@ -73,14 +73,20 @@ def accept_token(token: Secret, *, now: datetime) -> AccessToken:
     return AccessToken(value=token, issued_at=min(issued_at, now), expires_at=expires_at, grant=Grant.ENTRA_ID)
 
 
-def _document(token: Secret) -> dict[str, object]:
+def document_of(token: Secret) -> dict[str, object] | None:
+    """All that a token says of itself; None where it cannot be read."""
     parts = token.reveal().split(".")
     try:
         padded = parts[1] + "=" * (-len(parts[1]) % 4)
         document = json.loads(base64.urlsafe_b64decode(padded))
     except (IndexError, ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _document(token: Secret) -> dict[str, object]:
+    document = document_of(token)
+    if document is None:
         message = "its claims cannot be read"
         raise NotAWorkloadError(message)
     return document

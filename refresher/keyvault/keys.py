@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from refresher.keyvault.asking import Requests
 from refresher.keyvault.key_errors import key_missing, problem_of, translate_for_key
 from refresher.model.clock import Clock, Deadline
-from refresher.model.connection import JwtClaims
+from refresher.model.connection import JwtClaims, KeyIdentifier
 from refresher.model.errors import VaultError
 from refresher.model.stored import KeyLife, StoredKey
 
@@ -48,33 +48,31 @@ class Keys:
         self._opened: dict[str, _Vault] = {}
         self._lock = threading.Lock()
 
-    def find(self, claims: JwtClaims, deadline: Deadline) -> SigningKey | VaultError:
+    def find(self, key: KeyIdentifier, claims: JwtClaims, deadline: Deadline) -> SigningKey | VaultError:
         """The newest of the versions that may sign now, or why none of them may."""
-        if claims.key is None:
-            message = "the key that signs is a secret"
-            raise ValueError(message)
-        vault, versions = self._open(claims.key.vault_url), _versions(claims)
+        vault = self._open(key.vault_url)
+        versions: Sequence[str | None] = [key.version] if key.version else list(dict(claims.kids)) or [None]
         problems: list[VaultError] = []
         found: list[tuple[StoredKey, KeyVaultKey]] = []
         for version in versions:
             try:
-                key, handle = vault.read(claims.key.name, version, deadline)
+                described, handle = vault.read(key.name, version, deadline)
             except VaultError as error:
                 problems.append(error)
                 continue
-            problem = problem_of(key, claims.algorithm, self._clock.now())
+            problem = problem_of(described, claims.algorithm, self._clock.now())
             if problem is not None:
                 problems.append(problem)
             else:
-                found.append((key, handle))
+                found.append((described, handle))
         if not found:
             return problems[-1]
-        key, handle = max(found, key=lambda each: each[0].created_on or _LONG_AGO)
+        newest, handle = max(found, key=lambda each: each[0].created_on or _LONG_AGO)
 
         def sign(message: bytes, until: Deadline) -> bytes:
-            return vault.sign(key, handle, claims.algorithm, message, until)
+            return vault.sign(newest, handle, claims.algorithm, message, until)
 
-        return SigningKey(key, _life(claims.key.name, [each for each, _ in found]), sign)
+        return SigningKey(newest, _life(key.name, [each for each, _ in found]), sign)
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,12 +84,6 @@ class Keys:
             if url not in self._opened:
                 self._opened[url] = _Vault(url, self._make_clients(url), self._clock)
             return self._opened[url]
-
-
-def _versions(claims: JwtClaims) -> Sequence[str | None]:
-    if claims.key is not None and claims.key.version is not None:
-        return [claims.key.version]
-    return [version for version, _ in claims.kids] or [None]
 
 
 def _life(name: str, keys: Sequence[StoredKey]) -> KeyLife:

@@ -55,7 +55,8 @@ def read_overview(
     found: Mapping[SecretIdentifier, Found] = vaults.read((*_consumer_names(vaults, connection), *needed), deadline)
     listed = listing.instead(found, deadline)
     # Where no token was ever published, what was refused is all that there is to say.
-    if any(isinstance(listed[place], StoredSecret) for place in _token_places(vaults, connection)):
+    tokens = (vaults.own(connection.access_token_name), *connection.publish_to)
+    if any(isinstance(listed[token], StoredSecret) for token in tokens):
         found = listed
     side = _consumer_side(vaults, connection, found)
     credentials = _credentials(vaults, connection, found, now, key())
@@ -88,11 +89,11 @@ def _reading_key(
     vaults: Vaults, connection: Connection, deadline: Deadline
 ) -> Callable[[], SigningKey | VaultError | None]:
     """Begin to read the key that signs; a fallback's must not hold up what does without it."""
-    claims = connection.jwt
-    if connection.signing_key is None or claims is None:
+    key, claims = connection.signing_key, connection.jwt
+    if key is None or claims is None:
         return lambda: None
     limit = deadline if connection.grant.row.signed else short_share(deadline)
-    return vaults.executor.submit(vaults.keys.find, claims, limit).result
+    return vaults.executor.submit(vaults.keys.find, key, claims, limit).result
 
 
 def read_refusals_elsewhere(
@@ -107,10 +108,7 @@ def read_refusals_elsewhere(
     found = vaults.read([vaults.own(name) for each in names.values() for name in each], deadline)
     for connection in names:
         credentials = _credentials(vaults, connection, found, now, None)
-        held, record = (
-            credentials.secrets.get(connection.secret_name(USERNAME)),
-            found[vaults.own(connection.record_name)],
-        )
+        held, record = (found[vaults.own(name)] for name in (connection.secret_name(USERNAME), connection.record_name))
         if isinstance(held, StoredSecret) and held.value.names_the_same_as(user_name):
             record = _by_touch(vaults, connection, deadline) if isinstance(record, VaultError) else record
             refusals.append(parse_record(record).password.of(credentials.password_version))
@@ -126,15 +124,7 @@ def _by_touch(vaults: Vaults, connection: Connection, deadline: Deadline) -> Sto
 
 
 def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:
-    return (
-        vaults.own(connection.access_token_name),
-        vaults.own(connection.record_name),
-        *connection.publish_to,
-    )
-
-
-def _token_places(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:
-    return (vaults.own(connection.access_token_name), *connection.publish_to)
+    return (vaults.own(connection.access_token_name), vaults.own(connection.record_name), *connection.publish_to)
 
 
 def _credential_names(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:

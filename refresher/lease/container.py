@@ -108,11 +108,7 @@ class Container:
         """Make an empty blob, and return its ETag; None where it is there."""
 
         def create(blob: "BlobClient") -> str | None:
-            try:
-                etag: str | None = blob.upload_blob(b"", overwrite=False, **_LIMITS).get("etag")
-            except ResourceExistsError:
-                return None
-            return etag
+            return _unless_it_exists(lambda: blob.upload_blob(b"", overwrite=False, **_LIMITS).get("etag"))
 
         return self._ask(name, create)
 
@@ -120,11 +116,7 @@ class Container:
         """Lease a blob, made anew where somebody removed it; its ETag, or None where somebody else holds it."""
 
         def acquire(blob: "BlobClient") -> str | None:
-            try:
-                etag: str | None = blob.acquire_lease(seconds, lease_id, **_LIMITS).etag
-            except ResourceExistsError:
-                return None
-            return etag
+            return _unless_it_exists(lambda: blob.acquire_lease(seconds, lease_id, **_LIMITS).etag)
 
         def acquire_anew(blob: "BlobClient") -> str | None:
             try:
@@ -241,3 +233,11 @@ class Container:
 def _is_own(error: Exception) -> bool:
     """Whether the service itself answered."""
     return _OWN in (getattr(getattr(error, "response", None), "headers", None) or {})
+
+
+def _unless_it_exists(request: Callable[[], str | None]) -> str | None:
+    """The ETag that a request yields; None where what it makes, or a lease of somebody else's, is there already."""
+    try:
+        return request()
+    except ResourceExistsError:
+        return None

@@ -89,19 +89,15 @@ def _refresh_token_warning(
         state = "missing, unreadable or refused"
         otherwise = f". The fallback grant {fallback} would do it, but its credentials are {state}."
     hint = Step("Before then: ", steps.authorize(connection.name), otherwise)
+    if remaining > min(_EARLY, lifetime / 4):
+        message = f"refreshing will stop on {day} unless a person authorizes again"
+        return None if failing else Warning_(code=WarningCode.STOPS_WITHOUT_A_PERSON, message=message, hint=hint)
+    soon = remaining <= min(_LATE, lifetime / 10)
+    code = WarningCode.REFRESH_TOKEN_ENDING_SOON if soon else WarningCode.REFRESH_TOKEN_ENDING
+    message = f"the refresh token ends on {day}, and nothing can replace it"
     if remaining <= timedelta():
         message = f"the refresh token's life was to end on {day}"
-        return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING_SOON, message=message, hint=hint)
-    if remaining <= min(_LATE, lifetime / 10):
-        message = f"the refresh token ends on {day}, and nothing can replace it"
-        return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING_SOON, message=message, hint=hint)
-    if remaining <= min(_EARLY, lifetime / 4):
-        message = f"the refresh token ends on {day}, and nothing can replace it"
-        return Warning_(code=WarningCode.REFRESH_TOKEN_ENDING, message=message, hint=hint)
-    if failing:
-        return None
-    message = f"refreshing will stop on {day} unless a person authorizes again"
-    return Warning_(code=WarningCode.STOPS_WITHOUT_A_PERSON, message=message, hint=hint)
+    return Warning_(code=code, message=message, hint=hint)
 
 
 def _key_warning(key: KeyLife, now: datetime) -> Warning_ | None:

@@ -69,26 +69,18 @@ def judge_timer(
     if isinstance(last, LeaseUnavailableError):
         message = f"when the last tick was is unknown: {last.message}"
         return TimerStatus(state=TimerState.UNKNOWN, message=message, next_step=last.hint, remarks=remarks)
-    missed = last is None or now - last > _MISSED * tick
-    if missed and not shared:
-        here = (
-            "no tick was noted on this machine" if last is None else f"the last tick of this machine was {_at(last)}"
-        )
-        message = f"{here}; without LEASE_CONTAINER_URL those of others are unknown"
-        return TimerStatus(state=TimerState.UNKNOWN, message=message, last_tick_at=last, remarks=remarks)
-    if last is None or missed:
-        message = "no tick was ever noted" if last is None else f"the last tick was {_at(last)}"
-        every = round(tick.total_seconds() / 60)
-        return TimerStatus(
-            state=TimerState.NO_TICK,
-            message=f"{message}; the timer should fire every {every} min",
-            last_tick_at=last,
-            next_step=Cause.NO_TICK.row.next_step,
-            remarks=remarks,
-        )
-    message = f"the last tick was {max(0, round((now - last).total_seconds() / 60))} min ago"
-    return TimerStatus(state=TimerState.TICKING, message=message, last_tick_at=last, remarks=remarks)
-
-
-def _at(moment: datetime) -> str:
-    return f"at {minute(moment)}"
+    step: Step | None = None
+    if last is not None and now - last <= _MISSED * tick:
+        state = TimerState.TICKING
+        message = f"the last tick was {max(0, round((now - last).total_seconds() / 60))} min ago"
+    elif shared:
+        state, step = TimerState.NO_TICK, Cause.NO_TICK.row.next_step
+        message = "no tick was ever noted" if last is None else f"the last tick was at {minute(last)}"
+        message += f"; the timer should fire every {round(tick.total_seconds() / 60)} min"
+    else:
+        state = TimerState.UNKNOWN
+        message = "no tick was noted on this machine"
+        if last is not None:
+            message = f"the last tick of this machine was at {minute(last)}"
+        message += "; without LEASE_CONTAINER_URL those of others are unknown"
+    return TimerStatus(state=state, message=message, last_tick_at=last, next_step=step, remarks=remarks)

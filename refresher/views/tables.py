@@ -111,43 +111,22 @@ def show_history(history: History, now: datetime, limit: int) -> None:
         say()
         say(f"last attempts (UTC): {attempts_text(history.attempts, now)}")
     last = history.issues[-1]
-    rows: list[tuple[datetime, Row]] = [
-        (
-            issue.issued_at,
-            (
-                _clock(issue.issued_at),
-                _life(issue),
-                "by hand" if issue.by_hand else issue.trigger or "unknown",
-                issue.grant or "unknown",
-                issue.reason or "",
-                issue.run_id or "",
-            ),
-        )
-        for issue in history.issues[-limit:]
-    ]
-    rows += [
-        (
-            begins,
-            (
-                _clock(begins),
-                _GAP,
-                "",
-                "",
-                f"{span_text(ends - begins)}{' so far' if begins >= last.issued_at else ''}",
-                "",
-            ),
-        )
-        for begins, ends in history.gaps
-        if begins >= rows[0][0]
-    ]
+    rows: list[tuple[datetime, Row]] = [(issue.issued_at, _issue_row(issue)) for issue in history.issues[-limit:]]
+    for begins, ends in history.gaps:
+        if begins >= rows[0][0]:
+            told = f"{span_text(ends - begins)}{' so far' if begins >= last.issued_at else ''}"
+            rows.append((begins, (_clock(begins), _GAP, "", "", told, "")))
     say()
     head = ("issued (UTC)", "lives", "trigger", "grant", "reason", "run id")
     print_table(head, [row for _, row in sorted(rows, key=lambda each: each[0], reverse=True)])
 
 
-def _life(issue: Issue) -> str:
+def _issue_row(issue: Issue) -> Row:
     lived = span_text(issue.expires_at - issue.issued_at) if issue.expires_at else "unknown"
-    return f"{lived}, revoked" if issue.revoked else lived
+    lived = f"{lived}, revoked" if issue.revoked else lived
+    trigger = "by hand" if issue.by_hand else issue.trigger or "unknown"
+    grant = issue.grant or "unknown"
+    return _clock(issue.issued_at), lived, trigger, grant, issue.reason or "", issue.run_id or ""
 
 
 def show_what_to_check(checks: Iterable[str]) -> None:
