@@ -5,7 +5,7 @@ failure with the same 401; the true cause stands only in the instance's system l
 causes in the order in which they are worth checking, in ServiceNow's and Azure's own terms.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Self
@@ -516,20 +516,8 @@ class Cause(StrEnum):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """A cause as it is told of one connection."""
-
-    meaning: str
-    checks: tuple[Step, ...]
-    next_step: Step
-
-
-def diagnose(cause: Cause, connection: str) -> Diagnosis:
+def diagnose(cause: Cause, connection: str) -> Row:
     """The row of a cause, with the connection's name in its texts and commands."""
     row = cause.row
-    return Diagnosis(
-        meaning=row.meaning,
-        checks=tuple(Step(check).naming(_NAME, connection) for check in row.checks),
-        next_step=row.next_step.naming(_NAME, connection),
-    )
+    checks = tuple(Step(check).naming(_NAME, connection) for check in row.checks)
+    return replace(row, checks=checks, next_step=row.next_step.naming(_NAME, connection))

@@ -17,6 +17,7 @@ from refresher.model.connection import CONNECTION_NAME, Connection, JwtClaims, o
 from refresher.model.errors import SettingsError
 from refresher.model.grants import FALLBACKS, Grant
 from refresher.model.timing import Timing
+from refresher.settings import forms
 from refresher.settings.declared import (
     CONNECTION_KEYS,
     DEFAULT_CONNECTION,
@@ -25,15 +26,6 @@ from refresher.settings.declared import (
     SETTINGS,
     SEVERAL,
     SettingSpec,
-)
-from refresher.settings.forms import (
-    UnusableError,
-    host_problem,
-    listed,
-    parse_json_object,
-    parse_schedule,
-    printable,
-    quote,
 )
 from refresher.settings.schedule import DEFAULT_SCHEDULE
 
@@ -115,8 +107,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def _unusable_schedule(given: Mapping[str, str]) -> str | None:
     """What is wrong with the schedule. It stops nothing: the host ticks by the default, and so it counts here."""
     try:
-        parse_schedule(given.get(_SCHEDULE, DEFAULT_SCHEDULE))
-    except UnusableError as error:
+        forms.parse_schedule(given.get(_SCHEDULE, DEFAULT_SCHEDULE))
+    except forms.UnusableError as error:
         return f"{_SCHEDULE} {error.problem}; the timer ticks by the default, {DEFAULT_SCHEDULE}"
     return None
 
@@ -141,7 +133,7 @@ def _read(
             continue
         try:
             read[spec.name] = spec.parse(raw)
-        except UnusableError as error:
+        except forms.UnusableError as error:
             problems.append(f"{label(spec.name)} {error.problem}")
     return read
 
@@ -155,12 +147,12 @@ def _connections(given: Mapping[str, str], app: Mapping[str, Any], problems: lis
     if named == {}:
         problems.append(f"{SEVERAL} is an empty object; expected at least one connection")
     for name, document in (named or {}).items():
-        where = f"{SEVERAL} {printable(name)}"
+        where = f"{SEVERAL} {forms.printable(name)}"
         if not CONNECTION_NAME.fullmatch(name):
             problems.append(f"{where} is no name for a connection; expected {CONNECTION_NAME.pattern}")
         try:
-            values = parse_json_object(document)
-        except UnusableError as error:
+            values = forms.parse_json_object(document)
+        except forms.UnusableError as error:
             problems.append(f"{where} {error.problem}")
             continue
         problems += _unknown(where, values, CONNECTION_KEYS)
@@ -185,7 +177,7 @@ def _unknown(where: str, values: Mapping[str, object], specs: Sequence[SettingSp
     """The keys that nobody reads: mostly a spelling mistake that would be ignored in silence."""
     known = [spec.name for spec in specs]
     return [
-        f"{where} has the unknown key {quote(key)}; expected any of {', '.join(known)}"
+        f"{where} has the unknown key {forms.quote(key)}; expected any of {', '.join(known)}"
         for key in values
         if key not in known
     ]
@@ -194,12 +186,12 @@ def _unknown(where: str, values: Mapping[str, object], specs: Sequence[SettingSp
 def _contradictions(each: _Described, *, allow_custom_host: bool) -> Iterator[str]:
     """What is wrong with keys that are right by themselves."""
     values, label = each.values, each.label
-    custom = host_problem(values["instance_url"]) if "instance_url" in values and not allow_custom_host else None
+    custom = forms.host_problem(values["instance_url"]) if "instance_url" in values and not allow_custom_host else None
     if custom is not None:
         yield f"{label('instance_url')} {custom}"
     grant, fallback = values.get("grant"), values.get("fallback_grant")
     if grant is not None and grant is fallback:
-        other = listed(one for one in FALLBACKS if one is not grant)
+        other = forms.listed(one for one in FALLBACKS if one is not grant)
         yield f"{label('fallback_grant')} is the grant itself; expected {other}, or nothing"
     if (values.get("entra_client_id") is None) != (values.get("entra_tenant_id") is None):
         yield f"{label('entra_client_id')} and {label('entra_tenant_id')} belong together; expected both, or none"
@@ -223,7 +215,7 @@ def _key_contradictions(claims: Mapping[str, Any], where: str) -> Iterator[str]:
 def _clashes(found: Sequence[_Described], vault_url: str) -> Iterator[str]:
     """Targets that would overwrite what a connection lives on, or hold two connections' tokens by turns."""
     owners = {
-        (vault_url, name.lower()): f"a secret of connection {printable(each.name)} itself"
+        (vault_url, name.lower()): f"a secret of connection {forms.printable(each.name)} itself"
         for each in found
         for name in own_names(each.name)
     }
@@ -233,10 +225,10 @@ def _clashes(found: Sequence[_Described], vault_url: str) -> Iterator[str]:
             place = (target.vault_url or vault_url, target.name.lower())
             if place in owners:
                 yield (
-                    f"{each.label('publish_to')} names {quote(target.name)}, which is {owners[place]}; "
+                    f"{each.label('publish_to')} names {forms.quote(target.name)}, which is {owners[place]}; "
                     "expected secrets that nothing else writes"
                 )
-            owners.setdefault(place, f"a target of connection {printable(each.name)} already")
+            owners.setdefault(place, f"a target of connection {forms.printable(each.name)} already")
 
 
 def _build(each: _Described, vault_url: str) -> Connection:

@@ -35,7 +35,7 @@ def of_causes() -> Iterator[Command]:
     for cause in Cause:
         found = diagnose(cause, "hr")
         for step in (found.next_step, *found.checks):
-            yield from step.commands
+            yield from Step(step).commands
 
 
 @pytest.mark.parametrize("line", thinned(sorted({str(each) for each in (*written_here(), *of_causes())}), 4))
