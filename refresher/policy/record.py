@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from refresher.model.causes import Cause, Kind
 from refresher.policy.attempts import Attempt, with_failure
 from refresher.policy.password_gate import PasswordRefusals
 
@@ -36,6 +37,12 @@ class RefreshRecord:
     def is_open(self) -> bool:
         """Whether it tells of a failure, or of an attempt that did not end."""
         return bool(self.consecutive_failures) or self.last_outcome == ATTEMPT_STARTED
+
+    @property
+    def refused_ticks(self) -> int:
+        """How many ticks have failed in a row, where the last did since ServiceNow said no to all that was tried."""
+        cause = Cause.of(self.last_cause)
+        return self.consecutive_failures if cause is not None and cause.row.kind in {Kind.REFUSED, Kind.PERSON} else 0
 
     @property
     def memory(self) -> tuple[object, ...]:

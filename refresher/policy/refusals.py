@@ -63,12 +63,14 @@ def before_try(record: RefreshRecord, sent: Sent, now: datetime) -> RefreshRecor
 def refusals_tolerated(record: RefreshRecord, sent: Sent, urgency: Urgency) -> int:
     """How often the generic 401 is met with another try in the same run.
 
-    A refresh token that was refused before is tried once, unless consumers are about to be without a token, and
-    for as long as a passing fault may last.
+    What was refused before is tried once, unless consumers are about to be without a token, and for as long as a
+    passing fault may last. What may be refused for good, and is sent at every tick of a day, is no more than twice.
     """
     hopeful_runs = _RUNS_OF_A_PASSING_FAULT if urgency is Urgency.MANDATORY else 0
-    refused = sent.is_refresh and record.refresh_token_refusals_of(sent.refresh_token) > hopeful_runs
-    return 0 if sent.grant.row.sends_password or refused else _TRIES_AFTER_REFUSAL
+    before = record.refresh_token_refusals_of(sent.refresh_token) if sent.is_refresh else record.refused_ticks
+    if sent.grant.row.sends_password or before > hopeful_runs:
+        return 0
+    return _TRIES_AFTER_REFUSAL if sent.is_refresh or not before else 1
 
 
 def after_refusal(

@@ -25,7 +25,7 @@ def seconds_to_next_try(report: RunReport, now: datetime) -> float | None:
     seconds = None
     if report.outcome is Outcome.UNCHANGED and ends_at is not None:
         seconds = max(0.0, (ends_at + _SURELY_ENDED - now).total_seconds())
-    elif report.outcome is Outcome.FAILED and _passes(report.cause) and not report.password_sent:
+    elif report.outcome is Outcome.FAILED and _passes(report) and not report.password_sent:
         given_up = report.working is False and (ends_at is None or now - ends_at >= _LONGEST_OUTAGE)
         seconds = None if given_up else max(MINUTE, report.retry_after or 0.0)
     if seconds is None or report.trigger is Trigger.TIMER or seconds <= _OTHERS_WAIT:
@@ -33,8 +33,14 @@ def seconds_to_next_try(report: RunReport, now: datetime) -> float | None:
     return None
 
 
-def _passes(cause: Cause | None) -> bool:
-    """Whoever wakes a sleeping instance waits for it; the vault of a copy may be gone for good."""
-    return (
-        cause is not None and cause is not Cause.PUBLISH_FAILED and (cause.row.passes or cause.row.kind is Kind.AWAY)
-    )
+def _passes(report: RunReport) -> bool:
+    """Whoever wakes a sleeping instance waits for it; the vault of a copy may be gone for good.
+
+    So may what is refused in two ticks running: that is no fault of a minute, and who asks too often is locked out.
+    """
+    cause = report.cause
+    if cause is None or cause is Cause.PUBLISH_FAILED:
+        return False
+    if cause.row.kind is Kind.REFUSED and report.consecutive_failures > 1:
+        return False
+    return cause.row.passes or cause.row.kind is Kind.AWAY

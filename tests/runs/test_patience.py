@@ -53,6 +53,11 @@ class TestWhoIsTriedAgain:
         for code in causes.split():
             assert seconds(cause=Cause.of(code)) == (60 if passes else None), code
 
+    def test_not_what_is_refused_in_two_ticks_running(self) -> None:
+        assert seconds(cause=Cause.ACCESS_DENIED, consecutive_failures=1) == 60
+        assert seconds(cause=Cause.ACCESS_DENIED, consecutive_failures=2) is None
+        assert seconds(cause=Cause.INSTANCE_ERROR, consecutive_failures=9) == 60
+
     def test_later_where_a_longer_pause_was_asked_for(self) -> None:
         assert seconds(retry_after=90.0) == 90
 
@@ -149,6 +154,24 @@ class TestWaiting:
         record = sandbox.vault.get("servicenow-refresh-record")
         assert record is not None
         assert record.tags.get("refresh-token-refusals", "1") == "1"
+
+    def test_what_is_refused_for_a_day_is_asked_for_twice_a_tick_at_most(self) -> None:
+        """A client that asks a hundred times an hour is locked, or throttled; one that may pass is still found."""
+        sandbox, app = direct({"SERVICENOW_GRANT": "client_credentials"}, refresh_token=False)
+        assert tick(app).outcome is Outcome.REFRESHED
+        sandbox.clock.advance(HOUR)
+        Away(sandbox, Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL), 24 * HOUR)
+        asked = []
+        for _ in range(12):
+            began = sandbox.clock.now()
+            sandbox.log.clear()
+            assert tick(app).outcome is Outcome.FAILED
+            asked.append(sandbox.log.count(path="/oauth_token.do"))
+            sandbox.clock.advance(5 * MINUTE - (sandbox.clock.now() - began))
+        assert max(asked[1:]) <= 2, asked
+        assert asked[-1] == 1
+        Away(sandbox, Respond(503), 60 * SECOND)
+        assert tick(app).outcome is Outcome.REFRESHED
 
     def test_a_vault_that_is_away_is_asked_again(self) -> None:
         sandbox, app = with_ended_token()

@@ -170,3 +170,22 @@ def test_how_often_the_generic_refusal_is_met_with_another_try(
 ) -> None:
     record = CLEAN.with_refresh_token_refusals("r1", refusals)
     assert refusals_tolerated(record, sent(grant), urgency) == tolerated
+
+
+@pytest.mark.parametrize(
+    ("ticks", "cause", "urgency", "tolerated"),
+    [
+        (0, Cause.ACCESS_DENIED, Urgency.MANDATORY, 2),
+        (1, Cause.ACCESS_DENIED, Urgency.ADVISORY, 0),
+        (1, Cause.ACCESS_DENIED, Urgency.MANDATORY, 1),
+        (6, Cause.REQUEST_REFUSED, Urgency.MANDATORY, 1),
+        (7, Cause.ACCESS_DENIED, Urgency.MANDATORY, 0),
+        (7, Cause.INSTANCE_ERROR, Urgency.MANDATORY, 2),
+    ],
+)
+@pytest.mark.parametrize("grant", [Grant.CLIENT_CREDENTIALS, Grant.JWT_BEARER])
+def test_what_ticks_before_refused_is_asked_twice_and_then_once(
+    grant: Grant, ticks: int, cause: Cause, urgency: Urgency, tolerated: int
+) -> None:
+    record = replace(CLEAN, consecutive_failures=ticks, last_cause=cause)
+    assert refusals_tolerated(record, sent(grant), urgency) == tolerated
