@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from azure.core.credentials import TokenCredential
 from azure.keyvault.secrets import SecretClient
 
-from refresher.entra.identity import Identity, ManagedIdentity
+from refresher.entra.identity import ManagedIdentity
 from refresher.keyvault.clients import (
     REQUESTS_AT_ONCE,
     KeyClients,
@@ -75,9 +75,6 @@ class UnknownConnectionError(RefresherError):
         )
 
 
-MakeSecretClient = Callable[[str, TokenCredential], SecretClient]
-
-
 class App:
     """The product, for one process. Nothing is read or opened before the first call that needs it."""
 
@@ -86,12 +83,12 @@ class App:
         environ: Mapping[str, str],
         clock: Clock | None = None,
         *,
-        make_secret_client: MakeSecretClient | None = None,
+        make_secret_client: Callable[[str, TokenCredential], SecretClient] | None = None,
         instance_transport: "httpx.BaseTransport | None" = None,
         credential: TokenCredential | None = None,
         executor: Executor | None = None,
         lease: Lease | None = None,
-        identity: Identity | None = None,
+        identity: ManagedIdentity | None = None,
     ) -> None:
         self.clock = clock or system_clock()
         self._environ = environ
@@ -256,7 +253,7 @@ class App:
             surroundings=Surroundings(environ=self._environ, credential=self.credential),
             vaults=self.vaults(),
             servicenow=self._servicenow,
-            lease=self.lease(),
+            lease=self._make_lease(settings),
             look=self.status,
             timer=self.timer,
             share=self._shares(JOBS_THAT_ASK * len(connections), EXAMINED_AT_ONCE, _EXAMINING_TAKES),

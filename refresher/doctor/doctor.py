@@ -11,10 +11,10 @@ from datetime import timedelta
 from functools import partial
 
 from refresher.doctor.instance_checks import INSTANCE, instance_checks
-from refresher.doctor.last_refresh import LAST_REFRESH, judge_last_refresh, probe_is_known
+from refresher.doctor.last_refresh import LAST_REFRESH, Evidence, judge_last_refresh, probe_is_known
 from refresher.doctor.lease_checks import LEASE, lease_checks
 from refresher.doctor.remedies import follows_from, remedy_of, remedy_of_cause, without_doctor
-from refresher.doctor.secret_checks import Examination, Examined
+from refresher.doctor.secret_checks import Examination
 from refresher.doctor.standing import TOKEN, life_checks, simple_chat_check, timer_check, token_check
 from refresher.doctor.surroundings import IDENTITY, Identity, Surroundings, addressed
 from refresher.doctor.suspicion import concluded, in_the_way
@@ -94,16 +94,16 @@ class Doctor:
     def _examine_one(
         self, connection: Connection, status: ConnectionStatus, listing: Listing | None
     ) -> tuple[Check, ...]:
-        examined: list[Examined] = []
+        evidence: Evidence | None = None
 
         def secrets(deadline: Deadline) -> Iterable[Check]:
-            examined.append(Examination(connection, self._vaults, self._clock, deadline, listing).run())
-            return examined[0].checks
+            nonlocal evidence
+            checks, evidence = Examination(connection, self._vaults, self._clock, deadline, listing).run()
+            return checks
 
         first = list(self._in_its_time(connection, "secrets", secrets))
         instance = self._instance(connection)
         others = (*instance, *self._lease_of(connection, apps=listing is None))
-        evidence = examined[0].evidence if examined else None
         if evidence is not None and evidence.readable:
             evidence = replace(
                 evidence,

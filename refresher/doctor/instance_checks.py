@@ -28,14 +28,13 @@ def instance_checks(
     name = connection.name
     try:
         with servicenow.session(connection, deadline) as session:
-            greeting = session.greet()
+            refusal, date = session.greet()
     except TokenEndpointError as error:
         throttled = error.cause is Cause.INSTANCE_THROTTLED
         judged, check = (warned, TOKEN_ENDPOINT) if throttled else (failed, INSTANCE)
         yield judged(name, check, error.message, remedy_of(error, name))
         return
     yield passed(name, INSTANCE, f"{connection.instance_url} was reached over trusted TLS")
-    refusal = greeting.error
     if refusal is None:
         detail = "it gave a token to a request without credentials: it is no ServiceNow instance"
         yield failed(name, TOKEN_ENDPOINT, detail, "See that SERVICENOW_INSTANCE_URL is the instance itself.")
@@ -45,7 +44,7 @@ def instance_checks(
         judged = warned if refusal.cause.row.kind is Kind.THROTTLED else failed
         yield judged(name, TOKEN_ENDPOINT, refusal.message, remedy_of(refusal, name))
     signs = any(grant.row.signed for grant in connection.configured_grants)
-    yield clock_check(name, greeting.date, clock.now(), signs=signs)
+    yield clock_check(name, date, clock.now(), signs=signs)
 
 
 def clock_check(name: str, date: datetime | None, now: datetime, *, signs: bool = False) -> Check:

@@ -1,11 +1,12 @@
 """Next steps as an examination may give them: never to examine again, and never what has just failed. No I/O."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.errors import RefresherError
-from refresher.model.steps import Step
+from refresher.model.steps import Command, Step
 from refresher.views.words import few
 
 _SHOWN = 3
@@ -36,10 +37,6 @@ def without_doctor(step: Step | None) -> Step | None:
     """A step without the advice to examine, which is what is being done, and without the words that lead to it."""
     if step is None or steps.doctor() not in step.commands:
         return step
-    kept = [piece for piece in step.pieces if piece != steps.doctor()]
-    return Step(*(piece for piece in kept if not (isinstance(piece, str) and _leads_to_doctor(piece, step))))
-
-
-def _leads_to_doctor(piece: str, step: Step) -> bool:
-    at = step.pieces.index(piece)
-    return at + 1 < len(step.pieces) and step.pieces[at + 1] == steps.doctor()
+    doctor, followed = steps.doctor(), zip_longest(step.pieces, step.pieces[1:])
+    kept = (piece for piece, next_one in followed if isinstance(piece, Command) or next_one != doctor)
+    return Step(*(piece for piece in kept if piece != doctor))

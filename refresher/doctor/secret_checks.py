@@ -4,7 +4,6 @@ That a secret may be written is tried by a change of its newest version that cha
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
@@ -31,14 +30,6 @@ from refresher.servicenow.assertion import build_assertion
 _SOON = timedelta(days=14)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """The checks, and what was read for those that judge by it."""
-
-    checks: list[Check]
-    evidence: Evidence
-
-
 class Examination:
     """The secrets of one connection."""
 
@@ -53,8 +44,11 @@ class Examination:
         self._found: Mapping[SecretIdentifier, Found] = {}
         self._key: Known | None = None
 
-    def run(self) -> Examined:
-        """Present, readable, writable, well-formed; then, all values beside each other, what cannot be meant."""
+    def run(self) -> tuple[list[Check], Evidence]:
+        """Present, readable, writable, well-formed; then, all values beside each other, what cannot be meant.
+
+        With the checks comes what was read, for those that judge by it.
+        """
         connection, own = self._connection, self._vaults.own
         key, claims = connection.signing_key, connection.jwt
         written = [connection.access_token_name, connection.record_name]
@@ -80,7 +74,7 @@ class Examination:
             odd = self._odd(place, suffix, evidence)
             if odd is not None:
                 checks = [odd if _replaces(check, odd) else check for check in checks]
-        return Examined(checks=checks, evidence=evidence)
+        return checks, evidence
 
     def _evidence(self) -> Evidence:
         connection, own = self._connection, self._vaults.own

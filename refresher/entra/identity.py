@@ -6,7 +6,7 @@ keeps a token until five minutes before its end, and returns it where asking fai
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from refresher.entra.claims import accept_token
 from refresher.entra.refusals import explain, no_identity_here
@@ -27,13 +27,6 @@ _EXCHANGE = {
     "login.partner.microsoftonline.cn": "api://AzureADTokenExchangeChina",
 }
 _EXCHANGE_ELSEWHERE = "api://AzureADTokenExchange"
-
-
-class Identity(Protocol):
-    """Whoever gives tokens of Microsoft Entra."""
-
-    def request_token(self, connection: Connection, deadline: Deadline) -> TokenResponse:
-        """A token for the connection's scope. Raises RefresherError."""
 
 
 class ManagedIdentity:

@@ -13,10 +13,6 @@ from urllib.parse import urlsplit
 
 from refresher.network.names import ResolverTimeoutError
 
-_EXPIRED = 10
-_NOT_YET_VALID = 9
-_WRONG_NAMES = frozenset({62, 64})
-"""Host name, address."""
 _KEPT_IN = ("__cause__", "__context__", "inner_exception", "reason")
 _DEEPEST = 32
 _HOST = "HOST"
@@ -103,7 +99,7 @@ def _find(error: BaseException) -> Trouble | None:
     chain = tuple(_chain(error))
     for each in chain:
         if isinstance(each, ssl.SSLCertVerificationError):
-            return _certificate(each.verify_code)
+            return _CERTIFICATES.get(each.verify_code, UNKNOWN_CA)
     for kind, trouble in _KINDS:
         if any(isinstance(each, kind) for each in chain):
             return trouble
@@ -120,14 +116,8 @@ _KINDS: tuple[tuple[type[BaseException], Trouble], ...] = (
 )
 
 
-def _certificate(code: int) -> Trouble:
-    if code == _EXPIRED:
-        return EXPIRED
-    if code == _NOT_YET_VALID:
-        return NOT_YET_VALID
-    if code in _WRONG_NAMES:
-        return WRONG_NAME
-    return UNKNOWN_CA
+_CERTIFICATES = {9: NOT_YET_VALID, 10: EXPIRED, 62: WRONG_NAME, 64: WRONG_NAME}
+"""By OpenSSL's number; of the last two, one is about a host name, one about an address."""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

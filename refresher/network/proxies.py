@@ -44,7 +44,7 @@ def proxy_for(url: str) -> Proxy | None:
     """The proxy for an address; None where it is reached directly. Raises SettingsError where that cannot be used."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    variable = _set(*_names(f"{parts.scheme}_proxy"), *_names("all_proxy"))
+    variable = _set(f"{parts.scheme}_proxy", "all_proxy")
     if variable is None or _is_excepted(host, parts.port):
         return None
     value = os.environ[variable].strip()
@@ -57,12 +57,9 @@ def proxy_for(url: str) -> Proxy | None:
     raise SettingsError((problem,))
 
 
-def _names(name: str) -> tuple[str, str]:
-    return name, name.upper()
-
-
 def _set(*names: str) -> str | None:
-    return next((name for name in names if os.environ.get(name, "").strip()), None)
+    spelled = (each for name in names for each in (name, name.upper()))
+    return next((each for each in spelled if os.environ.get(each, "").strip()), None)
 
 
 def _is_usable(proxy: str) -> bool:
@@ -74,7 +71,7 @@ def _is_usable(proxy: str) -> bool:
 
 
 def _is_excepted(host: str, port: int | None) -> bool:
-    variable = _set(*_names("no_proxy"))
+    variable = _set("no_proxy")
     listed = os.environ[variable].lower() if variable else ""
     return any(_covers(entry, host, port) for entry in listed.replace(",", " ").split())
 

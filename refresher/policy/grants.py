@@ -12,7 +12,6 @@ from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.stored import StoredRefreshToken
 from refresher.policy.due import Urgency
-from refresher.policy.password_gate import Gate
 from refresher.policy.record import RefreshRecord
 
 REFUSALS_THAT_CONDEMN = 2
@@ -48,7 +47,7 @@ def plan_grants(
 ) -> GrantPlan:
     """Choose the grants of a run: the connection's own, its fallback, and a stored refresh token as a last resort."""
     password = record.password.of(password_version)
-    gate = Gate.OPEN if force else password.gate(now)
+    may_send = force or password.is_open(now)
     grants = list(connection.configured_grants)
     if refresh_token is None:
         grants = [grant for grant in grants if grant is not Grant.REFRESH_TOKEN]
@@ -58,13 +57,12 @@ def plan_grants(
         grants += [Grant.REFRESH_TOKEN] if usable else []
     elif refresh_token_gives_way(connection, refresh_token, record, now):
         grants.sort(key=lambda grant: grant is Grant.REFRESH_TOKEN)
-    open_grants = tuple(grant for grant in grants if not grant.row.sends_password or gate is Gate.OPEN)
+    open_grants = tuple(grant for grant in grants if not grant.row.sends_password or may_send)
     if open_grants:
         return GrantPlan(grants=open_grants)
     if not grants:
         return GrantPlan(grants=(), blocked=Cause.REFRESH_TOKEN_MISSING)
-    until = password.paused_until if gate is Gate.PAUSED else None
-    return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED, until=until)
+    return GrantPlan(grants=(), blocked=Cause.PASSWORD_REFUSED, until=password.paused_until)
 
 
 def is_ready(grant: Grant | None, *, complete: bool, password_version: str | None, record: RefreshRecord) -> bool:

@@ -11,7 +11,6 @@ user, whichever connection sends the password: those of one user share the tries
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from refresher.model.causes import Cause
 from refresher.model.errors import TokenEndpointError
@@ -21,14 +20,6 @@ PAUSE = timedelta(minutes=30)
 _WAITS = (timedelta(), timedelta(), PAUSE, PAUSE)
 """Before each try, since the one before it."""
 TRIES = len(_WAITS)
-
-
-class Gate(StrEnum):
-    """Whether a password may be sent; PAUSED until `paused_until`."""
-
-    OPEN = "open"
-    PAUSED = "paused"
-    SHUT = "shut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +55,10 @@ class PasswordRefusals:
             return None
         return self.tried_at + _WAITS[self.count]
 
-    def gate(self, now: datetime) -> Gate:
+    def is_open(self, now: datetime) -> bool:
         """Whether the password may be sent now. A try in the future is a wrong clock's, and no reason to wait."""
-        if self.shut:
-            return Gate.SHUT
         until = self.paused_until
-        return Gate.PAUSED if until is not None and until - PAUSE <= now < until else Gate.OPEN
+        return not self.shut and (until is None or not until - PAUSE <= now < until)
 
     def before_try(self, now: datetime) -> "PasswordRefusals":
         """Before the password is sent: refused, until the answer says otherwise."""

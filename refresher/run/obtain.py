@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from refresher.entra.refusals import entra_refused
 from refresher.keyvault.credentials import Credentials
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from refresher.servicenow.session import Session
 
 _GUEST = "guest"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def _obtain_by(
     now, untried = run.clock.now(), keeper.memory.record
     try:
         if grant is Grant.REFRESH_TOKEN:
-            _prove(keeper)
+            # A successor must be storable before it is spent.
+            _of_one_grant(keeper.succession.prove, only=Cause.VAULT_FORBIDDEN)
         sent = keeper.sent(grant)
         build = _request_builder(run, keeper, grant)
         if grant.row.sends_password and keeper.spares_user():
@@ -141,29 +143,26 @@ def _obtain_by(
     return Failed(_authorization_required(refusal, cause) if cause is not None else refusal, goes_on)
 
 
-def _prove(keeper: Keeper) -> None:
-    """Show that a successor of the refresh token can be stored, before it is spent. Raises VaultError."""
+def _of_one_grant(job: Callable[[], _T], *, only: Cause | None = None) -> _T:
+    """What a job yields; what keeps it from that (`only` for this cause) leaves the other grants to be tried.
+
+    Raises CredentialError.
+    """
     try:
-        keeper.succession.prove()
-        return
-    except VaultError as error:
-        if error.cause is not Cause.VAULT_FORBIDDEN:
+        return job()
+    except RefresherError as error:
+        if only is not None and error.cause is not only:
             raise
-        refused = _credential_error(error)
-    raise refused
+        unusable = CredentialError(error.message, cause=error.cause, hint=error.hint, retry_after=error.retry_after)
+    raise unusable
 
 
 def _request_builder(run: Run, keeper: Keeper, grant: Grant) -> Callable[[], TokenRequest]:
-    try:
-        form = keeper.credentials.form(grant)
-    except VaultError as error:
-        unusable = _credential_error(error)
-    else:
-        if grant.row.signed:
-            return lambda: _signed_request(run, keeper.credentials, grant, form)
-        # Put together anew for each try: an answer of no other use may have brought another refresh token.
-        return lambda: build_token_request(run.connection, grant, keeper.credentials.form(grant))
-    raise unusable
+    form = _of_one_grant(lambda: keeper.credentials.form(grant))
+    if grant.row.signed:
+        return lambda: _signed_request(run, keeper.credentials, grant, form)
+    # Put together anew for each try: an answer of no other use may have brought another refresh token.
+    return lambda: build_token_request(run.connection, grant, keeper.credentials.form(grant))
 
 
 def _signed_request(
@@ -174,22 +173,19 @@ def _signed_request(
         message = f"a connection with grant {grant} has claims"
         raise ValueError(message)
     now, jti = run.clock.now(), run.clock.new_id()
-    try:
+
+    def assertion() -> Secret:
         client_id, key = credentials.required(CLIENT_ID), credentials.signing_key
         if isinstance(key, VaultError):
             raise key
-        if key is not None:
-            version = key.described.version
-            assertion = build_assertion_elsewhere(
-                lambda message: key.sign(message, run.deadline), version, claims, client_id, now=now, jti=jti
-            )
-        else:
-            assertion = build_assertion(credentials.required(JWT_KEY), claims, client_id, now=now, jti=jti)
-    except RefresherError as error:
-        unusable = _credential_error(error)
-    else:
-        return build_token_request(run.connection, grant, {**form, "assertion": assertion})
-    raise unusable
+        if key is None:
+            return build_assertion(credentials.required(JWT_KEY), claims, client_id, now=now, jti=jti)
+        version = key.described.version
+        return build_assertion_elsewhere(
+            lambda message: key.sign(message, run.deadline), version, claims, client_id, now=now, jti=jti
+        )
+
+    return build_token_request(run.connection, grant, {**form, "assertion": _of_one_grant(assertion)})
 
 
 def check_token(connection: Connection, session: "Session", response: TokenResponse) -> Probe | None:
@@ -220,10 +216,6 @@ def check_token(connection: Connection, session: "Session", response: TokenRespo
         message = "ServiceNow issued a token that acts as user guest; it was not published"
         raise TokenRejectedError(message, cause=Cause.GUEST_TOKEN, transaction_id=response.transaction_id)
     return probe
-
-
-def _credential_error(error: RefresherError) -> CredentialError:
-    return CredentialError(error.message, cause=error.cause, hint=error.hint, retry_after=error.retry_after)
 
 
 def _blocked(run: Run, cause: Cause, until: datetime | None) -> RefresherError:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from refresher.entra.identity import Identity
+from refresher.entra.identity import ManagedIdentity
 from refresher.keyvault.reading import Everything, read_everything
 from refresher.keyvault.vaults import Vaults
 from refresher.lease.lease import Lease
@@ -28,7 +28,7 @@ class Parts:
     vaults: Vaults
     servicenow: ServiceNow
     lease: Lease
-    identity: Identity
+    identity: ManagedIdentity
 
     def deadline(self) -> Deadline:
         """The end of what begins now, if it may take as long as a single run."""

@@ -1,10 +1,7 @@
-"""What an instance said when it was asked, as plain values: of a token, of a greeting, of the tries for a token."""
+"""What an instance said when it was asked, as plain values: of a token, of the tries for a token."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-
-from refresher.model.errors import TokenEndpointError
 
 ANSWER_TAKES = 5.0
 """Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
@@ -27,15 +24,6 @@ class Probe:
     transaction_id: str | None = None
     remark: str | None = None
     """What kept the instance from a plain answer, in words of our own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Greeting:
-    """What the token endpoint said to a request without credentials: its refusal, and its clock."""
-
-    error: TokenEndpointError | None
-    """None where it gave a token, which nobody can have meant."""
-    date: datetime | None
 
 
 @dataclass(slots=True, kw_only=True)

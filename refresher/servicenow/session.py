@@ -17,7 +17,7 @@ from refresher.model.errors import RefresherError, TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.retry import retrying
-from refresher.servicenow.answers import ANSWER_TAKES, Attempts, Greeting, Probe, Verdict
+from refresher.servicenow.answers import ANSWER_TAKES, Attempts, Probe, Verdict
 from refresher.servicenow.http import Wire
 from refresher.servicenow.oauth import TokenRequest, parse_token_response
 from refresher.servicenow.probing import parse_probe_answer, unusable
@@ -147,14 +147,14 @@ class Session:
             self._wire.turns.acts_as(self._connection.name, probe.user_name)
         return probe
 
-    def greet(self) -> Greeting:
-        """Send the token endpoint a request without credentials, which counts against nobody.
+    def greet(self) -> tuple[TokenEndpointError | None, datetime | None]:
+        """Send the token endpoint a request without credentials, which counts against nobody: its refusal, its clock.
 
-        Raises TokenEndpointError where no answer came.
+        No refusal is a token, which nobody can have meant. Raises TokenEndpointError where no answer came.
         """
         return retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS)(self._greet_once)
 
-    def _greet_once(self) -> Greeting:
+    def _greet_once(self) -> tuple[TokenEndpointError | None, datetime | None]:
         answer = self._wire.send(
             "POST",
             self._connection.token_endpoint,
@@ -168,7 +168,7 @@ class Session:
             )
         except TokenEndpointError as error:
             refusal = error
-        return Greeting(error=refusal, date=_parse_date(answer.headers.get("date")))
+        return refusal, _parse_date(answer.headers.get("date"))
 
     def revoke(self, token: Secret) -> bool:
         """Revoke a token; the token stands in the URL, as ServiceNow wants it. Returns whether it was known.

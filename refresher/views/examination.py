@@ -4,7 +4,6 @@ Connections that pass are a line each; those of one instance that fail for the s
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from refresher.model.check import Check, Verdict
 from refresher.views.folding import Finding, fold
@@ -18,19 +17,8 @@ _OF_THE_INSTANCE = frozenset({"instance", "token endpoint"})
 _TOKEN = "token"  # noqa: S105 - a check's name
 _SHORTEST_FOLD = 2
 _Found = Finding[Sequence[Check]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alike:
-    """Checks of one connection with one verdict and one remedy."""
-
-    first: Check
-    others: int
-
-    @property
-    def name(self) -> str:
-        """What they are called together."""
-        return f"{self.first.name} and {self.others} more" if self.others else self.first.name
+Alike = tuple[Check, int]
+"""A check, and how many others of its connection have its verdict and its remedy."""
 
 
 def show_checks(checks: Sequence[Check], instances: Mapping[str, str], *, everything: bool = False) -> None:
@@ -82,12 +70,12 @@ def alike_ones(checks: Iterable[Check]) -> list[Alike]:
     """The checks in their order, those with the same remedy as one."""
     found: list[Alike] = []
     for check in checks:
-        at = next((number for number, each in enumerate(found) if _is_same(each.first, check)), None)
+        at = next((number for number, (first, _) in enumerate(found) if _is_same(first, check)), None)
         if at is None:
-            found.append(Alike(first=check, others=0))
+            found.append((check, 0))
         else:
-            first = check if check.suspected else found[at].first
-            found[at] = Alike(first=first, others=found[at].others + 1)
+            first, others = found[at]
+            found[at] = (check if check.suspected else first, others + 1)
     return found
 
 
@@ -119,12 +107,10 @@ def _gravity(check: Check) -> int:
 
 def _show_remedies(checks: Iterable[Check], *, everything: bool) -> None:
     news = [check for check in checks if everything or not check.standing]
-    told = [each for each in alike_ones(news) if each.first.remedy and not each.first.follows]
-    for alike in sorted(told, key=lambda each: (_GRAVITY[each.first.verdict], each.first.suspected)):
-        check = alike.first
-        if check.remedy:
+    for check, others in sorted(alike_ones(news), key=lambda each: (_GRAVITY[each[0].verdict], each[0].suspected)):
+        if check.remedy and not check.follows:
             say()
-            say(f"{check.verdict}: {_where(check)}{alike.name}")
+            say(f"{check.verdict}: {_where(check)}{_called(check, others)}")
             show_step(check.remedy, label="")
 
 
@@ -138,13 +124,17 @@ def _rows(finding: _Found, *, opened: bool, everything: bool) -> list[tuple[str,
         lasting = f"; as ever: {few([check.name for check in rest])}" if rest else ""
         return [(Verdict.PASS, name, "all checks", f"{passing}{lasting}")]
     if not opened:
-        return [_row(Alike(first=check, others=0)) for check in rest if check.suspected]
+        return [_row((check, 0)) for check in rest if check.suspected]
     return [*map(_row, alike_ones(rest)), (Verdict.PASS, name, "the others", passing)]
 
 
 def _row(alike: Alike) -> tuple[str, str, str, str]:
-    check = alike.first
-    return check.verdict, check.connection or "", alike.name, check.detail
+    check, others = alike
+    return check.verdict, check.connection or "", _called(check, others), check.detail
+
+
+def _called(check: Check, others: int) -> str:
+    return f"{check.name} and {others} more" if others else check.name
 
 
 def _where(check: Check) -> str:

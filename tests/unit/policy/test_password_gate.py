@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from refresher.model.causes import Cause
 from refresher.model.errors import TokenEndpointError
-from refresher.policy.password_gate import PAUSE, TRIES, Gate, PasswordRefusals
+from refresher.policy.password_gate import PAUSE, TRIES, PasswordRefusals
 from tests.factories import MINUTE, NOON, SECOND
 
 NONE = PasswordRefusals(version="p1")
@@ -24,26 +24,25 @@ class TestGate:
     """Two tries at once, two more after half an hour each, and none after that."""
 
     @pytest.mark.parametrize(
-        ("held", "after", "gate"),
+        ("held", "after", "is_open", "shut"),
         [
-            (NONE, 0 * MINUTE, Gate.OPEN),
-            (refused(1), 0 * MINUTE, Gate.OPEN),
-            (refused(2), 0 * MINUTE, Gate.PAUSED),
-            (refused(2), PAUSE - SECOND, Gate.PAUSED),
-            (refused(2), PAUSE, Gate.OPEN),
-            (refused(2), -SECOND, Gate.OPEN),
-            (refused(3), PAUSE - SECOND, Gate.PAUSED),
-            (refused(3), PAUSE, Gate.OPEN),
-            (refused(4), 0 * MINUTE, Gate.SHUT),
-            (refused(4), 365 * 24 * 60 * MINUTE, Gate.SHUT),
-            (refused(9), PAUSE, Gate.SHUT),
+            (NONE, 0 * MINUTE, True, False),
+            (refused(1), 0 * MINUTE, True, False),
+            (refused(2), 0 * MINUTE, False, False),
+            (refused(2), PAUSE - SECOND, False, False),
+            (refused(2), PAUSE, True, False),
+            (refused(2), -SECOND, True, False),
+            (refused(3), PAUSE - SECOND, False, False),
+            (refused(3), PAUSE, True, False),
+            (refused(4), 0 * MINUTE, False, True),
+            (refused(4), 365 * 24 * 60 * MINUTE, False, True),
+            (refused(9), PAUSE, False, True),
         ],
     )
     def test_by_what_is_held_against_it_and_the_time_since(
-        self, held: PasswordRefusals, after: timedelta, gate: Gate
+        self, held: PasswordRefusals, after: timedelta, is_open: bool, shut: bool
     ) -> None:
-        assert held.gate(NOON + after) is gate
-        assert held.shut is (gate is Gate.SHUT)
+        assert (held.is_open(NOON + after), held.shut) == (is_open, shut)
 
     @pytest.mark.parametrize(
         ("held", "until"),
@@ -59,7 +58,7 @@ class TestGate:
         assert held.paused_until == until
 
     def test_what_does_not_say_when_is_no_reason_to_wait(self) -> None:
-        assert replace(refused(2), tried_at=None).gate(NOON) is Gate.OPEN
+        assert replace(refused(2), tried_at=None).is_open(NOON)
 
     def test_the_figures_that_the_documents_name(self) -> None:
         assert (4, timedelta(minutes=30)) == (TRIES, PAUSE)
@@ -104,7 +103,7 @@ class TestLockOut:
         held, sent, now = NONE, 0, NOON
         for minutes in waits:
             now += minutes * MINUTE
-            if held.gate(now) is Gate.OPEN:
+            if held.is_open(now):
                 sent += 1
                 held = held.before_try(now).after_error(held, GENERIC)
         assert sent <= 4
