@@ -103,7 +103,7 @@ def decide_refresh(
         (lambda: expires_at <= now, Reason.ACCESS_TOKEN_EXPIRED),
         (lambda: expires_at - now <= 2 * timing.tick, Reason.ACCESS_TOKEN_ENDING),
         (lambda: now >= refresh_at - timing.tick / 2, Reason.ACCESS_TOKEN_AGING),
-        (lambda: any(_is_ahead(target, access_token, now) for target in ours), Reason.TARGET_AHEAD),
+        (lambda: any(_is_ahead(target, access_token, now, timing.tick) for target in ours), Reason.TARGET_AHEAD),
     )
     for applies, reason in checks:
         if applies():
@@ -134,14 +134,16 @@ def is_kept_out(
 ) -> bool:
     """Whether a lease that is held now has been held in two ticks running, as far as anybody can tell.
 
-    Where its holder did not say since when: the token was due a tick ago, and nobody has tried anything since.
+    Where its holder did not say since when, or a moment to come: the token was due a tick ago, and nobody has tried
+    anything since.
     """
-    if held_since is not None:
+    if held_since is not None and held_since <= now:
         return now - held_since >= timing.tick
     if access_token is None or access_token.life is None:
         return False
     due_at = refresh_time(connection, *access_token.life, timing, grant=access_token.grant) - timing.tick / 2
-    return now - max(due_at, last_attempt_at or due_at) >= timing.tick
+    tried_at = last_attempt_at if last_attempt_at is not None and last_attempt_at <= now else due_at
+    return now - max(due_at, tried_at) >= timing.tick
 
 
 def refresh_age(lifetime: timedelta, timing: Timing, grant: Grant | None = None) -> timedelta:
@@ -199,12 +201,15 @@ def shared_targets(
     )
 
 
-def _is_ahead(state: TargetState, access_token: StoredAccessToken, now: datetime) -> bool:
-    """A target can hold a newer token than the main secret where a run could write only the former."""
+def _is_ahead(state: TargetState, access_token: StoredAccessToken, now: datetime, clocks_differ: timedelta) -> bool:
+    """A target can hold a newer token than the main secret where a run could write only the former.
+
+    One of the far future is a wrong clock's, and would be ahead at every tick until then.
+    """
     held = state.holds
     if held is None or held.value == access_token.value or held.issued_at is None or access_token.issued_at is None:
         return False
-    return held.issued_at > access_token.issued_at and held.lives_at(now)
+    return access_token.issued_at < held.issued_at <= now + clocks_differ and held.lives_at(now)
 
 
 def _decide_publishing(access_token: StoredAccessToken, targets: tuple[TargetState, ...]) -> Republish | None:

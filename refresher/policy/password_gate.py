@@ -38,10 +38,17 @@ class PasswordRefusals:
         same = version is not None and self.version in {version, version.partition(".")[0]}
         return replace(self, version=version) if same else PasswordRefusals(version=version)
 
-    def with_others(self, others: "Iterable[PasswordRefusals]", since: datetime | None) -> "PasswordRefusals":
-        """Together with what other connections met since then, who send a password for the same user."""
-        counted = [each for each in others if each.tried_at is not None and (since is None or each.tried_at >= since)]
-        return replace(self, count=self.count + sum(each.count for each in counted))
+    def with_others(
+        self, others: "Iterable[PasswordRefusals]", since: datetime | None, now: datetime
+    ) -> "PasswordRefusals":
+        """Together with what other connections met since then, who send a password for the same user.
+
+        A try in the future is a wrong clock's: by it, no success would ever be the later one.
+        """
+        until = now + PAUSE
+        dated = [(each.tried_at, each.count) for each in others if each.tried_at is not None]
+        counted = [count for tried_at, count in dated if tried_at < until and (since is None or tried_at >= since)]
+        return replace(self, count=self.count + sum(counted))
 
     @property
     def shut(self) -> bool:

@@ -88,7 +88,8 @@ class Keeper:
         others = read_refusals_elsewhere(self._vaults, run.neighbours, user_name, run.clock.now(), run.deadline)
         worked_at = token.issued_at if token is not None and token.grant is Grant.PASSWORD else None
         since = max((each for each in (credentials.password_stored_at, worked_at) if each is not None), default=None)
-        return self.memory.record.password.of(credentials.password_version).with_others(others, since).shut
+        own = self.memory.record.password.of(credentials.password_version)
+        return own.with_others(others, since, run.clock.now()).shut
 
     def keep_brought(self, grant: Grant, brought: Mapping[str, Secret | str]) -> None:
         """Store the secrets that a person brought, where the vault does not hold them yet.

@@ -73,6 +73,29 @@ class TestGate:
         assert replace(refused(3), version=None).of(None) == PasswordRefusals()
 
 
+class TestSharedUser:
+    """What other connections met counts together, since the password last worked."""
+
+    @pytest.mark.parametrize(
+        ("tried_at", "since", "counts"),
+        [
+            (NOON - MINUTE, None, True),
+            (NOON - MINUTE, NOON - 2 * MINUTE, True),
+            (NOON - 2 * MINUTE, NOON - MINUTE, False),
+            (NOON + MINUTE, NOON - MINUTE, True),
+            (NOON + timedelta(days=365), None, False),
+            (NOON + timedelta(days=365), NOON - MINUTE, False),
+            (None, None, False),
+        ],
+    )
+    def test_but_no_try_of_a_year_to_come(
+        self, tried_at: datetime | None, since: datetime | None, *, counts: bool
+    ) -> None:
+        """Of somebody whose clock was wrong: no success would ever be later."""
+        other = replace(refused(TRIES - 1), tried_at=tried_at)
+        assert refused(1).with_others([other], since, NOON).shut is counts
+
+
 class TestCounting:
     """A try counts before it is sent; the answer may take that back."""
 

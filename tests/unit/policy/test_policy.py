@@ -19,6 +19,7 @@ from refresher.policy.due import (
     Urgency,
     decide_refresh,
     evaluate_urgency,
+    is_kept_out,
     refresh_time,
 )
 from refresher.policy.grants import is_ready, may_fall_back, plan_grants, renewal_time
@@ -202,6 +203,11 @@ class TestCopies:
         ended = stored_access_token("CANARY-newer", issued_at=NOON + SECOND, expires_at=NOON + 2 * SECOND)
         assert isinstance(decide(stored_access_token(), NOON + 3 * SECOND, target(ended)), Republish)
 
+    def test_nor_one_of_a_year_to_come(self) -> None:
+        """Of somebody whose clock was wrong: if it cannot be written, it would be ahead for a year."""
+        future = stored_access_token("CANARY-newer", issued_at=NOON + 8760 * HOUR, expires_at=NOON + 8761 * HOUR)
+        assert isinstance(decide(stored_access_token(), NOON, target(future)), Republish)
+
     def test_nor_an_older_one_whatever_its_end(self) -> None:
         """A longer life was given up with it."""
         older = stored_access_token("CANARY-older", issued_at=NOON - HOUR, expires_at=NOON + 8 * HOUR)
@@ -210,6 +216,23 @@ class TestCopies:
     def test_a_due_token_is_refreshed_before_it_is_copied(self) -> None:
         """No stale token is spread."""
         assert isinstance(decide(stored_access_token(), NOON + 50 * MINUTE, target(None)), Refresh)
+
+
+class TestHeldWithoutEnd:
+    """A lease that keeps everybody out is told from one that is just held, whatever somebody's clock said."""
+
+    @pytest.mark.parametrize("last_attempt_at", [None, NOON - 2 * HOUR, NOON + 8760 * HOUR])
+    @pytest.mark.parametrize("since", [None, NOON + 8760 * HOUR])
+    @pytest.mark.parametrize(("age", "kept_out"), [(51 * MINUTE, False), (56 * MINUTE, True)])
+    def test_where_nobody_says_since_when(
+        self, age: timedelta, since: datetime | None, last_attempt_at: datetime | None, *, kept_out: bool
+    ) -> None:
+        token = stored_access_token(issued_at=NOON - age, expires_at=NOON - age + 2 * HOUR)
+        assert is_kept_out("servicenow", since, token, last_attempt_at, TIMING, NOON) is kept_out
+
+    @pytest.mark.parametrize(("minutes", "kept_out"), [(0, False), (4, False), (5, True), (600, True)])
+    def test_where_its_holder_does(self, minutes: int, *, kept_out: bool) -> None:
+        assert is_kept_out("servicenow", NOON - minutes * MINUTE, None, None, TIMING, NOON) is kept_out
 
 
 class TestManyConnections:
