@@ -7,7 +7,7 @@ stops one check stops no other.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from refresher.doctor.instance_checks import INSTANCE, instance_checks
@@ -103,7 +103,7 @@ class Doctor:
 
         first = list(self._in_its_time(connection, "secrets", secrets))
         instance = self._instance(connection)
-        others = (*instance, *self._lease_of(connection, apps=listing is None))
+        others = (*instance, *self._lease_of(connection, apps=listing is None, ended_at=status.expires_at))
         if evidence is not None and evidence.readable:
             evidence = replace(
                 evidence,
@@ -136,11 +136,13 @@ class Doctor:
         ask = partial(instance_checks, connection, self._servicenow, self._clock)
         return tuple(self._in_its_time(connection, INSTANCE, ask))
 
-    def _lease_of(self, connection: Connection, *, apps: bool) -> Iterable[Check]:
+    def _lease_of(self, connection: Connection, *, apps: bool, ended_at: datetime | None = None) -> Iterable[Check]:
         shared = self._settings.lease_container_url is not None
 
         def ask(_: Deadline) -> Iterator[Check]:
-            return lease_checks(connection.name, self._lease, self._clock.now(), shared=shared, apps=apps)
+            now = self._clock.now()
+            waited = now - ended_at if ended_at is not None else timedelta()
+            return lease_checks(connection.name, self._lease, now, shared=shared, apps=apps, waited_for=waited)
 
         return tuple(self._in_its_time(connection, LEASE, ask))
 

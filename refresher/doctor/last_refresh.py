@@ -59,7 +59,9 @@ def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
     succeeded_at = token.life[0] if token is not None and token.life is not None else None
     if not record.consecutive_failures:
         if succeeded_at is None:
-            return warned(connection.name, LAST_REFRESH, "there was none yet", steps.refresh(connection.name))
+            says = "does not tell: somebody put its value there by hand" if token is not None else "is not there"
+            told = f"none is known: {connection.access_token_name} {says}"
+            return warned(connection.name, LAST_REFRESH, told, steps.refresh(connection.name))
         told, untried = f"succeeded {span_text(now - succeeded_at)} ago", _untried(evidence, succeeded_at, now)
         if not untried:
             return passed(connection.name, LAST_REFRESH, told)

@@ -33,10 +33,11 @@ def remedy_of_cause(cause: Cause, name: str | None) -> Step:
     return diagnosis.next_step
 
 
-def without_doctor(step: Step | None) -> Step | None:
+def without_doctor(step: Step | None, name: str | None = None) -> Step | None:
     """A step without the advice to examine, which is what is being done, and without the words that lead to it."""
-    if step is None or steps.doctor() not in step.commands:
+    examining = {steps.doctor(), steps.doctor(name)}
+    if step is None or not examining & {*step.commands}:
         return step
-    doctor, followed = steps.doctor(), zip_longest(step.pieces, step.pieces[1:])
-    kept = (piece for piece, next_one in followed if isinstance(piece, Command) or next_one != doctor)
-    return Step(*(piece for piece in kept if piece != doctor))
+    followed = zip_longest(step.pieces, step.pieces[1:])
+    kept = (piece for piece, next_one in followed if isinstance(piece, Command) or next_one not in examining)
+    return Step(*(piece for piece in kept if piece not in examining))

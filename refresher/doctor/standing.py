@@ -4,10 +4,10 @@ Status judged it once; nothing is judged again here. The first question of whoev
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from refresher.doctor.remedies import follows_from
+from refresher.doctor.remedies import follows_from, without_doctor
 from refresher.model import steps
 from refresher.model.causes import Kind
 from refresher.model.check import Check, failed, passed, warned
@@ -57,7 +57,7 @@ def token_check(
     name, path = status.connection, connection.probe_path
     detail = f"{status.message}; {status.basis}" if status.basis else status.message
     if status.working is not True:
-        remedy = status.next_step or Step(steps.refresh(name, force=True))
+        remedy = without_doctor(status.next_step, name) or Step(steps.refresh(name, force=True))
         if status.tried is Verdict.REJECTED and not probe_is_known:
             remedy = behind_a_policy(connection)
         return failed(name, TOKEN, detail, remedy)
@@ -86,12 +86,13 @@ def behind_a_policy(connection: Connection) -> Step:
 def simple_chat_check(connection: Connection, status: ConnectionStatus) -> Iterator[Check]:
     """What the consumer of most copies finds, as it was tried; nothing of copies that could not be looked at."""
     if len(status.targets) >= len(connection.publish_to):
-        yield _simple_chat_check(status)
+        yield _simple_chat_check(status, [target.name for target in connection.publish_to])
 
 
-def _simple_chat_check(status: ConnectionStatus) -> Check:
-    """A name that it cannot use is not one of its own."""
-    name, targets = status.connection, status.targets
+def _simple_chat_check(status: ConnectionStatus, names: Collection[str]) -> Check:
+    """A name that it cannot use is not one of its own; the connection's own token is no copy for it."""
+    name = status.connection
+    targets = [target for target in status.targets if target.name in names]
     strange = [target.name for target in targets if not _SIMPLE_CHAT_NAME.fullmatch(target.name)]
     if not targets or strange:
         detail = f"it cannot read {', '.join(strange)} by that name" if strange else "nothing is published for it"
@@ -99,7 +100,7 @@ def _simple_chat_check(status: ConnectionStatus) -> Check:
         return replace(warned(name, SIMPLE_CHAT, detail, f"{remedy}(docs/simple-chat.md)."), standing=True)
     detail = "; ".join(f"{target.name} {holds(target)}" for target in targets)
     if any(target.working is False for target in targets):
-        return failed(name, SIMPLE_CHAT, detail, status.next_step or steps.refresh(name))
+        return failed(name, SIMPLE_CHAT, detail, without_doctor(status.next_step, name) or steps.refresh(name))
     if any(target.working is None for target in targets):
         return warned(name, SIMPLE_CHAT, detail, "Whoever may read the copy can say whether it works.")
     return passed(name, SIMPLE_CHAT, detail)

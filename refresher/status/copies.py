@@ -52,7 +52,7 @@ def _unreadable(error: VaultError | None, side: ConsumerSide, now: datetime) -> 
     ends_at = _last_known_end(side.access_token, publishing_failed=side.record.last_cause == Cause.PUBLISH_FAILED)
     if side.access_token is not None and ends_at is not None and ends_at <= now:
         return False, "cannot be read, and the last token that it is known to have got has ended"
-    return None, None
+    return None, f"cannot be read: {error.message}" if error is not None else None
 
 
 def _last_known_end(token: StoredAccessToken | None, *, publishing_failed: bool) -> datetime | None:

@@ -11,7 +11,7 @@ from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
 from refresher.model.moments import minute
-from refresher.model.report import Outcome, Warning_
+from refresher.model.report import Outcome, Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToken
 from refresher.model.timing import Reserve, Timing
@@ -105,17 +105,30 @@ def evaluate(
     targets = judge_copies(side, trial, now)
     lacking = any(target.current is False for target in targets)
     attempted_at, outcome = _last_attempt(side)
-    shut = [error.hint for target, error in side.target_errors.items() if error.cause is Cause.SECRET_DISABLED]
+    shut = [_see_to(error, connection.name) for error in side.target_errors.values()]
+    warnings = foresee(
+        connection,
+        issued,
+        refresh_life,
+        timing,
+        now,
+        fallback_ready=fallback_ready,
+        failing=failing,
+        key=found.key,
+        shared=shared_targets(token.publisher if token else None, side.targets, timing, now),
+    )
+    short = next((each.hint for each in warnings if each.code is WarningCode.ACCESS_TOKEN_SHORT), None)
     return ConnectionStatus(
         connection=connection.name,
         instance_url=connection.instance_url,
         state=state,
         working=works(token, trial, now) and all(target.working is not False for target in targets),
-        message=_message(state, targets, token, blocked, tried=verdict is Verdict.ACCEPTED),
+        message=_message(state, targets, side, blocked, tried=verdict is Verdict.ACCEPTED),
         basis=basis(token, trial, now, untried=untried),
         tried=verdict,
         user_name=acts_as or (token.user_name if token is not None else None),
         next_step=(blocked.hint if blocked is not None and cause is blocked.cause else None)
+        or (short if cause is None and state in {State.EXPIRED, State.EXPIRING} else None)
         or _next_step(state, cause, connection.name, lacking=lacking, passed_over=_is_passed_over(life, timing, now))
         or next(iter(shut), None),
         cause=cause,
@@ -137,18 +150,7 @@ def evaluate(
         consecutive_failures=side.record.consecutive_failures,
         attempts=last_attempts(side.record.failures, _refreshed_at(token), revoked_at=_revoked_at(token)),
         targets=targets,
-        warnings=foresee(
-            connection,
-            issued,
-            refresh_life,
-            timing,
-            now,
-            fallback_ready=fallback_ready,
-            failing=failing,
-            key=found.key,
-            shared=shared_targets(token.publisher if token else None, side.targets, timing, now),
-        )
-        + user_changed(token, acts_as),
+        warnings=warnings + user_changed(token, acts_as),
     )
 
 
@@ -177,11 +179,12 @@ _BY_DATES = {
 def _message(
     state: State,
     targets: tuple[TargetStatus, ...],
-    token: StoredAccessToken | None,
+    side: ConsumerSide,
     blocked: VaultError | None,
     *,
     tried: bool,
 ) -> str:
+    token = side.access_token
     if token is not None and token.revoked and state in {State.AUTHORIZATION_REQUIRED, State.EXPIRED}:
         return f"the tokens were revoked; {_AFTER_REVOKING[state]}"
     subject = "the token works" if tried else "by its dates the token lives"
@@ -192,6 +195,10 @@ def _message(
         if state is State.DUE and any(target.current is False for target in targets):
             return f"{subject}, but not every target holds it; the next tick publishes it again"
     message = _MESSAGES[state] if tried or state not in _BY_DATES else _BY_DATES[state]
+    if state is State.FAILING and side.record.last_cause == Cause.PUBLISH_FAILED and blocked is None:
+        message = message.replace("refreshing", "publishing", 1)
+    if state is State.EXPIRED and token is None and any(target.working for target in targets):
+        message = "the connection's own secret holds no token"
     if blocked is not None and state in {State.FAILING, State.EXPIRED, State.REFUSED}:
         return f"{message}: {blocked.message}"
     dead = [target.name for target in targets if target.working is False]
@@ -259,6 +266,13 @@ def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool, p
     return Step("At once: ", steps.refresh(name)) if lacking else None
 
 
+def _see_to(error: VaultError, name: str) -> Step:
+    """What to do about a copy that cannot be read. Whether the app may read it, only the app can see."""
+    if error.cause is Cause.SECRET_DISABLED and error.hint is not None:
+        return error.hint
+    return Step("What keeps the copy from being read: ", steps.doctor(name))
+
+
 def _refresh_token_then(
     connection: Connection, refresh_token: StoredRefreshToken | None, *, fallback_ready: bool
 ) -> Step | None:
@@ -301,9 +315,10 @@ def _lives_as_issued(side: ConsumerSide) -> bool:
 def _last_attempt(side: ConsumerSide) -> tuple[datetime | None, str | None]:
     """When it was, and what came of it; of the same moment the token's own tags tell first."""
     token, record = side.access_token, side.record
+    published = not record.consecutive_failures or record.last_cause != Cause.PUBLISH_FAILED
     attempts = (
         (_revoked_at(token), Outcome.REVOKED.value),
-        (token.life[0] if token and token.life else None, Outcome.REFRESHED.value),
+        (token.life[0] if token and token.life and published else None, Outcome.REFRESHED.value),
         (record.last_attempt_at, record.last_outcome),
     )
     known = [(at, outcome) for at, outcome in attempts if at is not None]

@@ -56,12 +56,15 @@ def verdict(checks: Sequence[Check]) -> str:
     gravest = {each.connection for each in found if each.gravity == worst}
     parts = [f"{len(failing)} {total} fail{'s' if len(failing) == 1 else ''}: {few(failing)}"] if failing else []
     parts += [f"{len(warned)} {total} with a warning: {few(warned)}"] if warned else []
-    graver = [check for check in checks if check.connection is None and check.verdict is Verdict.FAIL]
-    parts = [*(f"{check.name} fails" for check in graver), *parts]
+    general = [check for check in checks if check.connection is None]
+    graver = [check for check in general if check.verdict is Verdict.FAIL]
+    doubted = [check for check in general if check.verdict is Verdict.WARN]
+    parts = [*(f"{check.name} fails" for check in graver), *parts, *(f"{check.name} warns" for check in doubted)]
     if not parts:
-        return f"Every check passes ({connections})."
+        ever = list(dict.fromkeys(check.name for check in checks if check.verdict is Verdict.WARN))
+        return f"Every check passes ({connections}){f', but for what is ever so: {few(ever)}' if ever else ''}."
     marked = [check for check in checks if check.suspected and check.connection in gravest]
-    suspected = next(iter((*graver, *marked)), None)
+    suspected = next(iter((*graver, *marked, *doubted)), None)
     first = f" Most likely: {_where(suspected)}{suspected.name}: {suspected.detail}" if suspected is not None else ""
     return f"{'; '.join(parts)}.{first}"
 

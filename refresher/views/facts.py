@@ -68,7 +68,8 @@ def _told(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
 
 def _attempts(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
     if status.last_attempt_at is not None:
-        failures = f", {status.consecutive_failures} failures in a row" if status.consecutive_failures else ""
+        count = status.consecutive_failures
+        failures = f", {count} failure{'s' if count > 1 else ''} in a row" if count else ""
         ago = f"{span_text(now - status.last_attempt_at)} ago"
         text = Step(f"{ago}: {status.last_outcome or 'unknown'}{failures}")
         yield Fact("last attempt", text, _clock(status.last_attempt_at, now))

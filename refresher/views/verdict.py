@@ -9,6 +9,7 @@ from enum import IntEnum
 from refresher.model.causes import Kind
 from refresher.model.report import WarningCode
 from refresher.servicenow.answers import Verdict
+from refresher.servicenow.probing import PATH_IS_SHUT
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
 from refresher.views.folding import Finding
@@ -47,6 +48,7 @@ def gravity(status: ConnectionStatus) -> Gravity:
             return Gravity.CALLED
         case State.FRESH | State.DUE:
             unsure = status.tried is Verdict.UNKNOWN or any(target.working is None for target in status.targets)
+            unsure |= (status.basis or "").endswith(PATH_IS_SHUT)
             warned = any(warning.code not in STANDING for warning in status.warnings)
             return Gravity.WARNED if warned or unsure else Gravity.HEALTHY
         case _:

@@ -18,7 +18,7 @@ def holds(target: TargetStatus) -> str:
         return "cannot be read"
     if target.current:
         return "holds the current token" if target.working else "holds the same token, which has ended"
-    return "holds an older token, which still works" if target.working else "holds no token that works"
+    return "holds another token, which works" if target.working else "holds no token that works"
 
 
 _NAMED = 20

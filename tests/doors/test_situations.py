@@ -121,6 +121,12 @@ def unreadable(sandbox: Sandbox, secrets: ConnectionSecrets) -> None:
     sandbox.vault.deny("get", "servicenow-username")
 
 
+def leased_by_somebody_who_renews(sandbox: Sandbox, _: ConnectionSecrets) -> None:
+    """And who wrote nothing down."""
+    until_released(sandbox)
+    sandbox.leases.hold("servicenow", timedelta(hours=9))
+
+
 def leased_for_ever(sandbox: Sandbox, _: ConnectionSecrets) -> None:
     until_released(sandbox)
     sandbox.leases.hold("servicenow", None)
@@ -296,6 +302,12 @@ SITUATIONS: Mapping[str, Situation] = {
         suspects="servicenow-client-id: the network rules of {vault} keep the address 203.0.113.7 out",
         step="--ip-address 203.0.113.7",
     ),
+    "a lease that is renewed for hours": Situation(
+        do=leased_by_somebody_who_renews,
+        suspects="lease: another refresh of servicenow is under way; who holds it is not written there",
+        step="az storage blob lease break --account-name",
+        settings=LEASED,
+    ),
     "a lease that never ends": Situation(
         do=leased_for_ever,
         suspects="lease: the lease of servicenow is held by something that is no refresher: it never ends by itself",
@@ -319,6 +331,7 @@ def broken(sandbox: Sandbox, make_app: MakeApp, situation: Situation) -> App:
     situation.do(sandbox, secrets)
     for _ in range(situation.ticks):
         sandbox.clock.advance(timedelta(minutes=30))
+        app.lease().note_tick()
         tick(app)
     # As a person does, in a process of its own: what the one that ticks remembers is not known there.
     return make_app(**{**situation.settings, **leases})
@@ -361,3 +374,29 @@ def test_a_token_that_ended_follows_from_its_cause_and_has_no_step_of_its_own(
     assert (checks["token"].verdict, checks["token"].follows) == (Verdict.FAIL, True)
     assert checks["token"].remedy == "It follows from what is wrong with: last refresh."
     assert "refresh token's life" not in checks, "a date in spring is no news where it is refused today"
+
+
+def test_a_token_that_is_disabled_is_no_copy_that_simple_chat_could_not_find(
+    sandbox: Sandbox, make_app: MakeApp
+) -> None:
+    situation = Situation(
+        do=lambda sandbox, _: setattr(sandbox.vault.versions("servicenow-oauth-token")[-1], "enabled", False),
+        suspects="",
+        step="",
+        ticks=0,
+    )
+    checks = {check.name: check for check in broken(sandbox, make_app, situation).doctor()}
+    assert checks["servicenow-oauth-token"].suspected
+    assert checks["Simple Chat"].verdict is Verdict.PASS
+    assert checks["Simple Chat"].detail == f"{COPY} holds the current token"
+
+
+def test_a_token_that_was_deleted_does_not_tell_that_none_was_ever_refreshed(
+    sandbox: Sandbox, make_app: MakeApp
+) -> None:
+    situation = Situation(
+        do=lambda sandbox, _: sandbox.vault.delete("servicenow-oauth-token"), suspects="", step="", ticks=0
+    )
+    checks = {check.name: check for check in broken(sandbox, make_app, situation).doctor()}
+    assert checks["last refresh"].detail == "none is known: servicenow-oauth-token is not there"
+    assert checks["token"].detail == "the connection's own secret holds no token"

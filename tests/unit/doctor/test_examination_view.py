@@ -54,6 +54,12 @@ def test_the_first_line_counts_and_names_the_first_suspicion() -> None:
     )
 
 
+def test_a_warning_of_none_of_the_connections_is_told_in_the_first_line_too() -> None:
+    checks = [warned(None, "identity", "AZURE_CLIENT_SECRET is set", "Take it out."), *healthy("hr")]
+    assert verdict(checks) == "identity warns. Most likely: identity: AZURE_CLIENT_SECRET is set"
+    assert verdict([*checks, *away("it")]).startswith("1 of 2 connections fails: it; identity warns. Most likely: it:")
+
+
 def test_who_looks_is_suspected_before_every_connection() -> None:
     checks = [failed(None, "identity", "no token could be had", "Sign in."), *away("hr")]
     assert verdict(checks) == (
@@ -75,7 +81,9 @@ def test_what_is_ever_so_opens_nothing_and_is_named(capsys: pytest.CaptureFixtur
     (folded,) = (line for line in lines if " c0 " in line)
     assert folded.split(maxsplit=2)[2].split(maxsplit=2)[2] == "2 pass; as ever: refresh token's life"
     assert "  Authorize" not in lines
-    assert verdict([*healthy("c0"), ever]) == "Every check passes (1 connection)."
+    assert verdict([*healthy("c0"), ever]) == (
+        "Every check passes (1 connection), but for what is ever so: refresh token's life."
+    )
 
 
 def test_of_several_what_does_not_pass_is_opened_and_the_rest_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """How a connection stands, from plain values: state, cause, next step, and what will come of its refresh token."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 
 from refresher.keyvault.found import ConsumerSide, Overview
 from refresher.model.causes import Cause, diagnose
+from refresher.model.connection import SecretIdentifier
+from refresher.model.errors import VaultError
 from refresher.model.report import WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
@@ -44,6 +47,7 @@ def status(
     held: StoredRefreshToken | None = refresh_token(),  # noqa: B008 - a frozen value
     settings: dict[str, str] | None = None,
     ready: bool = True,
+    errors: Mapping[SecretIdentifier, VaultError] | None = None,
 ) -> ConnectionStatus:
     side = ConsumerSide(
         secret=None,
@@ -51,7 +55,7 @@ def status(
         access_token=token,
         targets=targets,
         target_secrets={},
-        target_errors={},
+        target_errors=errors or {},
         record_secret=None,
         record=record or RefreshRecord(),
     )
@@ -108,6 +112,18 @@ class TestState:
                 State.FAILING,
                 "refreshing fails; by its dates the token still lives",
             ),
+            (
+                stored_access_token(),
+                {"record": replace(FAILED_ONCE, last_cause="publish_failed")},
+                State.FAILING,
+                "publishing fails; by its dates the token still lives",
+            ),
+            (
+                None,
+                {"targets": (target(stored_access_token()),)},
+                State.EXPIRED,
+                "the connection's own secret holds no token",
+            ),
             (None, {"record": FAILED_ONCE}, State.EXPIRED, "there is no working token"),
             (stored_access_token(), {"record": CALLED}, State.AUTHORIZATION_REQUIRED, "a person must authorize again"),
             (stored_access_token(), {"held": None}, State.AUTHORIZATION_REQUIRED, "a person must authorize again"),
@@ -142,7 +158,7 @@ class TestCauseAndNextStep:
             (stored_access_token(), {"record": replace(FAILED_ONCE, last_cause="a word")}, None, None),
             (None, {}, None, "python -m refresher refresh servicenow --force"),
             (
-                stored_access_token(expires_at=NOON + 2 * MINUTE),
+                stored_access_token(issued_at=NOON - HOUR, expires_at=NOON + 2 * MINUTE),
                 {},
                 None,
                 "python -m refresher refresh servicenow --force",
@@ -215,6 +231,27 @@ def test_a_target_works_by_its_own_dates_or_by_those_of_the_token_that_it_shares
     assert found.working is (own and working is not False)
 
 
+def test_a_copy_that_cannot_be_read_says_why_and_leads_to_whoever_can_see_what_the_app_may() -> None:
+    state = target(None, "locked", known=False)
+    error = VaultError("Key Vault refused it", cause=Cause.VAULT_FORBIDDEN, hint="Give the app's identity the role.")
+    found = status(stored_access_token(), targets=(state,), errors={state.target: error})
+    assert found.targets[0].remark == "cannot be read: Key Vault refused it"
+    assert found.next_step == "What keeps the copy from being read: python -m refresher doctor servicenow"
+
+
+@pytest.mark.parametrize("age", [timedelta(seconds=20), 2 * MINUTE])
+def test_a_token_that_lives_too_short_is_no_reason_to_refresh_by_hand(age: timedelta) -> None:
+    """The next one lives as short: what helps is a longer life."""
+    found = status(stored_access_token(expires_at=NOON + MINUTE), NOON + age)
+    assert str(found.next_step).startswith("Set a longer life (System OAuth > Application Registry")
+
+
+def test_what_was_refreshed_and_not_published_did_not_end_well() -> None:
+    """The token is dated by ServiceNow's answer, which may be a moment later than the run that failed to publish."""
+    record = replace(FAILED_ONCE, last_attempt_at=NOON - SECOND, last_outcome="failed", last_cause="publish_failed")
+    assert status(stored_access_token(), record=record).last_outcome == "failed"
+
+
 def test_a_target_that_lacks_the_token_can_be_served_at_once() -> None:
     assert status(stored_access_token(), targets=(target(None),)).next_step == (
         "At once: python -m refresher refresh servicenow"
@@ -238,7 +275,7 @@ def test_what_is_not_known_is_not_told() -> None:
         instance_url="https://x.service-now.com",
         state=State.EXPIRED,
         working=False,
-        message="there is no working token",
+        message="the connection's own secret holds no token",
         next_step=Step("python -m refresher refresh servicenow --force"),
         targets=(TargetStatus(name="copy", vault_url=VAULT, current=False, working=True),),
     )
