@@ -111,7 +111,7 @@ class Cause(StrEnum):
         code="settings_invalid",
         kind=Kind.PRODUCT,
         meaning="A setting is missing or cannot be used.",
-        checks=("docs/settings.md has the form of each",),
+        checks=("docs/settings.md: its form",),
         next_step=Step("Correct the app settings that the message names: ", steps.set_app_setting()),
     )
     BAD_REQUEST = Row(
@@ -158,14 +158,14 @@ class Cause(StrEnum):
         code="secret_missing",
         kind=Kind.AZURE,
         meaning="A secret is not in the vault.",
-        checks=("the secret's name, letter by letter", Step("whether it was deleted: ", steps.list_deleted())),
+        checks=("the secret's name, letter by letter", Step("was it deleted? ", steps.list_deleted())),
         next_step=Step("Store the secret that the message names, then: ", _REFRESH),
     )
     SECRET_DISABLED = Row(
         code="secret_disabled",
         kind=Kind.AZURE,
         meaning="The newest version of a secret is disabled.",
-        checks=("who disabled it, and why: the vault's audit log",),
+        checks=("the vault's audit log: who disabled it?",),
         next_step=Step("Enable that version or store a new one, then: ", _REFRESH),
     )
     SECRET_INVALID = Row(
@@ -186,7 +186,7 @@ class Cause(StrEnum):
         code="signing_key_disabled",
         kind=Kind.AZURE,
         meaning="The key that signs is disabled.",
-        checks=("who disabled it, and why: the vault's audit log",),
+        checks=("the vault's audit log: who disabled it?",),
         next_step=Step("Enable it, or name another version; then: ", _REFRESH),
     )
     SIGNING_KEY_EXPIRED = Row(
@@ -260,7 +260,7 @@ class Cause(StrEnum):
         kind=Kind.ANSWER,
         meaning="No token came back, but a login page, a proxy's page or a redirect.",
         checks=("SERVICENOW_INSTANCE_URL is the instance itself", "a proxy or single sign-on in between"),
-        next_step=Step("See what that address answers in a browser, and from here: ", _DOCTOR),
+        next_step=Step("See what SERVICENOW_INSTANCE_URL answers in a browser, and from here: ", _DOCTOR),
         unclear=True,
     )
     ADDRESS_REFUSED = Row(
@@ -271,7 +271,7 @@ class Cause(StrEnum):
             "System Security > IP Address Access Control: the app's outgoing address (docs/azure.md)",
             "an API access policy on the token endpoint",
         ),
-        next_step=Step("Let the app's outgoing address through on the instance, then: ", _FORCE),
+        next_step=Step("Let the app's outgoing address through, then: ", _FORCE),
     )
     INVALID_CLIENT = Row(
         code="invalid_client",
@@ -282,7 +282,7 @@ class Cause(StrEnum):
             "its id and secret equal {connection}-client-id and {connection}-client-secret",
         ),
         next_step=Step(
-            f"See in {_REGISTRY} that the application is active; store the client secret that it shows: ",
+            "Activate the application, or store the client secret that it shows: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,
@@ -315,7 +315,7 @@ class Cause(StrEnum):
         kind=Kind.REFUSED,
         meaning="ServiceNow refused the request as such.",
         checks=(f"{_REGISTRY}: scopes and type of the application", _LOG),
-        next_step=Step("Search that log for the transaction id; correct the application."),
+        next_step=Step("Search the system log for the transaction id; correct the application."),
     )
     ACCESS_DENIED = Row(
         code="access_denied",
@@ -328,7 +328,7 @@ class Cause(StrEnum):
             "the integration user is active, not locked out, and its password is right",
         ),
         next_step=Step(
-            "The next tick tries again. If it stays, the log says why. The client: ",
+            "The next tick tries again. If it stays, the system log says why. The client: ",
             _SET_CLIENT_SECRET,
             "; then: ",
             _FORCE,
@@ -426,7 +426,7 @@ class Cause(StrEnum):
         meaning="The password was refused; it is sent a few times only, to lock nobody out.",
         checks=("the user is active and not locked out", "{connection}-username and {connection}-password", _LOG),
         next_step=Step(
-            "Store the right password, whose new version the next tick tries: ",
+            "Store the right password, which the next tick tries: ",
             steps.set_secret(VAULT, f"{_NAME}-password"),
         ),
     )
@@ -453,7 +453,7 @@ class Cause(StrEnum):
         kind=Kind.PRODUCT,
         meaning="The timer has not fired for three intervals: nothing refreshes the tokens.",
         checks=(
-            "the app runs; refresh_tokens is listed and enabled (portal: Functions)",
+            "the app runs; portal: Functions lists refresh_tokens as enabled",
             "AzureWebJobs.refresh_tokens.Disabled: somebody may have meant it",
             "the log of its last start: what kept the timer from loading",
         ),
@@ -485,7 +485,7 @@ class Cause(StrEnum):
     RUN_OVERDUE = Row(
         code="run_overdue",
         kind=Kind.AZURE,
-        meaning="The run's time was over before ServiceNow could be asked, or before it wrote what may be old by now.",
+        meaning="The run's time was over before it asked ServiceNow, or before it wrote what may be old by now.",
         checks=("how long the vault takes", "how many are due at once", "the load of the machine or the plan"),
         next_step=Step("Wait for the next tick, or run it now: ", _REFRESH),
         passes=True,
