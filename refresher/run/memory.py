@@ -1,15 +1,21 @@
 """The record of failures, as one run leaves it to the next: in memory while the run goes on, and in the vault."""
 
+from contextlib import suppress
+
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.tags import record_expiry
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.writing import write_record
+from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.errors import RefresherError, VaultError
 from refresher.model.report import Outcome, WarningCode
 from refresher.policy.record import RefreshRecord
 from refresher.run.failures import PasswordPausedError, PublishFailedError
 from refresher.run.run import Run
+
+_OF_ONE_SECRET = frozenset({Cause.VAULT_FORBIDDEN, Cause.SECRET_MISSING, Cause.SECRET_DISABLED})
+"""What may be wrong with the record alone: it was locked, taken away or disabled."""
 
 
 class Memory:
@@ -28,7 +34,8 @@ class Memory:
     def remember(self, record: RefreshRecord) -> None:
         """Write what must be known before a request is sent, if it is not known yet. Raises VaultError.
 
-        A record that cannot be read stops nothing but the password, of which nobody knows how often it was refused.
+        A record that cannot be read or written stops nothing but the password, of which nobody knows how often it was
+        refused.
         """
         if record == self.record:
             return
@@ -36,10 +43,19 @@ class Memory:
         try:
             self._save(record, self._run.deadline)
         except VaultError as error:
-            if self._unreadable is None or uncounted:
+            if uncounted or not (self._unreadable is not None or self._alone_is_shut(error)):
                 raise
             self._warn(error)
         self.record = record
+
+    def _alone_is_shut(self, error: VaultError) -> bool:
+        """Whether the record cannot be written, but the refresh token could, as a change of nothing shows."""
+        if error.cause not in _OF_ONE_SECRET:
+            return False
+        with suppress(VaultError):
+            self._vaults.main.touch(self._run.connection.refresh_token_name, None, self._run.deadline)
+            return True
+        return False
 
     def settle(self, outcome: Outcome, *, always: bool = False) -> None:
         """Let the record say that a failure is over; where it told of none, it is written only to end later.

@@ -8,7 +8,7 @@ import pytest
 
 from refresher.app import App
 from refresher.model.causes import Cause
-from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
 from refresher.policy.password_gate import TRIES
 from sandbox import Fault, Personality
 from sandbox.direct import DirectSandbox
@@ -60,6 +60,18 @@ def test_a_record_stops_nothing(shut: Callable[[DirectSandbox, str], None], *, r
     assert {each.outcome for each in reports} == {Outcome.REFRESHED, Outcome.NOT_DUE}
     assert [each.outcome for each in reports].count(Outcome.REFRESHED) <= 7
     assert lives(sandbox, TOKEN)
+
+
+def test_a_record_that_can_be_read_and_no_longer_written_stops_nothing() -> None:
+    """The refresh token rotates, and can be written: that is what counts."""
+    sandbox, app = direct({}, Personality(rotates=True))
+    for_hours(sandbox, app, 2)
+    sandbox.vault.deny("set", RECORD)
+    sandbox.vault.deny("update", RECORD)
+    reports = for_hours(sandbox, app, 3)
+    assert {each.outcome for each in reports} == {Outcome.REFRESHED, Outcome.NOT_DUE}
+    assert lives(sandbox, TOKEN)
+    assert any(each.code is WarningCode.RECORD_NOT_WRITTEN for report in reports for each in report.warnings)
 
 
 @pytest.mark.exhaustive
