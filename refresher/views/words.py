@@ -17,7 +17,7 @@ def holds(target: TargetStatus) -> str:
     if target.current is None:
         return "cannot be read"
     if target.current:
-        return "holds the current token" if target.working else "holds the same token, which has ended"
+        return "holds the current token" if target.working else "holds the same token, which does not work"
     return "holds another token, which works" if target.working else "holds no token that works"
 
 
