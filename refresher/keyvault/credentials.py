@@ -12,7 +12,9 @@ from refresher.model.errors import VaultError
 from refresher.model.grants import CLIENT_SECRET, PASSWORD, REFRESH_TOKEN, USERNAME, Grant
 from refresher.model.stored import KeyLife, StoredRefreshToken, StoredSecret
 from refresher.model.tokens import Secret
+from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
+from refresher.policy.record import RefreshRecord
 
 Found = StoredSecret | VaultError | None
 _NOTHING: Mapping[str, Secret | str] = {}
@@ -71,6 +73,12 @@ class Credentials:
             return self.password_version
         last, stored_at = refusals.tried_at, self.password_stored_at
         return None if last is not None and stored_at is not None and last < stored_at else refusals.version
+
+    def fallback_ready(self, record: RefreshRecord) -> bool:
+        """Whether the fallback grant could start another life, by what the record holds against it."""
+        fallback, version = self.connection.fallback_grant, self.version_judged_by(record.password)
+        complete = fallback is not None and self.has(fallback)
+        return is_ready(fallback, complete=complete, password_version=version, record=record)
 
     @property
     def password_stored_at(self) -> datetime | None:

@@ -15,7 +15,7 @@ from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
 from refresher.model.grants import REFRESH_TOKEN, STORED
 from refresher.model.moments import parse_retry_after, pause_text
-from refresher.model.steps import Step
+from refresher.model.steps import Command, Step
 
 BAD_REQUEST = 400
 FORBIDDEN = frozenset({401, 403})
@@ -30,10 +30,10 @@ _OF_KIND = {
 }
 """What others may use too, and what to look at."""
 _NO_ROLE = "ForbiddenByRbac"
-ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
+_ACCESS_POLICY = frozenset({"AccessDenied", "ForbiddenByPolicy"})
 _READ_ONLY = tuple(f"-{suffix}" for suffix in STORED if suffix != REFRESH_TOKEN)
 """Secrets that the product only reads; any other it writes, too."""
-WHATEVER_ELSE = Step(". Whatever else is missing: ", steps.doctor())
+_WHATEVER_ELSE = Step(". Whatever else is missing: ", steps.doctor())
 _UNKNOWN_VERSION = re.compile(r"version \(([\w.-]{1,24})\) is not recognized.{1,60}version \(([\w.-]{1,24})\)")
 """In a vault that is older than the SDK (https://github.com/Azure/azure-sdk-for-python/issues/28595)."""
 
@@ -105,26 +105,23 @@ def _forbidden(asked: Asked, code: str | None) -> VaultError:
     name, vault = asked.name, vault_name(asked.url)
     if code == "SecretDisabled":
         return disabled(name, asked.url)
-    if code in ACCESS_POLICY:
-        hint = Step(
-            "This vault goes by access policies, for which roles do not count. The app's identity: ",
-            steps.set_policy(vault, reads_only=name.endswith(_READ_ONLY)),
-            WHATEVER_ELSE,
-        )
-        return RefusedError(f"Key Vault refused {asked}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
-    role, built_in = (
-        (steps.READ_A_SECRET, "Key Vault Secrets User")
-        if name.endswith(_READ_ONLY)
-        else (steps.KEEP_A_SECRET, "Key Vault Secrets Officer")
-    )
-    hint = Step(
-        "Give the app's identity the role, which works after some minutes: ",
-        steps.assign_role(role, vault, f"secrets/{name}"),
-        f" (with BUILT_IN_ROLES it is {built_in})",
-        WHATEVER_ELSE,
-    )
+    reads_only = name.endswith(_READ_ONLY)
+    role, built_in = steps.KEEP_A_SECRET, "Key Vault Secrets Officer"
+    if reads_only:
+        role, built_in = steps.READ_A_SECRET, "Key Vault Secrets User"
+    policy = steps.set_policy(vault, reads_only=reads_only)
+    hint = permission(code, policy, steps.assign_role(role, vault, f"secrets/{name}"), built_in)
     known = VaultError if code == _NO_ROLE else RefusedError
     return known(f"Key Vault refused {asked}", cause=Cause.VAULT_FORBIDDEN, hint=hint)
+
+
+def permission(code: str | None, policy: Command, role: Command, built_in: str) -> Step:
+    """What lets the app's identity do it: a policy or a role, by what the vault goes by, as its answer tells."""
+    if code in _ACCESS_POLICY:
+        lead = "This vault goes by access policies, for which roles do not count. The app's identity: "
+        return Step(lead, policy, _WHATEVER_ELSE)
+    lead = "Give the app's identity the role, which works after some minutes: "
+    return Step(lead, role, f" (with BUILT_IN_ROLES it is {built_in})", _WHATEVER_ELSE)
 
 
 def disabled(name: str, url: str) -> VaultError:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from azure.core.exceptions import HttpResponseError
 
-from refresher.keyvault.errors import ACCESS_POLICY, BAD_REQUEST, FORBIDDEN, WHATEVER_ELSE, translate_of_any_kind
+from refresher.keyvault.errors import BAD_REQUEST, FORBIDDEN, permission, translate_of_any_kind
 from refresher.keyvault.whole_vault import Asked, inner_code, is_its_own, of_the_vault, vault_name
 from refresher.model import steps
 from refresher.model.causes import Cause
@@ -92,21 +92,9 @@ def _forbidden(asked: Asked, code: str | None) -> VaultError:
         message = f"key {name} in {url} cannot sign: its permitted operations lack `sign`"
         hint = "Set `key_identifier` to a key made for signing (docs/keys.md)."
         return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=hint)
-    message = f"Key Vault refused {asked}"
-    if code in ACCESS_POLICY:
-        hint = Step(
-            "This vault goes by access policies, for which roles do not count. The app's identity: ",
-            steps.set_key_policy(vault_name(url)),
-            WHATEVER_ELSE,
-        )
-    else:
-        hint = Step(
-            "Give the app's identity the role, which works after some minutes: ",
-            steps.assign_role(steps.SIGN_WITH_A_KEY, vault_name(url), f"keys/{name}"),
-            " (with BUILT_IN_ROLES it is Key Vault Crypto User; docs/keys.md)",
-            WHATEVER_ELSE,
-        )
-    return VaultError(message, cause=Cause.SIGNING_FORBIDDEN, hint=hint)
+    role = steps.assign_role(steps.SIGN_WITH_A_KEY, vault_name(url), f"keys/{name}")
+    hint = permission(code, steps.set_key_policy(vault_name(url)), role, "Key Vault Crypto User; docs/keys.md")
+    return VaultError(f"Key Vault refused {asked}", cause=Cause.SIGNING_FORBIDDEN, hint=hint)
 
 
 def _disabled(name: str, url: str) -> VaultError:

@@ -17,7 +17,6 @@ from refresher.model.errors import VaultError
 from refresher.model.grants import CLIENT, REFRESH_TOKEN, USERNAME, Grant
 from refresher.model.stored import StoredRefreshToken, StoredSecret, TargetState
 from refresher.model.tokens import Secret
-from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
 
 
@@ -50,7 +49,7 @@ def read_overview(
     Whoever may read no values gets the same by the secrets' tags.
     """
     place = vaults.own(connection.refresh_token_name)
-    fallback, needed = connection.fallback_grant, _credential_names(vaults, connection)
+    needed = _credential_names(vaults, connection)
     key = _reading_key(vaults, connection, deadline)
     found: Mapping[SecretIdentifier, Found] = vaults.read((*_consumer_names(vaults, connection), *needed), deadline)
     listed = listing.instead(found, deadline)
@@ -60,19 +59,13 @@ def read_overview(
         found = listed
     side = _consumer_side(vaults, connection, found)
     credentials = _credentials(vaults, connection, found, now, key())
-    ready = is_ready(
-        fallback,
-        complete=fallback is not None and credentials.has(fallback),
-        password_version=credentials.version_judged_by(side.record.password),
-        record=side.record,
-    )
     if side.access_token is None:
         checked(found.get(place))
     return Overview(
         side=side,
         refresh_token=credentials.refresh_token,
         key=credentials.key_life,
-        fallback_ready=ready,
+        fallback_ready=credentials.fallback_ready(side.record),
         blocked=_blocked(connection, credentials),
     )
 

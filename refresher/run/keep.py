@@ -27,7 +27,6 @@ from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import AccessToken, Secret, TokenResponse
 from refresher.policy.due import refresh_time, shared_targets
 from refresher.policy.forecast import foresee
-from refresher.policy.grants import is_ready
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.refusals import Sent, may_rotate
 from refresher.policy.reserve import reserve
@@ -197,13 +196,7 @@ class Keeper:
         )
 
     def _foresee(self, *, failing: bool) -> tuple[Warning_, ...]:
-        run, fallback = self._run, self._run.connection.fallback_grant
-        ready = is_ready(
-            fallback,
-            complete=fallback is not None and self.credentials.has(fallback),
-            password_version=self.credentials.password_version,
-            record=self.memory.record,
-        )
+        run = self._run
         ours = publisher(run.connection.name, self._vaults.own_url)
         return foresee(
             run.connection,
@@ -211,7 +204,7 @@ class Keeper:
             self.succession.life,
             run.timing,
             run.clock.now(),
-            fallback_ready=ready,
+            fallback_ready=self.credentials.fallback_ready(self.memory.record),
             failing=failing,
             shared=shared_targets(ours, self._side.targets, run.timing, run.clock.now()),
             key=self.credentials.key_life,

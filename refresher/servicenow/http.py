@@ -33,26 +33,18 @@ _REQUEST_TAKES = 17.0
 """At the most, from the first step of a connection to the last byte of the answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An answer as it came; the names of the headers in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
 @dataclass(slots=True, kw_only=True)
-class _Received:
-    """What has arrived of an answer so far."""
+class Answer:
+    """An answer, as far as it has arrived; the names of the headers in lower case."""
 
     status: int = 0
-    encoding: str | None = None
-    body: bytearray = field(default_factory=bytearray)
+    headers: dict[str, str] = field(default_factory=dict)
+    received: bytearray = field(default_factory=bytearray)
 
     @property
-    def unfolded(self) -> bytes:
-        return unfold(bytes(self.body), self.encoding, LARGEST_BODY + 1)
+    def body(self) -> bytes:
+        """The body as it was before it was encoded."""
+        return unfold(bytes(self.received), self.headers.get("content-encoding"), LARGEST_BODY + 1)
 
 
 class Wire:
@@ -77,7 +69,6 @@ class Wire:
         self._transport = transport
         self.turns = turns
         self._client: httpx.Client | None = None
-        self._received = _Received()
 
     def send(
         self,
@@ -96,7 +87,7 @@ class Wire:
         token depends.
         """
         failure: TokenEndpointError
-        self._received = _Received()
+        answer = Answer()
         with self._turn(later=later):
             proxy = proxy_for(url)
             try:
@@ -107,7 +98,8 @@ class Wire:
                 request = client.build_request(
                     method, url, headers=headers, content=content, params=params, timeout=timeout
                 )
-                return self._answer_of(client, request, seconds)
+                self._receive(answer, client, request, seconds)
+                return answer
             except httpx.TimeoutException as error:
                 sent = not isinstance(error, httpx.ConnectTimeout)
                 failure = _no_answer(Cause.INSTANCE_TIMEOUT, proxy, sent=sent, trouble=_trouble(error, url))
@@ -119,7 +111,7 @@ class Wire:
                 failure = _too_much() if _stems_from(error, TooLargeError) else _no_answer(proxy=proxy)
             except httpx.InvalidURL:
                 failure = _no_answer(sent=False)
-        failure.refresh_token = find_refresh_token(self._received.status, self._received.unfolded)
+        failure.refresh_token = find_refresh_token(answer.status, answer.body)
         raise failure
 
     @contextmanager
@@ -135,20 +127,18 @@ class Wire:
                 raise _no_answer(Cause.INSTANCE_TIMEOUT, sent=False)
             yield
 
-    def _answer_of(self, client: httpx.Client, request: httpx.Request, seconds: float) -> Answer:
+    def _receive(self, answer: Answer, client: httpx.Client, request: httpx.Request, seconds: float) -> None:
         with limit(seconds), closing(client.send(request, stream=True)) as response:
-            names = {name.lower(): value for name, value in response.headers.items()}
-            self._received.status, body = response.status_code, self._received.body
-            self._received.encoding = names.get("content-encoding")
+            answer.status = response.status_code
+            answer.headers = {name.lower(): value for name, value in response.headers.items()}
             for chunk in cast("httpx.SyncByteStream", response.stream):  # as it was sent: `unfold` has a bound
-                body += chunk
-                if len(body) > LARGEST_BODY:
+                answer.received += chunk
+                if len(answer.received) > LARGEST_BODY:
                     self.disconnect()
                     break
-            if response.status_code == _TOO_MANY_REQUESTS:
-                pause = parse_retry_after(names.get("retry-after"), self._clock.now())
+            if answer.status == _TOO_MANY_REQUESTS:
+                pause = parse_retry_after(answer.headers.get("retry-after"), self._clock.now())
                 self.turns.pause(self._connection, pause)
-            return Answer(status=response.status_code, headers=names, body=self._received.unfolded)
 
     def _connect(self, proxy: Proxy | None) -> httpx.Client:
         if self._client is None:

@@ -1,6 +1,8 @@
 """Opens sessions with instances. httpx, and what it trusts, are loaded when the first session is near."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from refresher.model.clock import Clock, Deadline
@@ -35,14 +37,20 @@ class ServiceNow:
 
         return tls_context("SSL_CERT_FILE", "SSL_CERT_DIR")
 
-    def session(self, connection: Connection, deadline: Deadline, answer_takes: float = ANSWER_TAKES) -> "Session":
-        """A session for one run of one connection; close it (it is a context manager)."""
+    @contextmanager
+    def session(
+        self, connection: Connection, deadline: Deadline, answer_takes: float = ANSWER_TAKES
+    ) -> "Iterator[Session]":
+        """A session for one run of one connection."""
         from refresher.servicenow.http import Wire  # noqa: PLC0415 - as above
         from refresher.servicenow.session import Session  # noqa: PLC0415 - as above
 
         tls, turns = self.prepare(), self.turns(connection)
         wire = Wire(connection.name, self._clock, deadline, tls, self._transport, turns, answer_takes=answer_takes)
-        return Session(connection, self._clock, deadline, wire)
+        try:
+            yield Session(connection, self._clock, deadline, wire)
+        finally:
+            wire.disconnect()
 
     def try_token(self, connection: Connection, token: Secret, deadline: Deadline) -> Probe:
         """Ask the instance of a connection what it thinks of a token. Never raises; it costs nobody's credentials."""

@@ -7,8 +7,6 @@ a failure uses a fresh connection, since passing faults sit in connections as we
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
-from typing import Self
 
 from refresher.model.causes import Cause
 from refresher.model.clock import Clock, Deadline
@@ -31,7 +29,7 @@ _PROBE_ATTEMPTS = 2
 
 
 class Session:
-    """Requests of one run to one instance, on one connection while all goes well; a context manager."""
+    """Requests of one run to one instance, on one connection while all goes well."""
 
     def __init__(self, connection: Connection, clock: Clock, deadline: Deadline, wire: Wire) -> None:
         self._connection = connection
@@ -39,14 +37,6 @@ class Session:
         self._deadline = deadline
         self._wire = wire
         self._asked = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._wire.disconnect()
 
     def request_token(
         self,
