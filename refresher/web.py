@@ -17,7 +17,8 @@ from refresher.model.version import VERSION
 from refresher.status.health import ConnectionStatus
 from refresher.status.timer import TimerStatus
 from refresher.views.bodies import report_body, status_body, timer_body
-from refresher.views.page import HEADERS as PAGE_HEADERS, answer_page, status_page
+from refresher.views.page import answer_page, status_page
+from refresher.views.style import HEADERS as PAGE_HEADERS
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _RETRY_AFTER = 60.0

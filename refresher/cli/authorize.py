@@ -60,7 +60,10 @@ def authorize(app: "App", options: argparse.Namespace, request: RunRequest) -> R
         message = f"connection {connection.name} has no client secret, without which nobody can authorize"
         raise UsageError(message, "Its key speaks for the user: a tick, or a forced run, gets a token by itself.")
     if Grant(options.grant) is Grant.PASSWORD:
-        authorization = _with_password(connection, store=options.store)
+        authorization = Authorization(grant=Grant.PASSWORD, brought=_read_password(connection), keep=options.store)
+        if options.store and Grant.PASSWORD not in connection.configured_grants:
+            lacks = f"connection {connection.name} has no fallback_grant password to use it."
+            say(f"--store keeps the password, but {lacks}", aside=True)
     elif options.store:
         message = "--store keeps a password, and this grant has none"
         raise UsageError(message, "Leave --store out.")
@@ -146,16 +149,6 @@ def _show_probe(name: str, answer: Probe | None) -> None:
         case Verdict.UNKNOWN:
             say(f"{name}: the token could not be tried: {answer.remark or 'no answer'}{transaction}")
             show_step(Step("Try again; then: ", steps.doctor(name)))
-
-
-def _with_password(connection: Connection, *, store: bool) -> Authorization:
-    brought = _read_password(connection)
-    if store and Grant.PASSWORD not in connection.configured_grants:
-        say(
-            f"--store keeps the password, but connection {connection.name} has no fallback_grant password to use it.",
-            aside=True,
-        )
-    return Authorization(grant=Grant.PASSWORD, brought=brought, keep=store)
 
 
 def _read_password(connection: Connection) -> dict[str, Secret]:

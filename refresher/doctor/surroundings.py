@@ -74,7 +74,11 @@ class Surroundings:
         except RefresherError as error:
             return failed(None, IDENTITY, error.message, remedy_of(error, None))
         except (AzureError, ValueError):
-            return self._nobody()
+            detail, problem = "no token for Key Vault could be had", self._chooses_another()
+        # What stands in the variables is the first suspicion.
+        if problem is not None:
+            return failed(None, IDENTITY, f"{detail}; {problem[0]}", problem[1])
+        return failed(None, IDENTITY, detail, remedy_of(no_identity(), None))
 
     def is_the_apps(self, identity: Identity) -> bool:
         """Whether it is the app's own identity: where the settings name that, by its name."""
@@ -92,14 +96,6 @@ class Surroundings:
         if problem is None:
             return passed(None, IDENTITY, detail)
         return warned(None, IDENTITY, f"{detail}; {problem[0]}", problem[1])
-
-    def _nobody(self) -> Check:
-        """What stands in the variables is the first suspicion."""
-        detail = "no token for Key Vault could be had"
-        problem = self._chooses_another()
-        if problem is not None:
-            return failed(None, IDENTITY, f"{detail}; {problem[0]}", problem[1])
-        return failed(None, IDENTITY, detail, remedy_of(no_identity(), None))
 
     def _chooses_another(self) -> tuple[str, Step] | None:
         """Variables that make the SDK sign in as another than the app's identity, or the person here."""

@@ -15,7 +15,7 @@ from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
 from refresher.model.steps import Step
-from refresher.network.failures import trouble_of
+from refresher.network.failures import told, trouble_of
 from refresher.network.proxies import proxy_for
 
 _BAD_REQUEST = 400
@@ -122,14 +122,11 @@ def silent(asked: Asked, error: ServiceRequestError | ServiceResponseError) -> V
     """No answer of the vault came, or a proxy said something in its place; of its words only the status is read."""
     url = asked.url
     proxy, trouble = proxy_for(url), trouble_of(error, url, "REQUESTS_CA_BUNDLE")
-    what = trouble.what if trouble else "did not answer"
-    message = f"{url} {what}"
-    hint = trouble.hint if trouble else "Check the vault's address, its firewall and the network."
-    if proxy is not None and not (trouble and trouble.of_certificate):
-        refused = _REFUSED_BY_PROXY.search(str(error))
-        itself = trouble is not None and trouble.of_the_first_hop
-        message = proxy.refuses(url, refused[1]) if refused else proxy.between(url, what, itself=itself)
-        hint = proxy.hint
+    hint = "Check the vault's address, its firewall and the network."
+    message, hint = told(url, "did not answer", hint, trouble, proxy)
+    refused = _REFUSED_BY_PROXY.search(str(error))
+    if proxy is not None and refused and not (trouble and trouble.of_certificate):
+        message = proxy.refuses(url, refused[1])
     return VaultError(
         f"{message} ({asked.operation} of {asked.kind} {asked.name})",
         cause=Cause.VAULT_UNAVAILABLE,

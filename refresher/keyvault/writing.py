@@ -71,19 +71,9 @@ def write_credentials(
     vaults: Vaults, connection: Connection, values: Mapping[str, Secret], deadline: Deadline
 ) -> None:
     """Store what a person brought, by the ends of the secrets' names, in that order. Raises VaultError."""
-    vault = vaults.main
     for suffix, value in values.items():
-        write = partial(
-            vault.write,
-            connection.secret_name(suffix),
-            value,
-            content_type=CREDENTIAL_CONTENT_TYPE,
-            tags={"connection": connection.name},
-            expires_on=None,
-            stored=None,
-            deadline=deadline,
-        )
-        vault.once_recovered(write, deadline)
+        name, tags = connection.secret_name(suffix), {"connection": connection.name}
+        _write_own(vaults, name, value, CREDENTIAL_CONTENT_TYPE, tags=tags, expires_on=None, deadline=deadline)
 
 
 def write_access_token(
@@ -118,25 +108,6 @@ def write_targets(
     return _write(vaults, {target: side.target_secrets.get(target) for target in targets}, token, deadline)
 
 
-def describe(
-    vaults: Vaults,
-    place: SecretIdentifier,
-    secret: StoredSecret,
-    tags: Mapping[str, str],
-    ends: datetime,
-    deadline: Deadline,
-) -> None:
-    """Change tags and end of a stored token, its value and version untouched. Raises VaultError."""
-    vaults.open(place.vault_url).describe(
-        place.name,
-        secret.version,
-        content_type=secret.content_type or ACCESS_TOKEN_CONTENT_TYPE,
-        tags=tags,
-        expires_on=ends,
-        deadline=deadline,
-    )
-
-
 def write_record(
     vaults: Vaults,
     connection: Connection,
@@ -165,17 +136,23 @@ def write_record(
                 or_undated=False,
             )
             return version
-    write = partial(
-        vault.write,
-        name,
-        Secret(RECORD_VALUE),
-        content_type=RECORD_CONTENT_TYPE,
-        tags=tags,
-        expires_on=expires_on,
-        stored=None,
-        deadline=deadline,
-    )
-    return vault.once_recovered(write, deadline)
+    value, kind = Secret(RECORD_VALUE), RECORD_CONTENT_TYPE
+    return _write_own(vaults, name, value, kind, tags=tags, expires_on=expires_on, deadline=deadline)
+
+
+def _write_own(
+    vaults: Vaults,
+    name: str,
+    value: Secret,
+    content_type: str,
+    *,
+    tags: Mapping[str, str],
+    expires_on: datetime | None,
+    deadline: Deadline,
+) -> str:
+    """Write a new version, once its name is recovered where it was deleted; returns it. Raises VaultError."""
+    write = partial(vaults.main.write, name, value, content_type=content_type, tags=tags, expires_on=expires_on)
+    return vaults.main.once_recovered(lambda: write(stored=None, deadline=deadline), deadline)
 
 
 def _write(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from refresher.network.names import ResolverTimeoutError
+from refresher.network.proxies import Proxy
 
 _KEPT_IN = ("__cause__", "__context__", "inner_exception", "reason")
 _DEEPEST = 32
@@ -93,6 +94,18 @@ def trouble_of(error: BaseException, url: str, bundle: str) -> Trouble | None:
     if trouble is None:
         return None
     return replace(trouble, hint=trouble.hint.replace(_HOST, urlsplit(url).hostname or _HOST).replace(_BUNDLE, bundle))
+
+
+def told(whom: str, what: str, hint: str, trouble: Trouble | None, proxy: Proxy | None) -> tuple[str, str]:
+    """The sentence about somebody with whom no connection came about, and what to look at.
+
+    `what` and `hint` are for where the exceptions do not tell.
+    """
+    if trouble is not None:
+        what, hint = trouble.what, trouble.hint
+    if proxy is None or (trouble is not None and trouble.of_certificate):
+        return f"{whom} {what}", hint
+    return proxy.between(whom, what, itself=trouble is not None and trouble.of_the_first_hop), proxy.hint
 
 
 def _find(error: BaseException) -> Trouble | None:

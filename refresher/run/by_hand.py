@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.reading import read_consumer_side, read_everything
-from refresher.keyvault.tags import revoked_tags
+from refresher.keyvault.tags import ACCESS_TOKEN_CONTENT_TYPE, revoked_tags
 from refresher.keyvault.vaults import Vaults
-from refresher.keyvault.writing import describe
 from refresher.model import steps
 from refresher.model.causes import Cause, Kind
 from refresher.model.connection import Connection, SecretIdentifier
@@ -137,8 +136,14 @@ def _revoke(parts: Parts, run: Run) -> RunReport:
                 now = parts.clock.now()
                 run.before_writing()
                 for place, secret in copies:
-                    tags = {**secret.tags, **revoked_tags(now)}
-                    describe(parts.vaults, place, secret, tags, now, run.writing_deadline)
+                    parts.vaults.open(place.vault_url).describe(
+                        place.name,
+                        secret.version,
+                        content_type=secret.content_type or ACCESS_TOKEN_CONTENT_TYPE,
+                        tags={**secret.tags, **revoked_tags(now)},
+                        expires_on=now,
+                        deadline=run.writing_deadline,
+                    )
     message = f"{len(known)} tokens revoked at ServiceNow"
     if not all(known):
         message += f"; ServiceNow did not know {known.count(False)} of them"

@@ -140,7 +140,10 @@ def _obtain_by(
         answer_lost=lost and record.rotates,
         next_is_sound=following is Grant.REFRESH_TOKEN and refusals_before == 0,
     )
-    return Failed(_authorization_required(refusal, cause) if cause is not None else refusal, goes_on)
+    if cause is None:
+        return Failed(refusal, goes_on)
+    message, transaction_id = refusal.message, refusal.transaction_id
+    return Failed(AuthorizationRequiredError(message, cause=cause, transaction_id=transaction_id), goes_on)
 
 
 def _of_one_grant(job: Callable[[], _T], *, only: Cause | None = None) -> _T:
@@ -227,10 +230,6 @@ def _blocked(run: Run, cause: Cause, until: datetime | None) -> RefresherError:
         return AuthorizationRequiredError(message, cause=cause)
     message = f"ServiceNow refused the password; it is sent again from {until:%H:%M:%S} UTC on"
     return PasswordPausedError(message, cause=cause)
-
-
-def _authorization_required(error: TokenEndpointError, cause: Cause) -> AuthorizationRequiredError:
-    return AuthorizationRequiredError(error.message, cause=cause, transaction_id=error.transaction_id)
 
 
 def _warn_of_failed_grants(run: Run, failures: list[tuple[Grant, RefresherError]], served: Grant) -> None:

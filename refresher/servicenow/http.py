@@ -19,7 +19,7 @@ from refresher.model.clock import Clock, Deadline
 from refresher.model.errors import TokenEndpointError
 from refresher.model.moments import parse_retry_after, pause_text
 from refresher.model.version import USER_AGENT
-from refresher.network.failures import Trouble, trouble_of
+from refresher.network.failures import Trouble, told, trouble_of
 from refresher.network.proxies import Proxy, proxy_for
 from refresher.network.sockets import TooLargeError, limit, unfold
 from refresher.servicenow.oauth import LARGEST_BODY, find_refresh_token
@@ -168,13 +168,7 @@ def _no_answer(
     what = "did not answer in time" if cause is Cause.INSTANCE_TIMEOUT else "could not be reached"
     if sent and cause is Cause.INSTANCE_UNREACHABLE:
         what = "closed the connection without an answer"
-    hint = ""
-    if trouble is not None:
-        what, hint = trouble.what, trouble.hint
-    message = f"{_INSTANCE} {what}"
-    if proxy is not None and (trouble is None or not trouble.of_certificate):
-        message = proxy.between(_INSTANCE, what, itself=trouble is not None and trouble.of_the_first_hop)
-        hint = proxy.hint
+    message, hint = told(_INSTANCE, what, "", trouble, proxy)
     return TokenEndpointError(message, cause=cause, hint=hint, transient=True, sent=sent)
 
 

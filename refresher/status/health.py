@@ -80,11 +80,6 @@ class ConnectionStatus:
     targets: tuple[TargetStatus, ...] = ()
     warnings: tuple[Warning_, ...] = ()
 
-    @property
-    def refresh_token_refused(self) -> bool:
-        """Whether the refresh token's dates mean nothing, since ServiceNow does not take it."""
-        return self.cause is not None and self.cause.row.ends_refresh_token
-
 
 def evaluate(
     connection: Connection, found: Overview, timing: Timing, now: datetime, *, trial: Trial, untried: str = ""

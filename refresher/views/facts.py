@@ -87,9 +87,10 @@ def _end(moment: datetime | None, now: datetime) -> tuple[str, str] | None:
 
 def _refresh_token(status: ConnectionStatus, now: datetime) -> tuple[str, str] | None:
     """Its end, unless ServiceNow refuses it, or refuses something and does not say what."""
-    if status.refresh_token_refused:
+    cause = status.cause.row if status.cause is not None else None
+    if cause is not None and cause.ends_refresh_token:
         return "refused", ""
-    doubted = status.consecutive_failures and status.cause is not None and status.cause.row.kind is Kind.REFUSED
+    doubted = status.consecutive_failures and cause is not None and cause.kind is Kind.REFUSED
     return ("in doubt", "") if doubted else _end(status.refresh_token_expires_at, now)
 
 

@@ -14,13 +14,11 @@ from refresher.status.health import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
 from refresher.views.facts import Fact, facts
 from refresher.views.folding import fold
-from refresher.views.style import HEADERS, STYLE
+from refresher.views.style import STYLE
 from refresher.views.terminal import visible
 from refresher.views.timeline import timeline
 from refresher.views.verdict import Gravity, found, gravity, verdict
 from refresher.views.words import together_text
-
-__all__ = ["HEADERS", "answer_page", "status_page"]
 
 Key = Mapping[str, str]
 """What the query of the page's address opened it with: `code`, and whose it is."""

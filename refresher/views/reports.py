@@ -3,7 +3,7 @@
 from refresher import RUNBOOK
 from refresher.model.causes import diagnose
 from refresher.model.report import Outcome, RunReport
-from refresher.views.tables import show_step, show_what_to_check
+from refresher.views.tables import say_wrapped, show_step
 from refresher.views.terminal import say
 
 
@@ -17,7 +17,8 @@ def show_report(report: RunReport) -> None:
         say(f"  if ServiceNow is away: {report.reserve.text}")
     if report.cause:
         if report.outcome is not Outcome.BUSY:
-            show_what_to_check(diagnose(report.cause, report.connection).checks)
+            for check in diagnose(report.cause, report.connection).checks:
+                say_wrapped("  check: ", check)
         if report.hint:
             show_step(report.hint)
         say(f"  runbook: {RUNBOOK}causes.md#{report.cause}")

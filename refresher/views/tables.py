@@ -129,12 +129,6 @@ def _issue_row(issue: Issue) -> Row:
     return _clock(issue.issued_at), lived, trigger, grant, issue.reason or "", issue.run_id or ""
 
 
-def show_what_to_check(checks: Iterable[str]) -> None:
-    """Where a cause is likely to be found, the likeliest place first."""
-    for check in checks:
-        say_wrapped("  check: ", check)
-
-
 def show_step(step: Step, label: str = "next: ") -> None:
     """What to do next: each command that comes after words on a line of its own, to be copied."""
     lead = f"  {label}"

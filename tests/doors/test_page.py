@@ -23,7 +23,8 @@ from refresher.servicenow.answers import Verdict
 from refresher.status.copies import TargetStatus
 from refresher.status.health import ConnectionStatus, State
 from refresher.views.facts import facts
-from refresher.views.page import HEADERS, status_page
+from refresher.views.page import status_page
+from refresher.views.style import HEADERS
 from refresher.views.tables import show_statuses
 from refresher.web import status_page_reply, status_reply
 from sandbox import Fault, Sandbox
