@@ -55,7 +55,7 @@ class ManagedIdentity:
         else:
             access_token = accept_token(Secret(token), now=self._clock.now())
             return TokenResponse(
-                access_token=access_token, refresh_token=None, scope="", transaction_id=None, lifetime_stated=True
+                access_token=access_token, refresh_token=None, transaction_id=None, lifetime_stated=True
             )
         raise explain(scope, words)
 

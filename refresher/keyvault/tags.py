@@ -140,7 +140,6 @@ def parse_record(secret: StoredSecret | None) -> RefreshRecord:
     tags = secret.tags
     refresh_token = _parse_state(tags, "refresh-token", _OLD_REFRESH_TOKEN_TAGS)
     return RefreshRecord(
-        exists=True,
         last_attempt_at=parse_instant(tags.get("last-attempt-at")),
         last_outcome=tags.get("last-outcome"),
         last_cause=tags.get("last-cause"),

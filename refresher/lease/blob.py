@@ -31,6 +31,8 @@ from refresher.policy.exclusion import may_release, reads_stand
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+_LASTS = timedelta(seconds=60)
+"""Of a lease: longer than any run writes."""
 _TAKES = 15.0
 """Seconds, for all that has to be asked before a lease is held."""
 _NOTE_TAKES = 4.0
@@ -73,13 +75,11 @@ class BlobLease:
         clock: Clock,
         executor: Executor,
         *,
-        duration: timedelta = timedelta(seconds=60),
         transport: Any = None,  # noqa: ANN401 - the SDK's transports are generic in what they carry
     ) -> None:
         self._container = Container(container_url, credential, transport)
         self._clock = clock
         self._executor = executor
-        self._duration = duration
         self._seen: dict[str, str] = {}
         """ETag of each blob when its lease was last free, or this process held it and wrote its note."""
         self._under_way: dict[str, Future[None]] = {}
@@ -171,7 +171,7 @@ class BlobLease:
 
     def _acquire(self, connection: str) -> _Hold | None:
         """Acquire it, and have the note written; None where somebody else holds it. Raises LeaseUnavailableError."""
-        lease_id, length = str(uuid.uuid4()), int(self._duration.total_seconds())
+        lease_id, length = str(uuid.uuid4()), int(_LASTS.total_seconds())
         with limit(_TAKES):
             etag = self._container.acquire(connection, lease_id, length)
         if etag is None:
@@ -220,7 +220,7 @@ class BlobLease:
     def _is_of_another(self, about: Mapping[str, str]) -> bool:
         """Whether what is told there is older than a lease of fixed length can be: somebody else holds it now."""
         since = since_when(about)
-        return since is not None and self._clock.now() - since > self._duration
+        return since is not None and self._clock.now() - since > _LASTS
 
     def _way_out(self, connection: str) -> Step:
         url = self._container.url

@@ -70,8 +70,6 @@ class Row:
     """The one thing to do."""
     passes: bool = False
     """Whether waiting helps: the next tick may well succeed."""
-    explains: bool = True
-    """Whether it says what is at fault; otherwise any of the credentials may be."""
     ends_refresh_token: bool = False
     """Whether the refresh token's dates mean nothing any more."""
     unclear: bool = False
@@ -336,7 +334,6 @@ class Cause(StrEnum):
             _AUTHORIZE,
         ),
         passes=True,
-        explains=False,
     )
     TOKEN_REJECTED = Row(
         code="token_rejected",
@@ -409,7 +406,6 @@ class Cause(StrEnum):
             "; then: ",
             _FORCE,
         ),
-        explains=False,
         ends_refresh_token=True,
     )
     ROTATED_TOKEN_LOST = Row(

@@ -100,5 +100,4 @@ class TokenResponse:
     lifetime_stated: bool
     """False where the answer did not say how long the token lives, and ServiceNow's default was taken."""
     refresh_token: Secret | None
-    scope: str
     transaction_id: str | None

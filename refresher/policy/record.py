@@ -12,7 +12,6 @@ from refresher.policy.password_gate import PasswordRefusals
 class RefreshRecord:
     """What the next run must know of the failures before it."""
 
-    exists: bool = False
     last_attempt_at: datetime | None = None
     last_outcome: str | None = None
     last_cause: str | None = None

@@ -94,12 +94,10 @@ def parse_token_response(
         failure = _failure(answer)
         failure.refresh_token = find_refresh_token(status, body)
         raise failure
-    scope = answer.fields.get("scope")
     return TokenResponse(
         access_token=AccessToken(value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant),
         lifetime_stated=stated is not None,
         refresh_token=_refresh_token(answer.fields.get("refresh_token")),
-        scope=scope if isinstance(scope, str) and _VISIBLE.fullmatch(scope) else "",
         transaction_id=answer.transaction_id,
     )
 
@@ -152,7 +150,6 @@ _REQUEST_TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
 _LONGEST_USER_NAME = 100
 _TOKEN = re.compile(r"[!-~]{1,25000}")
-_VISIBLE = re.compile(r"[ -~]*")
 _TRANSACTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]*)?", re.ASCII)

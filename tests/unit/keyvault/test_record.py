@@ -182,7 +182,6 @@ class TestRefreshToken:
 
 
 FULL = RefreshRecord(
-    exists=True,
     last_attempt_at=NOON,
     last_outcome="kept",
     last_cause="access_denied",
@@ -199,7 +198,6 @@ def fullest() -> RefreshRecord:
     """Every field at the longest that can come of it."""
     version, moment = "f" * 32, datetime(2026, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
     return RefreshRecord(
-        exists=True,
         last_attempt_at=moment,
         last_outcome=max(Outcome, key=len),
         last_cause=max(Cause, key=len),
@@ -254,8 +252,7 @@ class TestRecord:
 
     def test_what_says_nothing_is_left_out(self) -> None:
         assert record_tags("c", RefreshRecord()) == {"connection": "c", "consecutive-failures": "0"}
-        assert parse_record(None) == RefreshRecord()
-        assert parse_record(secret()) == RefreshRecord(exists=True)
+        assert parse_record(None) == parse_record(secret()) == RefreshRecord()
 
     def test_the_fullest_one_leaves_room_among_the_tags_that_key_vault_holds(self) -> None:
         """15 tags of 256 characters; one too many, or too long, and nothing of the record would be stored."""
