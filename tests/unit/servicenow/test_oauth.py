@@ -261,7 +261,7 @@ class TestFailure:
         assert error.cause is Cause.ACCESS_DENIED
         assert error.ambiguous
         assert error.transient
-        assert "Exception on token flow" in diagnose(error.cause, "servicenow").next_step
+        assert "Exception on token flow" in diagnose(error.cause, "servicenow").checks[0]
         assert (
             error.message == f"ServiceNow refused the token request with its generic {status}, which does not say why"
         )
