@@ -152,12 +152,6 @@ class Faults:
                     fault.action.release()
             self._faults.clear()
 
-    def hold_nth(self, n: int, *, before: bool) -> Hold:
-        """Hold the n-th request from now on (from 1), of whatever service."""
-        hold = Hold(before=before)
-        self.add(Fault(action=hold, after=n - 1))
-        return hold
-
     def find(self, service: str, request: Request) -> Action | None:
         """The action for this request."""
         with self._lock:

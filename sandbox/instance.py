@@ -135,10 +135,6 @@ class Instance:
         self._users[user_name].password = self._mint.make("password")
         return self._users[user_name].password
 
-    def lock_user(self, user_name: str) -> None:
-        """Lock the user out."""
-        self._users[user_name].locked = True
-
     def password_attempts(self, user_name: str) -> int:
         """How many times a password was sent for the user."""
         return self._users[user_name].attempts
@@ -159,10 +155,6 @@ class Instance:
         """Whether it can be used now."""
         token = self._refresh_tokens.get(value)
         return token is not None and self._clock.now() < token.expires_at
-
-    def most_concurrent_token_requests(self, client_id: str) -> int:
-        """The most token requests of one application that were under way at once."""
-        return self._applications[client_id].most_open_requests
 
     # HTTP.
 

@@ -134,12 +134,6 @@ def date_of_another_age(peer: Conversation) -> None:
     peer.wait()
 
 
-def pause_for_an_hour(peer: Conversation) -> None:
-    """Answer 429 and ask for an hour's pause, which an SDK may sleep out."""
-    while peer.hear():
-        peer.say(answer(429, {"Retry-After": "3600", "Content-Type": "application/json"}, b"{}"))
-
-
 def tunnels(peer: Conversation) -> None:
     """A proxy that does its work."""
     host, _, port = peer.hear().split(b" ")[1].decode().rpartition(":")

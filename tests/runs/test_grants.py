@@ -23,11 +23,6 @@ USER = "servicenow.integration"
 JWT = '{"sub": "servicenow.integration", "kid": "key-1"}'
 
 
-def grants_asked(sandbox: Sandbox) -> list[str | None]:
-    """The grant types of the token requests, in their order."""
-    return [exchange.grant_type for exchange in sandbox.log.select(path="/oauth_token.do")]
-
-
 def record_tags(sandbox: Sandbox) -> dict[str, str]:
     """The tags of the record; empty where there is none."""
     record = sandbox.vault.get(RECORD)

@@ -42,7 +42,6 @@ from tests.azurite import ACCOUNT, Azurite, StubCredential
 from tests.sampling import thinned
 
 ROOT = Path(__file__).parents[2]
-INTEGRATION = ROOT / "tests" / "integration"
 ROLE = "Storage Blob Data Contributor"
 VAULT = "https://v.vault.azure.net"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
