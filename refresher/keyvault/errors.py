@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from http import HTTPStatus
 
 from azure.core.exceptions import (
     ClientAuthenticationError,
@@ -17,12 +18,7 @@ from refresher.model.grants import REFRESH_TOKEN, STORED
 from refresher.model.moments import parse_retry_after, pause_text
 from refresher.model.steps import Command, Step
 
-BAD_REQUEST = 400
 FORBIDDEN = frozenset({401, 403})
-_CONFLICT = 409
-_THROTTLED = 429
-_SERVER_ERRORS = 500
-_REQUEST_TIMEOUT = 408
 _RECOVERABLE = frozenset({"ObjectIsDeletedButRecoverable", "ObjectIsBeingRecovered", "ObjectIsBeingDeleted"})
 _OF_KIND = {
     "secret": ("this vault", "Check the secret's name and the vault's state."),
@@ -57,11 +53,13 @@ class BeingRecoveredError(VaultError):
 def translate(asked: Asked, error: HttpResponseError, now: datetime) -> VaultError:
     """The error that an answer about a secret means, none of its text with it."""
     status, code = error.status_code, inner_code(error)
-    if status == _CONFLICT and code in _RECOVERABLE:
+    if status == HTTPStatus.CONFLICT and code in _RECOVERABLE:
         return BeingRecoveredError(f"{asked}", recover=code == "ObjectIsDeletedButRecoverable")
     if status in FORBIDDEN and is_its_own(error):
         return of_the_vault(asked, error) or _forbidden(asked, code)
-    return translate_of_any_kind(asked, error, now, answered=RefusedError if status == BAD_REQUEST else VaultError)
+    return translate_of_any_kind(
+        asked, error, now, answered=RefusedError if status == HTTPStatus.BAD_REQUEST else VaultError
+    )
 
 
 def translate_of_any_kind(
@@ -72,7 +70,7 @@ def translate_of_any_kind(
         return no_identity(getattr(error, "retry_after", None))
     status, retry_after = error.status_code or 0, _retry_after_of(error, now)
     busy, check = _OF_KIND[asked.kind]
-    if status == _THROTTLED:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return VaultError(
             f"Key Vault throttles requests{pause_text(retry_after)} ({asked})",
             cause=Cause.VAULT_THROTTLED,
@@ -80,7 +78,7 @@ def translate_of_any_kind(
             transient=True,
             retry_after=retry_after or 1.0,
         )
-    if status < BAD_REQUEST or not is_its_own(error):
+    if status < HTTPStatus.BAD_REQUEST or not is_its_own(error):
         return not_its_own(asked, status=status, retry_after=retry_after)
     unknown = _UNKNOWN_VERSION.search(error.message or "")
     if unknown is not None:
@@ -91,7 +89,7 @@ def translate_of_any_kind(
             hint="Set KEY_VAULT_URL to a vault of Azure: that of an Azure Stack Hub, or something that stands in for "
             "a vault, is too old for this release.",
         )
-    passing = status >= _SERVER_ERRORS or status in {_REQUEST_TIMEOUT, _CONFLICT}
+    passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT}
     return answered(
         f"Key Vault answered {status} ({asked})",
         cause=Cause.VAULT_UNAVAILABLE,

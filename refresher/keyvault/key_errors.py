@@ -7,10 +7,11 @@ asked. Whatever it refuses all the same has a code: `KeyDisabled`, `KeyExpired`,
 
 from collections.abc import Mapping
 from datetime import datetime
+from http import HTTPStatus
 
 from azure.core.exceptions import HttpResponseError
 
-from refresher.keyvault.errors import BAD_REQUEST, FORBIDDEN, permission, translate_of_any_kind
+from refresher.keyvault.errors import FORBIDDEN, permission, translate_of_any_kind
 from refresher.keyvault.whole_vault import Asked, inner_code, is_its_own, of_the_vault, vault_name
 from refresher.model import steps
 from refresher.model.causes import Cause
@@ -48,7 +49,7 @@ def translate_for_key(asked: Asked, error: HttpResponseError, now: datetime) -> 
     status = error.status_code
     if status in FORBIDDEN and is_its_own(error):
         return of_the_vault(asked, error) or _forbidden(asked, inner_code(error))
-    if status == BAD_REQUEST and asked.operation == "sign" and is_its_own(error):
+    if status == HTTPStatus.BAD_REQUEST and asked.operation == "sign" and is_its_own(error):
         message = f"key {asked.name} in {asked.url} does not fit the algorithm that it was to sign by"
         return VaultError(message, cause=Cause.SIGNING_KEY_UNFIT, hint=_WHAT_FITS)
     return translate_of_any_kind(asked, error, now)

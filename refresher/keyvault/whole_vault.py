@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
@@ -18,9 +19,6 @@ from refresher.model.steps import Step
 from refresher.network.failures import told, trouble_of
 from refresher.network.proxies import proxy_for
 
-_BAD_REQUEST = 400
-_UNAUTHORIZED = 401
-_SERVER_ERRORS = 500
 _ISSUER = r"https://sts\.[\w.-]{1,60}/([0-9a-fA-F-]{36})/"
 _OTHER_TENANT = re.compile(rf"AKV10032.*?{_ISSUER}.*found {_ISSUER}", re.DOTALL)
 """`Invalid issuer. Expected one of …, found …` (https://github.com/Azure/azure-sdk-for-js/issues/6221)."""
@@ -47,7 +45,7 @@ def of_the_vault(asked: Asked, error: HttpResponseError) -> VaultError | None:
     """Why the vault lets nobody in who asks as this one did, or from there; None where it is about a role."""
     if inner_code(error) in NETWORK:
         return _kept_out(asked, error.message or "")
-    if error.status_code != _UNAUTHORIZED:
+    if error.status_code != HTTPStatus.UNAUTHORIZED:
         return None
     tenants = _OTHER_TENANT.search(error.message or "")
     if tenants is not None:
@@ -103,7 +101,7 @@ def is_its_own(error: HttpResponseError) -> bool:
 def not_its_own(asked: Asked, *, status: int | None = None, retry_after: float | None = None) -> VaultError:
     """The answer cannot be read, or tells of something else: it comes, most likely, from something on the way."""
     host, proxy = urlsplit(asked.url).hostname, proxy_for(asked.url)
-    blocks = status is not None and _BAD_REQUEST <= status < _SERVER_ERRORS
+    blocks = status is not None and HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     way = (
         f"the proxy that {proxy.variable} names, or something behind it" if proxy else "a proxy or firewall on the way"
     )

@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit
 
 from refresher.model.causes import Cause
@@ -90,7 +91,7 @@ def parse_token_response(
         raise failure
     stated = _lifetime(answer.fields.get("expires_in"))
     lifetime = _UNSTATED_LIFETIME if stated is None else stated
-    if status != _OK or answer.error is not None or access_token is None or not lifetime:
+    if status != HTTPStatus.OK or answer.error is not None or access_token is None or not lifetime:
         failure = _failure(answer)
         failure.refresh_token = find_refresh_token(status, body)
         raise failure
@@ -141,13 +142,6 @@ def parse_probe_user(body: bytes) -> str | None:
     return None
 
 
-_OK = 200
-_ACCEPTED = 202
-_BAD_REQUEST = 400
-_UNAUTHORIZED = 401
-_FORBIDDEN = 403
-_REQUEST_TIMEOUT = 408
-_TOO_MANY_REQUESTS = 429
 _LONGEST_USER_NAME = 100
 _TOKEN = re.compile(r"[!-~]{1,25000}")
 _TRANSACTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -225,14 +219,14 @@ def _failure(answer: _Answer) -> TokenEndpointError:
         failure = explain(answer)
         if failure is not None:
             return failure
-    if answer.status == _UNAUTHORIZED:
+    if answer.status == HTTPStatus.UNAUTHORIZED:
         return _access_denied(answer)
-    if answer.status == _FORBIDDEN and answer.fields:
+    if answer.status == HTTPStatus.FORBIDDEN and answer.fields:
         return answer.failure(
             "ServiceNow keeps this address out (403): it refuses before it looks at any credential",
             Cause.ADDRESS_REFUSED,
         )
-    if answer.status >= _BAD_REQUEST:
+    if answer.status >= HTTPStatus.BAD_REQUEST:
         return answer.failure(
             f"ServiceNow refused the token request with status {answer.status}",
             Cause.REQUEST_REFUSED,
@@ -250,13 +244,13 @@ def _failure(answer: _Answer) -> TokenEndpointError:
 
 def _by_status(answer: _Answer) -> TokenEndpointError | None:
     status = answer.status
-    if status == _TOO_MANY_REQUESTS:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return answer.failure(
             f"ServiceNow limits the rate of requests (429){pause_text(answer.retry_after)}",
             Cause.INSTANCE_THROTTLED,
             transient=True,
         )
-    if 500 <= status < 600 or status == _REQUEST_TIMEOUT:  # noqa: PLR2004 - the class of server errors
+    if 500 <= status < 600 or status == HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 - the class of server errors
         if answer.hibernating:
             return _hibernating(answer)
         return answer.failure(
@@ -264,7 +258,7 @@ def _by_status(answer: _Answer) -> TokenEndpointError | None:
             Cause.INSTANCE_ERROR,
             transient=True,
         )
-    if status == _ACCEPTED:
+    if status == HTTPStatus.ACCEPTED:
         return answer.failure(
             "ServiceNow answered 202: its session queue is full, and no token was issued",
             Cause.NOT_A_TOKEN,
@@ -309,7 +303,7 @@ def _by_error_code(answer: _Answer) -> TokenEndpointError | None:
         return answer.failure(f"ServiceNow refused the token request: {code}", _DEFINITE_CODES[code])
     if code in _GENERIC_CODES:
         return _access_denied(answer)
-    if answer.error is not None and answer.status == _OK:
+    if answer.error is not None and answer.status == HTTPStatus.OK:
         return answer.failure(
             "ServiceNow answered 200 with an error instead of a token",
             Cause.REQUEST_REFUSED,

@@ -6,16 +6,13 @@ means that it is refused, or that an API access policy keeps its user or this ad
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from refresher.model.tokens import Secret
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.oauth import is_token, is_transaction_id, json_object, leads_to, parse_probe_user
 
-_OK = 200
-_UNAUTHORIZED = 401
-_FORBIDDEN = 403
-_TOO_MANY_REQUESTS = 429
-_ALIVE = frozenset({_OK, _FORBIDDEN, 404})
+_ALIVE = frozenset({HTTPStatus.OK, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _OWN_USER = "getUserName"
 """What a probe's path asks for where its answer is about the token's own user, and not about any."""
 _API_ACL = "API level ACL"
@@ -36,15 +33,15 @@ def parse_probe_answer(path: str, status: int, headers: Mapping[str, str], body:
     transaction_id = headers.get("x-transaction-id", "")
     told = transaction_id if is_transaction_id(transaction_id) else None
     if status in _ALIVE and document:
-        user_name = parse_probe_user(body) if status == _OK and _OWN_USER in path else None
-        remark = _refusal(document) if status == _FORBIDDEN else None
+        user_name = parse_probe_user(body) if status == HTTPStatus.OK and _OWN_USER in path else None
+        remark = _refusal(document) if status == HTTPStatus.FORBIDDEN else None
         return Probe(verdict=Verdict.ACCEPTED, user_name=user_name, transaction_id=told, remark=remark)
-    if status == _UNAUTHORIZED and not page:
+    if status == HTTPStatus.UNAUTHORIZED and not page:
         return Probe(verdict=Verdict.REJECTED, transaction_id=told, remark="401")
     what = "a web page" if page else "no JSON" if status in _ALIVE else ""
     what = f" with {what}" if what else leads_to(headers.get("location"))
     remark = f"the instance answered {status}{what}"
-    if status == _TOO_MANY_REQUESTS:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         remark = "the instance limits the rate of requests (429)"
     return Probe(verdict=Verdict.UNKNOWN, transaction_id=told, remark=remark)
 
