@@ -26,8 +26,7 @@ from refresher.policy.verify import (
     user_changed,
 )
 from refresher.servicenow.answers import Probe, Verdict
-from refresher.servicenow.instances import ServiceNow
-from refresher.servicenow.trying import TRYING_TAKES, try_side_by_side
+from refresher.servicenow.instances import TRYING_TAKES, ServiceNow
 
 _APART = 2.0
 """Seconds between two refusals, so that a node that is just going away does not count as an answer."""
@@ -147,7 +146,7 @@ class Verification:
                 # A user who was told to wait waits with all connections, also in a process that has seen none of them.
                 self._servicenow.turns(connection).acts_as(connection.name, token.user_name)
         wanted = [(connection, token.value) for connection, _, token in stored]
-        probes = try_side_by_side(self._servicenow, wanted, deadline)
+        probes = self._servicenow.try_side_by_side(wanted, deadline)
         return {
             connection.name: Found(connection=connection, token=token, side=side, probe=probe)
             for (connection, side, token), probe in zip(stored, probes, strict=True)

@@ -1,8 +1,10 @@
 """Opens sessions with instances. httpx, and what it trusts, are loaded when the first session is near."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from refresher.model.clock import Clock, Deadline
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 _TRIAL_TAKES = 1.0
 """Seconds. With less left, a trial is not begun."""
+TRYING_TAKES = timedelta(seconds=5)
+"""For all tokens that are tried together, however many there are."""
+_AT_ONCE = 64
+Wanted = tuple[Connection, Secret]
 
 
 class ServiceNow:
@@ -63,6 +69,13 @@ class ServiceNow:
             return Probe(verdict=Verdict.UNKNOWN, remark=error.message)
         except Exception as error:  # noqa: BLE001 - isolation: a surprise about one instance must not stop the others
             return Probe(verdict=Verdict.UNKNOWN, remark=f"unexpected {type(error).__name__}")
+
+    def try_side_by_side(self, wanted: Sequence[Wanted], deadline: Deadline) -> tuple[Probe, ...]:
+        """What each instance says of its token; what had no turn before the deadline is not known. Never raises."""
+        if len(wanted) == 1:
+            return (self.try_token(wanted[0][0], wanted[0][1], deadline),)
+        with ThreadPoolExecutor(min(_AT_ONCE, max(1, len(wanted))), thread_name_prefix="trial") as pool:
+            return tuple(pool.map(lambda each: self.try_token(each[0], each[1], deadline), wanted))
 
     def turns(self, connection: Connection) -> Turns:
         """The turns at a connection's instance, which it shares with the other connections of that instance."""

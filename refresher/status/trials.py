@@ -10,8 +10,7 @@ from datetime import timedelta
 
 from refresher.model.clock import Clock, Deadline
 from refresher.model.tokens import Secret
-from refresher.servicenow.instances import ServiceNow
-from refresher.servicenow.trying import TRYING_TAKES, Wanted, try_side_by_side
+from refresher.servicenow.instances import TRYING_TAKES, ServiceNow, Wanted
 from refresher.status.tried import Trial, Tried
 
 REMEMBERED = timedelta(seconds=30)
@@ -50,5 +49,5 @@ class Trials:
     def _try(self, wanted: list[Wanted]) -> tuple[Tried, ...]:
         if not wanted:
             return ()
-        probes = try_side_by_side(self._servicenow, wanted, Deadline(self._clock, TRYING_TAKES))
+        probes = self._servicenow.try_side_by_side(wanted, Deadline(self._clock, TRYING_TAKES))
         return tuple(Tried(probe=probe, at=self._clock.now()) for probe in probes)
