@@ -97,6 +97,7 @@ class App:
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._credential = credential
+        self._vaults: Vaults | None = None
         self._requests = executor or ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="vault")
         self._owns_requests = executor is None
         self._lease = lease
@@ -280,7 +281,17 @@ class App:
 
     def vaults(self) -> Vaults:
         """All vaults of the process. Raises SettingsError."""
-        return self._make_parts().vaults
+        settings = self.settings
+        with self._lock:
+            if self._vaults is None:
+                self._vaults = Vaults(
+                    settings.vault_url,
+                    self.clock,
+                    self._requests,
+                    lambda url: self._make_secret_client(url, self.credential()),
+                    Keys(self.clock, lambda url: KeyClients(url, self.credential())),
+                )
+            return self._vaults
 
     def credential(self) -> TokenCredential:
         """The one credential of the process: its token cache serves all clients."""
@@ -307,13 +318,7 @@ class App:
                 self._parts = Parts(
                     settings=settings,
                     clock=self.clock,
-                    vaults=Vaults(
-                        settings.vault_url,
-                        self.clock,
-                        self._requests,
-                        lambda url: self._make_secret_client(url, self.credential()),
-                        Keys(self.clock, lambda url: KeyClients(url, self.credential())),
-                    ),
+                    vaults=self.vaults(),
                     servicenow=self._servicenow,
                     lease=self._make_lease(settings),
                     identity=self._identity,
@@ -333,8 +338,8 @@ class App:
         """Close what was opened. A worker does not need it: the process ends with its connections."""
         if self._owns_requests:
             self._requests.shutdown()
-        if self._parts is not None:
-            self._parts.vaults.close()
+        if self._vaults is not None:
+            self._vaults.close()
         close = getattr(self._credential, "close", None)
         if close is not None:
             close()
