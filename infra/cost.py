@@ -21,7 +21,7 @@ LEASE_OF_A_REFRESH = 3
 ASKED_BY_A_REFRESH = 2
 """A token, and who it acts as; a quiet tick asks the latter."""
 RULES, ENDPOINTS = 13, 3
-SIZES = (1, 1000)
+SIZES = (1, 10, 1000)
 
 
 def month(connections: int) -> dict[str, int]:
