@@ -30,7 +30,7 @@ DOCUMENTS = sorted(
         *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md")),
     ]
 )
-HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Fixed when"]
 COMMAND = re.compile(r"python -m refresher [^\n`|]+")
 
 
