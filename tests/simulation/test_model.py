@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from refresher.model.causes import Cause
 from refresher.model.report import Outcome
@@ -22,7 +22,7 @@ from refresher.telemetry import outcome_event
 from sandbox import CANARY_PREFIX
 from sandbox.personality import Personality
 from sandbox.vault import Policy
-from tests.simulation.trouble import MINUTE, NAMES, PERSONALITIES, POLICIES, TROUBLE, Trouble
+from tests.simulation.trouble import MINUTE, NAMES, NEIGHBOUR, PERSONALITIES, POLICIES, TROUBLE, Trouble
 from tests.simulation.watched import MAIN, Run
 from tests.simulation.world import World
 
@@ -49,9 +49,9 @@ class Promise(RuleBasedStateMachine):
         super().__init__()
         self.world: World
 
-    @initialize(personality=PERSONALITIES, fallback=st.booleans(), ticks=TICKS)
-    def a_connection_is_set_up(self, personality: Personality, fallback: bool, ticks: int) -> None:
-        self.world = World(personality, fallback=fallback)
+    @initialize(personality=PERSONALITIES, fallback=st.booleans(), shared=st.booleans(), ticks=TICKS)
+    def a_connection_is_set_up(self, personality: Personality, fallback: bool, shared: bool, ticks: int) -> None:
+        self.world = World(personality, fallback=fallback, shared=shared)
         self.ticks(ticks)
 
     def ticks(self, number: int) -> None:
@@ -111,6 +111,17 @@ class Promise(RuleBasedStateMachine):
     def a_secret_is_spoiled(self, name: str, how: str, ticks: int) -> None:
         self.world.spoil(name, how)
         self.ticks(ticks)
+
+    @precondition(lambda self: self.world.shared)
+    @rule(password=st.sampled_from(["as it is", "right", "CANARY-wrong"]), trouble=TROUBLE, ticks=st.integers(1, 4))
+    def another_connection_sends_the_password(self, password: str, trouble: list[Trouble], ticks: int) -> None:
+        """For the same user, which ServiceNow locks, whoever sends it."""
+        if password != "as it is":
+            self.world.put(f"{NEIGHBOUR}-password", self.world.user.password if password == "right" else password)
+        self.world.meet(trouble)
+        for _ in range(ticks):
+            self.world.wait(TICK)
+            self.world.neighbour_runs()
 
     @rule(policy=POLICIES, ticks=TICKS)
     def a_policy_of_the_vaults_changes(self, policy: Policy, ticks: int) -> None:
@@ -174,7 +185,10 @@ class Promise(RuleBasedStateMachine):
         assert run.without_leases or run.frozen or run.most_token_requests_at_once <= 1
 
     def passwords_are_tried_a_few_times_only(self) -> None:
-        """Four refusals of what is stored without a success, and one more for each run that an engineer forces."""
+        """Four refusals of what is stored without a success, and one more for each run that an engineer forces.
+
+        Whichever connection sends it: they share the user.
+        """
         assert self.world.sandbox.passwords_refused <= self.world.password_tries
 
     def nothing_happens_that_nobody_foresaw(self, run: Run) -> None:

@@ -16,6 +16,8 @@ REFRESH_TOKEN: Final = "servicenow-refresh-token"
 RECORD: Final = "servicenow-refresh-record"
 CLIENT_SECRET: Final = "servicenow-client-secret"
 PASSWORD: Final = "servicenow-password"
+NEIGHBOUR: Final = "neighbour"
+"""Another connection, whose password is the same user's."""
 
 
 @dataclass(frozen=True, slots=True)

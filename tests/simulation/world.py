@@ -1,5 +1,6 @@
-"""A connection, and all that happens around it: time, runs, trouble, operators."""
+"""A connection, and all that happens around it: time, runs, trouble, operators, others who send its password."""
 
+import json
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tests.conftest import CapturedLog
 from tests.simulation.trouble import (
     CLIENT_SECRET,
     COPY,
+    NEIGHBOUR,
     PASSWORD,
     RECORD,
     REFRESH_TOKEN,
@@ -30,14 +32,18 @@ from tests.simulation.trouble import (
 )
 from tests.simulation.watched import PLACES, Held, Place, Run, Watched
 
+NAME = "servicenow"
 LONGEST_RUN = 60
 """Seconds, of the lease."""
 
 
 class World:
-    """One connection with everything around it. `fallback` is the grant for when the refresh token fails, if any."""
+    """One connection with everything around it.
 
-    def __init__(self, personality: Personality, *, fallback: bool) -> None:
+    `fallback`: the password is sent when the refresh token fails; `shared`: another connection sends it as well.
+    """
+
+    def __init__(self, personality: Personality, *, fallback: bool, shared: bool = False) -> None:
         self.fallback = fallback
         self.sandbox = Watched(personality, SandboxClock())
         self.clock, self.instance = self.sandbox.clock, self.sandbox.instance
@@ -49,15 +55,24 @@ class World:
         self._deleted_refresh_token: str | None = None
         self.lost_by_rotation = False
         """Whether ServiceNow, known to rotate, replaced the stored refresh token, and its answer was lost."""
-        self._settings = {"PUBLISH_TO": f"{COPY},{self.sandbox.vaults['chat'].url}/secrets/{COPY}"}
+        connection: dict[str, object] = {
+            "instance_url": self.instance.url,
+            "publish_to": [COPY, f"{self.sandbox.vaults['chat'].url}/secrets/{COPY}"],
+        }
         if fallback:
-            self._settings["SERVICENOW_FALLBACK_GRANT"] = "password"
+            connection["fallback_grant"] = "password"
+        connections = {NAME: connection}
+        self.shared = shared
+        if shared:
+            connections[NEIGHBOUR] = {"instance_url": self.instance.url, "publish_to": [], "grant": "password"}
+            self._add_neighbour()
+        self._settings = {"SERVICENOW_CONNECTIONS": json.dumps(connections), "SERVICENOW_INSTANCE_URL": ""}
         self.log = CapturedLog()
         logging.getLogger().addHandler(self.log)
         self._start()
         self._rival = direct_app(self.sandbox, Process(self.sandbox), 1, **self._settings)
         # The SDK keeps the vaults' challenges for the life of the real process: every history begins with them.
-        self._app.status()
+        self._app.status([NAME])
 
     def _start(self) -> None:
         self._process = Process(self.sandbox)
@@ -130,7 +145,7 @@ class World:
     def _rival_runs(self, *, force: bool) -> None:
         self.password_tries += force
         if self.sandbox.run is not None:
-            self.sandbox.run.reports += self._rival.tick(RunRequest(trigger=Trigger.CLI, force=force))
+            self.sandbox.run.reports += self._rival.refresh([NAME], RunRequest(trigger=Trigger.CLI, force=force))
 
     def faults_end(self) -> None:
         """Everything answers again."""
@@ -151,7 +166,7 @@ class World:
             "rotates=true" in self.record().get("refresh-token", ""),
         )
         try:
-            run.reports += self._app.tick(request)
+            run.reports += self._app.refresh([NAME], request)
         except Killed:
             run.killed = True
             self._start()
@@ -161,8 +176,7 @@ class World:
         run.still_accepted = {place: self._accepted(held.value) for place, held in run.before.items() if held}
         run.refresh_token_lives = self.refresh_token_lives()
         run.living_received = any(self.instance.is_living_refresh_token(token) for token in run.received)
-        if self.sandbox.passwords_refused == 0:
-            self.password_tries = PASSWORD_TRIES
+        self._count_from_the_last_success()
         if run.refresh_token_after != run.refresh_token_before:
             self.lost_by_rotation = False
         elif lived_before and not run.refresh_token_lives and self.instance.personality.rotates:
@@ -170,7 +184,26 @@ class World:
         self.last = run
         return run
 
+    def neighbour_runs(self) -> None:
+        """The timer fires for the other connection of the same user."""
+        try:
+            self._app.refresh([NEIGHBOUR], RunRequest(trigger=Trigger.TIMER))
+        except Killed:
+            self._start()
+        self._count_from_the_last_success()
+
+    def _count_from_the_last_success(self) -> None:
+        if self.sandbox.passwords_refused == 0:
+            self.password_tries = PASSWORD_TRIES
+
     # What operators do.
+
+    def _add_neighbour(self) -> None:
+        application = self.instance.register(self.user.name)
+        self.vault.put(f"{NEIGHBOUR}-client-id", application.client_id)
+        self.vault.put(f"{NEIGHBOUR}-client-secret", application.client_secret)
+        self.vault.put(f"{NEIGHBOUR}-username", self.user.name.upper())
+        self.vault.put(f"{NEIGHBOUR}-password", self.user.password)
 
     def put(self, name: str, value: str) -> None:
         """Store a value by hand: a new version, without tags."""
@@ -188,7 +221,8 @@ class World:
                 vault.versions(name)[-1].enabled = True
         if self._value(CLIENT_SECRET) != self.application.client_secret:
             self.put(CLIENT_SECRET, self.application.client_secret)
-        refused = "password" in self.record() and not self.refresh_token_lives()
+        tried = "password" in self.record() or "password" in self._tags(f"{NEIGHBOUR}-refresh-record")
+        refused = tried and not self.refresh_token_lives()
         if self._value(PASSWORD) != self.user.password or refused:
             self.put(PASSWORD, self.user.password)
 
@@ -239,7 +273,7 @@ class World:
 
     def _forget(self, name: str) -> None:
         """What operators take away or store anew cannot be remembered any longer."""
-        if name in {PASSWORD, RECORD}:
+        if name in {PASSWORD, RECORD, f"{NEIGHBOUR}-password"}:
             self.password_tries = self.sandbox.passwords_refused + PASSWORD_TRIES
         if name in {RECORD, REFRESH_TOKEN}:
             self.lost_by_rotation = False
@@ -268,13 +302,16 @@ class World:
 
     def is_fresh(self) -> bool:
         """Whether the product says so as well; where ServiceNow returns one token until it ends, that is fresh."""
-        (status,) = self._app.status()
+        (status,) = self._app.status([NAME])
         same_token = self.instance.personality.same_token and status.state in {State.DUE, State.EXPIRING}
         return self.is_served() and (status.state is State.FRESH or same_token)
 
     def record(self) -> dict[str, str]:
         """What the product remembers of failures."""
-        secret = self.vault.get(RECORD)
+        return self._tags(RECORD)
+
+    def _tags(self, name: str) -> dict[str, str]:
+        secret = self.vault.get(name)
         return secret.tags if secret is not None else {}
 
     def held(self, place: Place) -> Held | None:
