@@ -94,11 +94,15 @@ def read_refusals_elsewhere(
 ) -> tuple[PasswordRefusals, ...]:
     """One parallel round: what the records of these connections hold against the password that each has for that user.
 
-    What cannot be read holds nothing against anybody.
+    What cannot be read holds nothing against anybody. Raises VaultError where it might be in a minute: a password can
+    wait, and a user who is locked cannot.
     """
     refusals = []
     names = {each: (each.record_name, *map(each.secret_name, Grant.PASSWORD.row.secrets)) for each in connections}
     found = vaults.read([vaults.own(name) for each in names.values() for name in each], deadline)
+    for held in found.values():
+        if isinstance(held, VaultError) and held.transient:
+            raise held
     for connection in names:
         credentials = _credentials(vaults, connection, found, now, None)
         held, record = (found[vaults.own(name)] for name in (connection.secret_name(USERNAME), connection.record_name))

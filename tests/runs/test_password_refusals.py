@@ -157,6 +157,22 @@ class TestOneUserOfSeveralConnections:
         assert sandbox.instance.password_attempts("shared") <= 4
         assert {each.cause for each in app.tick(RunRequest(trigger=Trigger.TIMER))} == {Cause.PASSWORD_REFUSED}
 
+    @pytest.mark.parametrize("name", thinned(["refresh-record", "username", "client-secret"]))
+    def test_what_the_vault_does_not_tell_for_a_moment_is_waited_for(self, name: str) -> None:
+        """Nobody knows then how often the other one sent it."""
+        sandbox, app = two_of_one_user()
+        for each in ("hr", "it"):
+            sandbox.vault.put(f"{each}-password", "CANARY-wrong")
+        for _ in range(4):
+            app.refresh(["hr"], RunRequest(trigger=Trigger.CLI))
+            sandbox.clock.advance(timedelta(minutes=31))
+        sent = sandbox.instance.password_attempts("shared")
+        away = Fault(service="vault", path=f"/secrets/hr-{name}(/|$)", action=Respond(503), times=None)
+        sandbox.faults.add(away)
+        (report,) = app.refresh(["it"], RunRequest(trigger=Trigger.CLI))
+        assert report.cause is Cause.VAULT_UNAVAILABLE
+        assert sandbox.instance.password_attempts("shared") == sent == 4
+
     @pytest.mark.exhaustive
     def test_a_password_that_is_newer_than_the_refusals_is_tried(self) -> None:
         sandbox, app = two_of_one_user()
