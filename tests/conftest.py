@@ -6,15 +6,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
 from refresher.app import App
 from refresher.model.report import RunReport, RunRequest, Trigger
+from refresher.status.health import ConnectionStatus
 from refresher.telemetry import quiet_third_parties
-from sandbox import CANARY_PREFIX, Personality, Sandbox
+from sandbox import CANARY_PREFIX, Personality, Sandbox, SandboxClock
 from sandbox.direct import DirectSandbox, Process
 from sandbox.trial.host import app_in_memory, direct_app, environment, product_clock
 from tests.azurite import Azurite, run_azurite
@@ -126,6 +127,13 @@ def _sandbox(vaults: tuple[str, ...], *, in_memory: bool) -> Sandbox:
     return DirectSandbox(vaults=vaults, latency=timedelta(), suffix=f"-{os.getpid()}")
 
 
+@pytest.fixture
+def real_time() -> Iterator[Sandbox]:
+    """A sandbox whose clock is the real one, since the processes go by it."""
+    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     """Azurite, for all tests of a process."""
@@ -179,3 +187,9 @@ def direct(
     sandbox = DirectSandbox(personality)
     sandbox.add_connection(refresh_token=refresh_token, username=username)
     return sandbox, direct_app(sandbox, Process(sandbox), 0, **(settings or {}))
+
+
+def status_of(app: App) -> ConnectionStatus:
+    """How an app with one connection stands."""
+    (status,) = app.status()
+    return status

@@ -6,8 +6,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +21,7 @@ from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
 from refresher.run.by_hand import Authorization
 from refresher.servicenow.authorization import AuthorizationIncompleteError, AuthorizationRequest
-from sandbox import CANARY_PREFIX, Fault, Sandbox, SandboxClock
+from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import DropAfter
 from sandbox.personality import Personality
 from tests.conftest import MakeApp, tick
@@ -30,13 +29,6 @@ from tests.doors.test_commands import run
 from tests.forks import python
 
 pytestmark = pytest.mark.wire("any")
-
-
-@pytest.fixture
-def real_time() -> Iterator[Sandbox]:
-    """A sandbox whose clock is the real one, since the processes go by it."""
-    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as running:
-        yield running
 
 
 def by_password(app: App, user_name: str, password: str, *, keep: bool = False) -> RunReport:

@@ -7,24 +7,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from refresher.cli.main import read_environment
-from sandbox import Fault, Sandbox, SandboxClock
+from sandbox import Fault, Sandbox
 from sandbox.faults import Interrupt, Respond
 from tests.forks import python
 from tests.sampling import thinned
-
-
-@pytest.fixture
-def real_time() -> Iterator[Sandbox]:
-    """A sandbox whose clock is the real one, since the processes go by it."""
-    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as running:
-        yield running
 
 
 def run(

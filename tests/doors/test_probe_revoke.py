@@ -4,15 +4,14 @@ import json
 import os
 import pty
 import subprocess
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pytest
 
 from refresher.app import App
 from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.servicenow.answers import Verdict
-from sandbox import CANARY_PREFIX, Sandbox, SandboxClock
+from sandbox import CANARY_PREFIX, Sandbox
 from sandbox.faults import Fault, Respond
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
@@ -21,13 +20,6 @@ from tests.forks import python
 pytestmark = pytest.mark.wire("any")
 
 TARGET = "servicenow--action--global--oauth-token"
-
-
-@pytest.fixture
-def real_time() -> Iterator[Sandbox]:
-    """A sandbox whose clock is the real one, since the processes go by it."""
-    with Sandbox(clock=SandboxClock(datetime.now(UTC), flowing=True)) as running:
-        yield running
 
 
 def revoke(app: App) -> Outcome:

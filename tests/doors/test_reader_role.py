@@ -9,10 +9,10 @@ from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.check import Verdict
 from refresher.model.report import Outcome, RunRequest, Trigger
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.health import State
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Fault, Respond
-from tests.conftest import direct, tick
+from tests.conftest import direct, status_of, tick
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
@@ -31,11 +31,6 @@ def on_call(settings: dict[str, str] | None = None) -> tuple[DirectSandbox, App]
     app.clock.sleep(60)
     sandbox.vault.deny("get")
     return sandbox, app
-
-
-def status_of(app: App) -> ConnectionStatus:
-    (status,) = app.status()
-    return status
 
 
 def test_status_goes_by_dates_and_says_so() -> None:

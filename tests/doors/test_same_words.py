@@ -16,7 +16,7 @@ from refresher.views.page import status_page
 from refresher.views.tables import show_history, show_statuses
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Drop, Fault, Respond
-from tests.conftest import direct, tick
+from tests.conftest import direct, status_of, tick
 from tests.factories import TICKING
 from tests.sampling import thinned
 
@@ -32,11 +32,6 @@ def standing(**settings: str) -> tuple[DirectSandbox, App]:
     tick(app)
     app.clock.sleep(300)
     return sandbox, app
-
-
-def status_of(app: App) -> ConnectionStatus:
-    (status,) = app.status()
-    return status
 
 
 class TestAfterRevoking:

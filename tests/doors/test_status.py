@@ -6,21 +6,16 @@ from datetime import timedelta
 import pytest
 
 from refresher.app import App
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.health import State
 from refresher.views.bodies import status_body
 from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond
-from tests.conftest import tick
+from tests.conftest import status_of, tick
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
 TARGET = "servicenow--action--global--oauth-token"
-
-
-def status_of(app: App) -> ConnectionStatus:
-    (status,) = app.status()
-    return status
 
 
 def test_a_copy_that_is_gone_counts_as_no_working_token_for_its_readers(sandbox: Sandbox, app: App) -> None:

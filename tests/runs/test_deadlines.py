@@ -5,25 +5,18 @@ from datetime import timedelta
 
 import pytest
 
-from refresher.app import App
 from refresher.model.causes import Cause
-from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
+from refresher.model.report import Outcome
 from sandbox import Fault, Personality
 from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Action, Interrupt, Refuse, Respond, Stall, Throttle
 from sandbox.trial.host import direct_app
-from tests.conftest import direct
+from tests.conftest import direct, tick
 from tests.sampling import thinned
 
 TOKEN_ENDPOINT = "/oauth_token.do"
 REFRESH_TOKEN = "servicenow-refresh-token"
 RECORD = "servicenow-refresh-record"
-
-
-def tick(app: App) -> RunReport:
-    """One tick of the one connection."""
-    (report,) = app.tick(RunRequest(trigger=Trigger.TIMER))
-    return report
 
 
 def take(sandbox: DirectSandbox, seconds: float) -> Callable[[], object]:

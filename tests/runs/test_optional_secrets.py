@@ -5,12 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
-from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
+from refresher.model.report import Outcome, WarningCode
 from sandbox.direct import DirectSandbox
-from tests.conftest import direct
+from tests.conftest import direct, tick
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
@@ -20,12 +19,6 @@ KEY = "servicenow-jwt-key"
 NEAR_THE_END = timedelta(days=95)
 BY_PASSWORD = {"SERVICENOW_FALLBACK_GRANT": "password"}
 BY_JWT = {"SERVICENOW_FALLBACK_GRANT": "jwt_bearer", "SERVICENOW_JWT": '{"sub": "servicenow.integration"}'}
-
-
-def tick(app: App) -> RunReport:
-    """One tick of the one connection."""
-    (report,) = app.tick(RunRequest(trigger=Trigger.TIMER))
-    return report
 
 
 def disable(name: str) -> Callable[[DirectSandbox], object]:
