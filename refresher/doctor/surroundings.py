@@ -7,13 +7,13 @@ managed identity, and AZURE_TOKEN_CREDENTIALS leaves only one kind of credential
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError
 
 from refresher.doctor.remedies import remedy_of
 from refresher.entra.claims import document_of
+from refresher.keyvault.clients import expected_scope
 from refresher.keyvault.errors import no_identity
 from refresher.model import steps
 from refresher.model.check import Check, failed, passed, warned
@@ -67,10 +67,8 @@ class Surroundings:
 
     def sign_in(self, vault_url: str) -> "Identity | Check":
         """Whoever gets a token for that vault; or the check that fails since nobody does."""
-        # A vault's resource is its host without the vault's own name: so the SDK verifies a challenge.
-        resource = urlsplit(vault_url).netloc.partition(".")[2]
         try:
-            return Identity.of(self.credential().get_token(f"https://{resource}/.default").token)
+            return Identity.of(self.credential().get_token(expected_scope(vault_url)).token)
         except RefresherError as error:
             return failed(None, IDENTITY, error.message, remedy_of(error, None))
         except (AzureError, ValueError):

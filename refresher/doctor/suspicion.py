@@ -15,8 +15,12 @@ from refresher.doctor.standing import ACCESS_TOKEN_LIFE, REFRESH_TOKEN_LIFE, SIM
 from refresher.doctor.surroundings import IDENTITY
 from refresher.model.check import Check, Verdict
 
-_BEFORE_SECRETS = (IDENTITY, "settings")
-_AFTER_SECRETS = (
+_SECRETS = ""
+"""Stands for the checks of secrets, which have their names."""
+_ORDER = (
+    IDENTITY,
+    "settings",
+    _SECRETS,
     INSTANCE,
     TOKEN_ENDPOINT,
     CLOCK,
@@ -62,8 +66,4 @@ def concluded(checks: Sequence[Check], *, heals: bool) -> tuple[Check, ...]:
 
 
 def _depth(check: Check) -> int:
-    if check.name in _BEFORE_SECRETS:
-        return _BEFORE_SECRETS.index(check.name)
-    if check.name in _AFTER_SECRETS:
-        return len(_BEFORE_SECRETS) + 1 + _AFTER_SECRETS.index(check.name)
-    return len(_BEFORE_SECRETS)
+    return _ORDER.index(check.name if check.name in _ORDER else _SECRETS)

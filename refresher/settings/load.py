@@ -200,10 +200,7 @@ def _contradictions(each: _Described, *, allow_custom_host: bool) -> Iterator[st
     signed = [one for one in (grant, fallback) if one is not None and one.row.signed]
     if signed and values.get("jwt", ...) is None:
         yield f"{label('jwt')} is not set; expected an object with at least `sub`, for the grant {signed[0]}"
-    yield from _key_contradictions(values.get("jwt") or {}, label("jwt"))
-
-
-def _key_contradictions(claims: Mapping[str, Any], where: str) -> Iterator[str]:
+    claims, where = values.get("jwt") or {}, label("jwt")
     key = claims.get("key_identifier")
     if isinstance(claims.get("kid"), dict) and (key is None or key.version is not None):
         yield (

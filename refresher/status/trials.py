@@ -47,7 +47,5 @@ class Trials:
             return found
 
     def _try(self, wanted: list[Wanted]) -> tuple[Tried, ...]:
-        if not wanted:
-            return ()
         probes = self._servicenow.try_side_by_side(wanted, Deadline(self._clock, TRYING_TAKES))
         return tuple(Tried(probe=probe, at=self._clock.now()) for probe in probes)
