@@ -16,9 +16,9 @@ from sandbox import SandboxClock
 from sandbox.direct import DirectSandbox, Killed, Process
 from sandbox.simulation import scenarios, simulate
 from sandbox.simulation.picture import draw_picture
-from sandbox.simulation.revocations import simulate as simulate_revocations
 from sandbox.simulation.trace import HAZARDS, Hazard, draw_trace, length, union, without
 from tests.sampling import thinned
+from tests.simulation.revocations import simulate as simulate_revocations
 
 SPANS = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 40)).map(lambda span: (span[0], span[0] + span[1])))
 Spans = list[tuple[int, int]]
