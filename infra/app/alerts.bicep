@@ -32,7 +32,7 @@ var rules = [
   {
     name: 'RefreshTokenEnding3Days'
     severity: 2
-    summary: 'A refresh token ends within three days, and no fallback grant will start a new life; or the key does that signs.'
+    summary: 'A refresh token ends within three days, and no fallback grant will start a new life; or the key does that signs; or access tokens end before a tick can renew them.'
     query: loadTextContent('../queries/RefreshTokenEnding3Days.kql')
     every: 'PT10M'
     window: 'P1D'
@@ -80,7 +80,7 @@ var rules = [
   {
     name: 'PublishFailed'
     severity: 2
-    summary: 'A consumer\'s copy could not be written; its reader has an older token.'
+    summary: 'A consumer\'s copy could not be written, or is disabled; its reader has an older token, or none.'
     query: loadTextContent('../queries/PublishFailed.kql')
     every: 'PT5M'
     window: 'PT15M'

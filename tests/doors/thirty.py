@@ -170,10 +170,18 @@ SITUATIONS: Mapping[str, Situation] = {
     ),
     "a copy is deleted": Situation(do=deleted(COPY), late="fresh"),
     "a copy is disabled": Situation(
-        do=switched(COPY, on=False), late="fresh", step="--enabled true", heal=enabled(COPY)
+        do=switched(COPY, on=False),
+        late="fresh",
+        mails=mails("PublishFailed"),
+        step="--enabled true",
+        heal=enabled(COPY),
     ),
     "the token is disabled": Situation(
-        do=switched(TOKEN, on=False), late="fresh", step="--enabled true", heal=enabled(TOKEN)
+        do=switched(TOKEN, on=False),
+        late="fresh",
+        mails=mails("PublishFailed"),
+        step="--enabled true",
+        heal=enabled(TOKEN),
     ),
     "a copy may not be written": Situation(
         do=denied("set", "update", name=COPY),

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
+from refresher.policy.due import Reason
 from refresher.telemetry import emit, emit_poisoned
 from sandbox import PERSONALITIES, Sandbox
 from sandbox.direct import DirectSandbox, Process
@@ -213,7 +215,7 @@ def test_queries_read_fields_that_are_emitted_and_compare_with_values_that_exist
     tick(app)
     emit_poisoned(b"servicenow")
     emitted = {field for message in messages(everything_logged) for field in json.loads(message)}
-    known = {each.value for kind in (Outcome, Cause, WarningCode) for each in kind}
+    known = {each.value for kind in (Outcome, Cause, WarningCode, Reason) for each in kind}
     for query in (*QUERIES.values(), *WORKBOOK_QUERIES):
         assert fields(query) <= emitted, query
         compared = re.findall(r"event\.(?:outcome|cause|warning)\) (?:==|!?in) (.+)", query)
@@ -318,6 +320,24 @@ class TestWhatCanGoWrong:
             sandbox.clock.advance(minutes=5)
             failures.append(tick(app).consecutive_failures)
         assert failures == [2, 3, 4]
+
+    @pytest.mark.parametrize("name", ["servicenow-oauth-token", "servicenow--action--global--oauth-token"])
+    def test_a_token_or_a_copy_that_somebody_disabled(
+        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, name: str
+    ) -> None:
+        """Its readers find none, on purpose or not."""
+        sandbox.add_connection()
+        app = make_app()
+        tick(app)
+        sandbox.vault.versions(name)[-1].enabled = False
+        assert self.after(app, sandbox, everything_logged, 5) == {"PublishFailed"}
+
+    def test_access_tokens_that_no_tick_can_renew_in_time(
+        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+    ) -> None:
+        sandbox.instance.personality = replace(PERSONALITIES["default"], access_token_lifetime=timedelta(seconds=60))
+        sandbox.add_connection()
+        assert self.after(make_app(), sandbox, everything_logged, 0) == {"RefreshTokenEnding3Days"}
 
     def test_a_lease_that_is_never_released(
         self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
