@@ -71,12 +71,12 @@ class Surroundings:
             return Identity.of(self.credential().get_token(expected_scope(vault_url)).token)
         except RefresherError as error:
             return failed(None, IDENTITY, error.message, remedy_of(error, None))
-        except (AzureError, ValueError):
-            detail, problem = "no token for Key Vault could be had", self._chooses_another()
+        except (AzureError, ValueError) as error:
+            nobody, problem = no_identity(error), self._chooses_another()
         # What stands in the variables is the first suspicion.
         if problem is not None:
-            return failed(None, IDENTITY, f"{detail}; {problem[0]}", problem[1])
-        return failed(None, IDENTITY, detail, remedy_of(no_identity(), None))
+            return failed(None, IDENTITY, f"no token for Key Vault could be had; {problem[0]}", problem[1])
+        return failed(None, IDENTITY, nobody.message, remedy_of(nobody, None))
 
     def is_the_apps(self, identity: Identity) -> bool:
         """Whether it is the app's own identity: where the settings name that, by its name."""

@@ -28,6 +28,15 @@ class LimitedTransport(RequestsTransport):  # type: ignore[misc]
     """The SDK's transport, whose pauses end within the limit of their thread."""
 
     _pause: float | None = None
+    answered: int | None = None
+    """The status of the last answer."""
+
+    def send(self, request: Any, **options: Any) -> Any:  # noqa: ANN401 - as the base class has it
+        """Send a request, and note what status its answer has; None where none came."""
+        self.answered = None
+        response = super().send(request, **options)
+        self.answered = response.status_code
+        return response
 
     def sleep(self, duration: float) -> None:
         """Wait before another try. Raises AzureError where that would outlast the time that is left."""

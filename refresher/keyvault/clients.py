@@ -4,6 +4,7 @@ One credential and one client for each vault serve the whole process, so that a 
 challenge nor the identity endpoint. The SDKs are loaded when the first client is made.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ from azure.keyvault.secrets import SecretClient
 from azure.keyvault.secrets._generated import models
 
 from refresher.keyvault.asking import CONNECT_TIMEOUT, READ_TIMEOUT
+from refresher.keyvault.errors import token_source
 from refresher.model.errors import RefresherError
 from refresher.model.version import USER_AGENT
 from refresher.network.sockets import limit, remaining
@@ -40,11 +42,15 @@ _IDENTITY_TAKES = 20.0
 
 
 class NoIdentityError(ClientAuthenticationError):
-    """No token could be had. `retry_after` is the pause that the identity endpoint asked for, in seconds."""
+    """No token could be had.
 
-    def __init__(self, retry_after: float | None = None) -> None:
-        super().__init__("no token could be had from the identity endpoint")
+    `retry_after` is the pause that the identity endpoint asked for, in seconds; `answered` the status of its answer.
+    """
+
+    def __init__(self, retry_after: float | None = None, answered: int | None = None) -> None:
+        super().__init__("no token could be had")
         self.retry_after = retry_after
+        self.source = token_source(answered, has_endpoint=bool(os.environ.get("IDENTITY_ENDPOINT")))
 
 
 def default_credential(transport: "LimitedTransport") -> "DefaultAzureCredential":
@@ -146,8 +152,9 @@ class SharedCredential:
         except RefresherError:
             raise
         except Exception:  # noqa: BLE001 - a bare ValueError would be taken for an answer of the vault
-            pause = self._transport.take_pause() if self._transport is not None else None
-        raise NoIdentityError(pause)
+            transport = self._transport
+            pause, answered = (transport.take_pause(), transport.answered) if transport is not None else (None, None)
+        raise NoIdentityError(pause, answered)
 
 
 def _result(under_way: Future[_T]) -> _T:

@@ -1,7 +1,9 @@
 """What an answer of Key Vault means: one cause, one sentence, and what to do; none of the SDK's text is in it."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from http import HTTPStatus
 
 from azure.core.exceptions import (
@@ -67,7 +69,7 @@ def translate_of_any_kind(
 ) -> VaultError:
     """What an answer means that says nothing about the secret or key itself."""
     if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-        return no_identity(getattr(error, "retry_after", None))
+        return no_identity(error)
     status, retry_after = error.status_code or 0, _retry_after_of(error, now)
     busy, check = _OF_KIND[asked.kind]
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -155,19 +157,44 @@ def missing(name: str, url: str) -> VaultError:
     )
 
 
-def no_identity(retry_after: float | None = None) -> VaultError:
-    """The identity endpoint gave no token."""
+class TokenSource(StrEnum):
+    """Where a token should have come from, and what that did; the end of a sentence."""
+
+    NOBODY = "nobody is signed in on this machine, and it has no managed identity"
+    REFUSED = "the identity endpoint refuses: no managed identity is assigned, or AZURE_CLIENT_ID names another"
+    FAILING = "the identity endpoint does not answer as it should"
+
+
+def token_source(answered: int | None, *, has_endpoint: bool) -> TokenSource:
+    """What is known of it, by the status of its last answer."""
+    if not has_endpoint:
+        return TokenSource.NOBODY
+    refused = answered is not None and HTTPStatus.BAD_REQUEST <= answered < HTTPStatus.INTERNAL_SERVER_ERROR
+    if refused and answered != HTTPStatus.TOO_MANY_REQUESTS:
+        return TokenSource.REFUSED
+    return TokenSource.FAILING
+
+
+_SIGN_IN: Mapping[TokenSource | None, Step] = {
+    None: Step("Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: ", steps.log_in()),
+    TokenSource.NOBODY: Step("On a laptop: ", steps.log_in(), ". In Azure: assign the managed identity to the app"),
+    TokenSource.REFUSED: Step("Assign the managed identity to the app, or correct AZURE_CLIENT_ID"),
+    TokenSource.FAILING: Step(
+        "The next tick asks again: it passes as a rule. If not, restart the app, and see that its managed identity is "
+        "assigned"
+    ),
+}
+
+
+def no_identity(error: Exception | None = None) -> VaultError:
+    """No token was given, as far as the error knows by whom."""
+    source: TokenSource | None = getattr(error, "source", None)
     return VaultError(
-        "no token for Key Vault could be had from the identity endpoint",
+        f"no token for Key Vault could be had{f': {source}' if source else ''}",
         cause=Cause.IDENTITY_UNAVAILABLE,
-        hint=Step(
-            "Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: ",
-            steps.log_in(),
-            "; what else may keep it from signing in: ",
-            steps.doctor(),
-        ),
+        hint=Step(_SIGN_IN[source], "; what else may keep it from signing in: ", steps.doctor()),
         transient=True,
-        retry_after=retry_after,
+        retry_after=getattr(error, "retry_after", None),
         sent=False,
     )
 

@@ -215,7 +215,7 @@ class Container:
             hint = "It passes as a rule; the next tick tries again."
         elif isinstance(error, ClientAuthenticationError | JSONDecodeError):
             # The storage service speaks XML: what cannot be read as JSON came from the identity endpoint.
-            message = "no token for the lease container could be had from the identity endpoint"
+            message = "no token for the lease container could be had"
             hint = Step(
                 f"Check the app's managed identity (it needs the role {ROLE!r} on the container) and AZURE_CLIENT_ID. "
                 "On a laptop: ",

@@ -30,6 +30,41 @@ def test_a_broken_identity_endpoint_is_named(sandbox: Sandbox, app: App, action:
     assert "managed identity" in (report.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("action", "told", "step"),
+    [
+        (Respond(400, {}, b"{}"), "no managed identity is assigned, or AZURE_CLIENT_ID names another", "Assign"),
+        (Respond(500, {}, b""), "the identity endpoint does not answer as it should", "it passes as a rule"),
+        (Respond(200, {}, b"<html>Sign in"), "the identity endpoint does not answer as it should", "it passes"),
+    ],
+)
+def test_an_endpoint_that_refuses_is_told_from_one_that_fails(
+    sandbox: Sandbox, app: App, action: Action, told: str, step: str
+) -> None:
+    sandbox.add_connection("servicenow")
+    sandbox.faults.add(Fault(service="identity", times=None, action=action))
+    report = tick(app)
+    assert report.message.startswith("no token for Key Vault could be had: ")
+    assert told in report.message
+    assert step in str(report.hint)
+    assert "az login" not in str(report.hint), "the platform's endpoint is there: nobody signs in"
+    (identity,) = (check for check in app.doctor() if check.name == "identity")
+    assert told in identity.detail
+
+
+def test_where_there_is_no_endpoint_nobody_is_signed_in(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, app: App
+) -> None:
+    """A laptop has none: it did not fail there."""
+    sandbox.add_connection("servicenow")
+    monkeypatch.delenv("IDENTITY_ENDPOINT")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    report = tick(app)
+    assert "nobody is signed in on this machine" in report.message
+    assert "az login" in str(report.hint)
+
+
 def test_a_passing_fault_of_the_identity_endpoint_is_ridden_out(sandbox: Sandbox, app: App) -> None:
     sandbox.add_connection("servicenow")
     sandbox.faults.add(Fault(service="identity", times=3, action=Drop()))
