@@ -142,7 +142,7 @@ def _refused(evidence: Evidence, cause: Cause, succeeded_at: datetime | None, no
     """Which credential is meant, by what is younger than the last success."""
     if succeeded_at is None:
         step = diagnose(cause, evidence.connection.name).next_step
-        return "any of the values, none of which ever worked", Step("Look at each of them first. ", step)
+        return "any of the values, none of which is known to have worked", Step("Look at each of them first. ", step)
     compared = compare(evidence.connection, evidence.credentials, evidence.key, succeeded_at, now)
     if compared.replaced:
         return _put_right(evidence, compared.replaced, succeeded_at)

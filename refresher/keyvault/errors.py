@@ -177,7 +177,7 @@ def token_source(answered: int | None, *, has_endpoint: bool) -> TokenSource:
 
 _SIGN_IN: Mapping[TokenSource | None, Step] = {
     None: Step("Check the app's managed identity and AZURE_CLIENT_ID. On a laptop: ", steps.log_in()),
-    TokenSource.NOBODY: Step("On a laptop: ", steps.log_in(), ". In Azure: assign the managed identity to the app"),
+    TokenSource.NOBODY: Step("In Azure: assign the managed identity to the app. On a laptop: ", steps.log_in()),
     TokenSource.REFUSED: Step("Assign the managed identity to the app, or correct AZURE_CLIENT_ID"),
     TokenSource.FAILING: Step(
         "The next tick asks again: it passes as a rule. If not, restart the app, and see that its managed identity is "

@@ -26,7 +26,8 @@ from refresher.model.causes import Cause
 from refresher.model.errors import LeaseUnavailableError
 from refresher.model.steps import Step
 from refresher.model.version import USER_AGENT
-from refresher.network.failures import trouble_of
+from refresher.network.failures import told, trouble_of
+from refresher.network.proxies import proxy_for
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobClient, ContainerClient
@@ -196,8 +197,10 @@ class Container:
         where = self.url
         hint: str | Step
         if isinstance(error, _ForeignError) or (status is not None and status < _SERVER_ERRORS and not _is_own(error)):
-            told = f" (status {status})" if status is not None else ""
-            message = f"something else answered in place of the lease container {where}{told}: a proxy or a login page"
+            answer = f" (status {status})" if status is not None else ""
+            message = (
+                f"something else answered in place of the lease container {where}{answer}: a proxy or a login page"
+            )
             hint = (
                 f"No role helps. Let {urlsplit(where).hostname} through. Is LEASE_CONTAINER_URL the container itself?"
             )
@@ -222,9 +225,9 @@ class Container:
                 steps.log_in(),
             )
         else:
-            trouble = trouble_of(error, where, "REQUESTS_CA_BUNDLE")
-            message = f"the lease container {where} {trouble.what if trouble else 'could not be reached'}"
-            hint = trouble.hint if trouble else "Check LEASE_CONTAINER_URL, the account's firewall and the network."
+            hint = "Check LEASE_CONTAINER_URL, the account's firewall and the network."
+            trouble, proxy = trouble_of(error, where, "REQUESTS_CA_BUNDLE"), proxy_for(where)
+            message, hint = told(f"the lease container {where}", "could not be reached", hint, trouble, proxy)
         failure = LeaseUnavailableError(message, cause=Cause.LEASE_UNAVAILABLE, hint=hint, transient=True)
         failure.refused = status in _REFUSED
         return failure

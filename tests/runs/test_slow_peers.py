@@ -27,7 +27,7 @@ from sandbox.faults import Throttle
 from sandbox.hostile.behaviours import LARGE, SLOW, handshake_drips, refuses_tunnels, silence, tunnel_drips
 from sandbox.hostile.peer import Behaviour, Peer
 from sandbox.running import server_tls
-from tests.conftest import tick
+from tests.conftest import MakeApp, tick
 from tests.factories import connection
 from tests.sampling import sampled, thinned
 
@@ -232,6 +232,14 @@ class TestAProxy:
         report = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))[0]
         assert report.message.startswith("the proxy that HTTPS_PROXY names refused the connection")
         assert ", on the way to the ServiceNow instance" in report.message
+
+    def test_that_is_off_is_accused_and_not_the_lease_container(
+        self, sandbox: Sandbox, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        message = make_app(LEASE_CONTAINER_URL=sandbox.leases.url).timer().message
+        assert "the proxy that HTTPS_PROXY names refused the connection" in message
+        assert f"on the way to the lease container {sandbox.leases.url}" in message
 
     def test_that_is_off_is_accused_and_not_the_vault(
         self, sandbox: Sandbox, app: App, monkeypatch: pytest.MonkeyPatch
