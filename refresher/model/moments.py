@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+_END_OF_CALENDAR = 9000
+
 
 def format_instant(instant: datetime) -> str:
     """ISO 8601 in UTC, as in the tags and in JSON."""
@@ -11,12 +13,15 @@ def format_instant(instant: datetime) -> str:
 
 
 def parse_instant(text: str | None) -> datetime | None:
-    """Read an instant with its offset, in UTC; None where it is absent, naive or nonsense."""
+    """Read an instant with its offset, in UTC; None where it is absent, naive or nonsense.
+
+    So is the end of the calendar, which some write for "never": nothing could be reckoned from there.
+    """
     if text is None:
         return None
     try:
         instant = datetime.fromisoformat(text.strip())
-        return instant.astimezone(UTC) if instant.tzinfo else None
+        return instant.astimezone(UTC) if instant.tzinfo and instant.year < _END_OF_CALENDAR else None
     except (ValueError, OverflowError):
         return None
 

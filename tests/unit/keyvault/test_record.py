@@ -92,6 +92,7 @@ class TestAccessToken:
             {"issued_at": "2026-03-01T12:00:00"},
             {"issued_at": "2026-03-01T13:00:00+00:00"},
             {"expires_at": "9999-12-31T23:59:59-23:59"},
+            {"expires_at": "9999-12-31T23:59:59+00:00"},
             {"issued_at": "2026-03-01T14:00:00+00:00"},
         ],
     )
@@ -383,6 +384,14 @@ class TestRecord:
         self, record: RefreshRecord, stored: RefreshRecord, settled: bool
     ) -> None:
         assert record.is_settled(stored) is settled
+
+
+def test_an_attempt_at_the_end_of_the_calendar_is_none() -> None:
+    """Half an hour after it there is no time at which a password could be sent again."""
+    tags = {"password": "version=p1 refusals=2 tried-at=9999-12-31T23:59:59+00:00"}
+    held = parse_record(secret(tags=tags)).password
+    assert held.count == 2
+    assert held.is_open(NOON)
 
 
 def test_instants_are_written_in_utc() -> None:
