@@ -196,10 +196,10 @@ class App:
 
     def connection(self, name: str) -> Connection:
         """A configured connection. Raises UnknownConnectionError."""
-        found = self.settings.connection(name)
-        if found is None:
-            raise UnknownConnectionError(name, (connection.name for connection in self.settings.connections))
-        return found
+        connections = {each.name: each for each in self.settings.connections}
+        if name not in connections:
+            raise UnknownConnectionError(name, connections)
+        return connections[name]
 
     def _connections(self, names: Iterable[str] | None) -> tuple[Connection, ...]:
         return self.settings.connections if names is None else tuple(map(self.connection, names))

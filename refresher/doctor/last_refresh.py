@@ -17,7 +17,7 @@ from refresher.model import steps
 from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.connection import Connection
-from refresher.model.grants import PASSWORD, REFRESH_TOKEN, USERNAME
+from refresher.model.grants import CLIENT_SECRET, PASSWORD, REFRESH_TOKEN, USERNAME
 from refresher.model.moments import minute
 from refresher.model.steps import Command, Step
 from refresher.model.stored import StoredAccessToken, StoredSecret
@@ -213,7 +213,7 @@ def _changed_there(
     client = Step(
         "see in System OAuth > Application Registry that the application is active, and that its secret is the one in "
         "the vault: ",
-        steps.set_secret(evidence.vault, evidence.connection.client_secret_name),
+        steps.set_secret(evidence.vault, evidence.connection.secret_name(CLIENT_SECRET)),
         "; then: ",
         steps.refresh(name, force=True),
     )

@@ -44,7 +44,12 @@ class Asked:
 def of_the_vault(asked: Asked, error: HttpResponseError) -> VaultError | None:
     """Why the vault lets nobody in who asks as this one did, or from there; None where it is about a role."""
     if inner_code(error) in NETWORK:
-        return _kept_out(asked, error.message or "")
+        address = _address_in(error.message or "")
+        who = f"the address {address}" if address else "this address"
+        message = f"the network rules of {asked.url} keep {who} out ({asked})"
+        lead = "If the app asked: let its network through, for its addresses change (docs/azure.md). If a laptop did: "
+        hint = Step(lead, steps.let_address_in(vault_name(asked.url), address or "ADDRESS"))
+        return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
     if error.status_code != HTTPStatus.UNAUTHORIZED:
         return None
     tenants = _OTHER_TENANT.search(error.message or "")
@@ -72,20 +77,8 @@ def of_the_vault(asked: Asked, error: HttpResponseError) -> VaultError | None:
     )
 
 
-def _kept_out(asked: Asked, message: str) -> VaultError:
-    """The vault's firewall does not let in whoever asked, whose address its answer tells."""
-    address = _address_in(message)
-    who = f"the address {address}" if address else "this address"
-    command = steps.let_address_in(vault_name(asked.url), address or "ADDRESS")
-    hint = Step(
-        "If the app asked: let its network through, for its addresses change (docs/azure.md). If a laptop did: ",
-        command,
-    )
-    message = f"the network rules of {asked.url} keep {who} out ({asked})"
-    return VaultError(message, cause=Cause.VAULT_FORBIDDEN, hint=hint)
-
-
 def _address_in(message: str) -> str | None:
+    """That of whoever asked, as the vault's firewall tells it."""
     found = _CLIENT_ADDRESS.search(message)
     try:
         return str(ipaddress.ip_address(found[1])) if found else None

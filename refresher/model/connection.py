@@ -84,11 +84,6 @@ class Connection:
         return f"{self.name}-{suffix}"
 
     @property
-    def client_secret_name(self) -> str:
-        """Secret name of the OAuth application's client secret."""
-        return self.secret_name(grants.CLIENT_SECRET)
-
-    @property
     def refresh_token_name(self) -> str:
         """Secret name of the current refresh token."""
         return self.secret_name(grants.REFRESH_TOKEN)

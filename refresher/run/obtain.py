@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from refresher.entra.refusals import entra_refused
 from refresher.keyvault.credentials import Credentials
 from refresher.model.causes import Cause, diagnose
-from refresher.model.connection import Connection
+from refresher.model.connection import Connection, JwtClaims
 from refresher.model.errors import (
     IdentityError,
     RefresherError,
@@ -162,19 +162,16 @@ def _of_one_grant(job: Callable[[], _T], *, only: Cause | None = None) -> _T:
 
 def _request_builder(run: Run, keeper: Keeper, grant: Grant) -> Callable[[], TokenRequest]:
     form = _of_one_grant(lambda: keeper.credentials.form(grant))
-    if grant.row.signed:
-        return lambda: _signed_request(run, keeper.credentials, grant, form)
+    claims = run.connection.jwt
+    if grant.row.signed and claims is not None:
+        return lambda: _signed_request(run, keeper.credentials, claims, grant, form)
     # Put together anew for each try: an answer of no other use may have brought another refresh token.
     return lambda: build_token_request(run.connection, grant, keeper.credentials.form(grant))
 
 
 def _signed_request(
-    run: Run, credentials: Credentials, grant: Grant, form: Mapping[str, Secret | str]
+    run: Run, credentials: Credentials, claims: JwtClaims, grant: Grant, form: Mapping[str, Secret | str]
 ) -> TokenRequest:
-    claims = run.connection.jwt
-    if claims is None:
-        message = f"a connection with grant {grant} has claims"
-        raise ValueError(message)
     now, jti = run.clock.now(), run.clock.new_id()
 
     def assertion() -> Secret:

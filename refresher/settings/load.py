@@ -61,10 +61,6 @@ class Settings:
         """How often what is due is looked for, and from which age on."""
         return Timing.of(self.refresh_interval, self.tick, len(self.connections))
 
-    def connection(self, name: str) -> Connection | None:
-        """The connection of that name, or None."""
-        return next((each for each in self.connections if each.name == name), None)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Described:
