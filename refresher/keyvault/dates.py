@@ -47,21 +47,19 @@ class Dates:
 
         Raises VaultError: the first refusal, where none is accepted.
         """
-        refusal: RefusedError | None = None
+        refusals: list[RefusedError] = []
         for date in self._in_order(wanted, now):
             if date is None and wanted is not None and not or_none:
                 continue
             try:
                 written = write(date)
             except RefusedError as error:
-                refusal = refusal or error
+                refusals.append(error)
                 continue
-            if refusal is not None:
+            if refusals:
                 self._note(wanted, date, now)
             return written
-        if refusal is None:  # pragma: no cover - there is always a date to try
-            raise AssertionError
-        raise refusal
+        raise refusals[0]
 
     def _in_order(self, wanted: datetime | None, now: datetime) -> tuple[datetime | None, ...]:
         """Without those that are known to be too far away."""
