@@ -22,7 +22,7 @@ from refresher.model.moments import minute
 from refresher.model.steps import Command, Step
 from refresher.model.stored import StoredAccessToken, StoredSecret
 from refresher.policy.record import RefreshRecord
-from refresher.views.words import span_text
+from refresher.views.words import ago_text
 
 LAST_REFRESH = "last refresh"
 _OF_THE_TOKEN = frozenset({Cause.ACCESS_DENIED, Cause.INVALID_GRANT, Cause.REFRESH_TOKEN_REFUSED})
@@ -62,7 +62,7 @@ def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
             says = "does not tell: somebody put its value there by hand" if token is not None else "is not there"
             told = f"none is known: {connection.access_token_name} {says}"
             return warned(connection.name, LAST_REFRESH, told, steps.refresh(connection.name))
-        told, untried = f"succeeded {span_text(now - succeeded_at)} ago", _untried(evidence, succeeded_at, now)
+        told, untried = f"succeeded {ago_text(now - succeeded_at)}", _untried(evidence, succeeded_at, now)
         if not untried:
             return passed(connection.name, LAST_REFRESH, told)
         told = f"{told}; nobody has tried since what was stored then: {', '.join(untried)}"
@@ -111,7 +111,7 @@ def _token(evidence: Evidence) -> StoredAccessToken | None:
 
 
 def _told(record: RefreshRecord, now: datetime) -> str:
-    last = f", the last time {span_text(now - record.last_attempt_at)} ago" if record.last_attempt_at else ""
+    last = f", the last time {ago_text(now - record.last_attempt_at)}" if record.last_attempt_at else ""
     times = "once" if record.consecutive_failures == 1 else f"{record.consecutive_failures} times in a row"
     return f"failed {times}{last}: {record.last_cause or 'cause unknown'}"
 

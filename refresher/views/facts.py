@@ -11,7 +11,7 @@ from refresher.model.causes import Kind
 from refresher.model.steps import Step
 from refresher.policy.forecast import ENDING
 from refresher.status.health import ConnectionStatus, State
-from refresher.views.words import attempts_text, holds, key_text, span_text
+from refresher.views.words import ago_text, attempts_text, holds, key_text, span_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _attempts(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
     if status.last_attempt_at is not None:
         count = status.consecutive_failures
         failures = f", {count} failure{'s' if count > 1 else ''} in a row" if count else ""
-        ago = f"{span_text(now - status.last_attempt_at)} ago"
+        ago = ago_text(now - status.last_attempt_at)
         text = Step(f"{ago}: {status.last_outcome or 'unknown'}{failures}")
         yield Fact("last attempt", text, _clock(status.last_attempt_at, now))
     if status.attempts:

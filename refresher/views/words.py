@@ -53,6 +53,13 @@ def key_text(key: KeyLife | VaultError, now: datetime) -> str:
     return f"{key.name} ends in {span_text(key.expires_on - now)} ({key.expires_on:%Y-%m-%d})"
 
 
+def ago_text(span: timedelta) -> str:
+    """How long ago something was; where the machine that noted it is ahead of this one, that is what is told."""
+    if span < -timedelta(minutes=1):
+        return f"{span_text(-span)} ahead of this machine's clock"
+    return f"{span_text(max(span, timedelta()))} ago"
+
+
 def span_text(span: timedelta) -> str:
     """A stretch of time in the unit that a person would choose."""
     seconds = span.total_seconds()

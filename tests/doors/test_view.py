@@ -96,6 +96,12 @@ def test_a_status_says_since_when_why_and_where_to_read_on(capfd: pytest.Capture
     ]
 
 
+def test_a_clock_that_is_behind_makes_nothing_happen_in_the_future(capfd: pytest.CaptureFixture[str]) -> None:
+    for behind, told in ((timedelta(seconds=1), "0 s ago"), (HOUR / 6, "10 min ahead of this machine's clock")):
+        show_statuses([a_status()], TICKING, START + HOUR - behind)
+        assert f"last attempt: {told}: authorization_required" in capfd.readouterr().out
+
+
 def thirty() -> list[ConnectionStatus]:
     """Twenty that are well, nine of an instance that sleeps, one that is dead."""
     well = {"state": State.FRESH, "working": True, "message": "fresh", "cause": None, "tried": Verdict.ACCEPTED}

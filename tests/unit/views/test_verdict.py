@@ -8,6 +8,7 @@ from refresher.model.causes import Cause
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.servicenow.answers import Verdict
+from refresher.servicenow.probing import PATH_IS_SHUT
 from refresher.status.copies import TargetStatus
 from refresher.status.health import ConnectionStatus, State
 from refresher.status.timer import TimerState, TimerStatus
@@ -39,6 +40,7 @@ def warned(code: WarningCode) -> ConnectionStatus:
         (replace(WELL, state=State.DUE), Gravity.HEALTHY),
         (BY_DATES, Gravity.HEALTHY),
         (AWAY, Gravity.WARNED),
+        (replace(WELL, basis=f"tried just now, accepted; its user lacks the role for {PATH_IS_SHUT}"), Gravity.WARNED),
         (warned(WarningCode.STOPS_WITHOUT_A_PERSON), Gravity.HEALTHY),
         (warned(WarningCode.REFRESH_TOKEN_ENDING), Gravity.WARNED),
         (warned(WarningCode.USER_CHANGED), Gravity.WARNED),
