@@ -5,7 +5,6 @@ That a secret may be written is tried by a change of its newest version that cha
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeGuard
 
 from refresher.doctor.last_refresh import Evidence, accepted_until, is_refused
 from refresher.doctor.replaced import Known, sent_by
@@ -73,7 +72,8 @@ class Examination:
         for place, suffix in suffixes.items():
             odd = self._odd(place, suffix, evidence)
             if odd is not None:
-                checks = [odd if _replaces(check, odd) else check for check in checks]
+                replaced = {check for check in checks if check.name == odd.name and check.verdict is not Verdict.FAIL}
+                checks = [odd if check in replaced else check for check in checks]
         return checks, evidence
 
     def _evidence(self) -> Evidence:
@@ -104,14 +104,18 @@ class Examination:
             return None
         if suffix == ACCESS_TOKEN and _is_issued(secret):
             return None
-        published = filter(None, map(self._read, filter(self._is_published, self._found)))
+        published = (self._vaults.own(self._connection.access_token_name), *self._connection.publish_to)
         found = oddity(
             suffix,
             secret.value,
             Beside(
                 names=self._connection.own_names,
-                credentials={each: known.value for each, known in evidence.credentials.items() if _is_read(known)},
-                access_tokens=[each.value for each in published if _is_issued(each)],
+                credentials={
+                    each: known.value
+                    for each, known in evidence.credentials.items()
+                    if isinstance(known, StoredSecret)
+                },
+                access_tokens=[each.value for each in filter(None, map(self._read, published)) if _is_issued(each)],
             ),
         )
         if found is None:
@@ -124,9 +128,6 @@ class Examination:
             remedy = Step("Publish another one: ", refresh)
         accuses = found.certain or is_refused(evidence)
         return (failed if accuses else warned)(name, place.name, f"its value {found.what}", remedy)
-
-    def _is_published(self, place: SecretIdentifier) -> bool:
-        return place in {*self._connection.publish_to, self._vaults.own(self._connection.access_token_name)}
 
     def _was_accepted(self, secret: StoredSecret, suffix: str, evidence: Evidence) -> bool:
         at, sent = accepted_until(evidence)
@@ -233,11 +234,3 @@ class Examination:
 def _is_issued(secret: StoredSecret) -> bool:
     """Whether a run published it, as ServiceNow issued it: what else stands there, somebody put there by hand."""
     return "run-id" in secret.tags
-
-
-def _is_read(known: Known) -> TypeGuard[StoredSecret]:
-    return isinstance(known, StoredSecret)
-
-
-def _replaces(check: Check, odd: Check) -> bool:
-    return check.name == odd.name and check.verdict is not Verdict.FAIL

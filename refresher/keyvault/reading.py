@@ -15,7 +15,7 @@ from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.errors import VaultError
 from refresher.model.grants import CLIENT, REFRESH_TOKEN, USERNAME, Grant
-from refresher.model.stored import StoredRefreshToken, StoredSecret, TargetState
+from refresher.model.stored import StoredSecret, TargetState
 from refresher.model.tokens import Secret
 from refresher.policy.password_gate import PasswordRefusals
 
@@ -183,7 +183,9 @@ def _credentials(
 ) -> Credentials:
     secrets = {place.name: held for place, held in found.items() if place.vault_url == vaults.own_url}
     stored = secrets.get(connection.refresh_token_name)
-    refresh_token = _refresh_token(connection, stored, now) if isinstance(stored, StoredSecret) else None
+    refresh_token = None
+    if isinstance(stored, StoredSecret) and stored.value.stripped() and REVOKED_AT not in stored.tags:
+        refresh_token = parse_refresh_token(stored, lifetime=connection.refresh_token_lifetime, now=now)
     return Credentials(
         connection=connection,
         vault_url=vaults.own_url,
@@ -201,9 +203,3 @@ def _demanded(connection: Connection, credentials: Credentials) -> Credentials:
         if all(suffix in connection.sends(grant).values() for grant in connection.configured_grants):
             credentials.required(suffix)
     return credentials
-
-
-def _refresh_token(connection: Connection, stored: StoredSecret, now: datetime) -> StoredRefreshToken | None:
-    if not stored.value.stripped() or REVOKED_AT in stored.tags:
-        return None
-    return parse_refresh_token(stored, lifetime=connection.refresh_token_lifetime, now=now)

@@ -38,7 +38,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
     issued_at = parse_instant(secret.tags.get("issued-at"))
     expires_at = parse_instant(secret.tags.get("expires-at"))
     consistent = issued_at is not None and expires_at is not None and issued_at < expires_at
-    grant = secret.tags.get("grant")
+    grant, vault = secret.tags.get("grant"), secret.tags.get("vault")
     return StoredAccessToken(
         value=secret.value,
         version=secret.version,
@@ -49,7 +49,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         trigger=secret.tags.get("trigger"),
         run_id=secret.tags.get("run-id"),
         recent=secret.tags.get("recent") if consistent else None,
-        publisher=_publisher_in(secret.tags),
+        publisher=publisher(secret.tags.get("connection", ""), vault) if vault is not None else None,
         accepted_by=secret.tags.get("accepted-by"),
         user_name=secret.tags.get("user-name"),
         revoked=REVOKED_AT in secret.tags,
@@ -60,10 +60,6 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
 def publisher(connection: str, vault_url: str) -> str:
     """What a connection's copies are known by."""
     return f"{connection} of {vault_url}"
-
-
-def _publisher_in(tags: Mapping[str, str]) -> str | None:
-    return publisher(tags.get("connection", ""), tags["vault"]) if "vault" in tags else None
 
 
 def access_token_tags(

@@ -171,7 +171,11 @@ class Vault:
         """All secrets by name, without their values; of one that is disabled, the error. Raises VaultError."""
 
         def pages(**limits: float) -> dict[str, StoredSecret | VaultError]:
-            return {each.name or "": self._listed(each) for each in self._client.list_properties_of_secrets(**limits)}
+            listed = ((each.name or "", each) for each in self._client.list_properties_of_secrets(**limits))
+            return {
+                name: disabled(name, self.url) if each.enabled is False else _described(name, each, value="")
+                for name, each in listed
+            }
 
         return self._requests.retrying(lambda: self._call("list", "*", deadline, pages), deadline)
 
@@ -188,10 +192,6 @@ class Vault:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-
-    def _listed(self, properties: SecretProperties) -> StoredSecret | VaultError:
-        name = properties.name or ""
-        return disabled(name, self.url) if properties.enabled is False else _described(name, properties, value="")
 
     def _read_once(self, name: str, deadline: Deadline) -> StoredSecret | None:
         try:

@@ -119,7 +119,8 @@ class Keeper:
         now = run.clock.now()
         # What was just issued, and not refused by the probe, is published: whatever the stored one's dates say.
         same = side.access_token if side.access_token is not None and side.access_token.value == new.value else None
-        if same is not None and obtained.grant.row.from_half_of_life and self._is_everywhere(new):
+        everywhere = all(state.holds is not None and state.holds.value == new.value for state in side.targets)
+        if same is not None and obtained.grant.row.from_half_of_life and everywhere:
             return self._same_again(new, now)
         if same is None and not obtained.grant.row.from_half_of_life:
             self._access_token_lifetime = new.lifetime
@@ -139,15 +140,14 @@ class Keeper:
         outcome = Outcome.REFRESHED
         if same is not None and not _extended(same, new):
             outcome = Outcome.UNCHANGED
-            self._warn_once_of_unchanged(same)
+            if same.confirmed_at is None:
+                diagnosis = diagnose(Cause.UNCHANGED, run.connection.name)
+                run.warn(WarningCode.UNCHANGED, diagnosis.meaning, diagnosis.next_step)
         self.memory.settle(outcome)
         for place in () if run.request.force else side.shut:
             error = side.target_errors[place]
             return self._report(Outcome.KEPT, f"{outcome}, but not in {place.name}: {error.message}", error=error)
         return self._report(outcome, f"{outcome}; the token lives {_minutes(token.expires_on - now)}")
-
-    def _is_everywhere(self, token: AccessToken) -> bool:
-        return all(state.holds is not None and state.holds.value == token.value for state in self._side.targets)
 
     def _same_again(self, token: AccessToken, now: datetime) -> RunReport:
         """The identity hands out one token for hours: that is no news, until it should have another."""
@@ -252,11 +252,6 @@ class Keeper:
         )
         tags |= probe_tags(accepted_by, user_name)
         return Published(value=token.value, tags=tags, expires_on=token.expires_at)
-
-    def _warn_once_of_unchanged(self, same: StoredAccessToken) -> None:
-        if same.confirmed_at is None:
-            diagnosis = diagnose(Cause.UNCHANGED, self._run.connection.name)
-            self._run.warn(WarningCode.UNCHANGED, diagnosis.meaning, diagnosis.next_step)
 
 
 def _extended(stored: StoredAccessToken, new: AccessToken) -> bool:

@@ -167,7 +167,8 @@ class Verification:
             if not going:
                 continue
             for report in rerun([refused[name].connection for name in going], tokens):
-                if report.outcome is Outcome.REFRESHED and not _is_unsure(report):
+                unsure = any(warning.code is WarningCode.PROBE_INCONCLUSIVE for warning in report.warnings)
+                if report.outcome is Outcome.REFRESHED and not unsure:
                     accepted.add(report.connection)
                 yield self._rerun_told(report, reports[report.connection], refused[report.connection])
 
@@ -213,7 +214,3 @@ def refused_report(report: RunReport, why: str, found: Found) -> RunReport:
         consecutive_failures=record.consecutive_failures,
         working=False,
     )
-
-
-def _is_unsure(report: RunReport) -> bool:
-    return any(warning.code is WarningCode.PROBE_INCONCLUSIVE for warning in report.warnings)

@@ -156,17 +156,14 @@ def _connections(given: Mapping[str, str], app: Mapping[str, Any], problems: lis
 
 
 def _describe(name: str, values: Mapping[str, object], label: Callable[[str], str], problems: list[str]) -> _Described:
-    read = _read([_of(spec, name) for spec in CONNECTION_KEYS], values, label, problems)
+    specs = [replace(each, default=each.default and each.default.replace("<name>", name)) for each in CONNECTION_KEYS]
+    read = _read(specs, values, label, problems)
     claims = read.get("jwt")
     if claims is not None:
         where = label("jwt")
         problems += _unknown(where, claims, JWT_KEYS)
         read["jwt"] = _read(JWT_KEYS, claims, f"{where}.{{}}".format, problems)
     return _Described(name=name, values=read, label=label)
-
-
-def _of(spec: SettingSpec, name: str) -> SettingSpec:
-    return replace(spec, default=spec.default.replace("<name>", name)) if spec.default else spec
 
 
 def _unknown(where: str, values: Mapping[str, object], specs: Sequence[SettingSpec]) -> list[str]:

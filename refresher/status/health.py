@@ -97,6 +97,8 @@ def evaluate(
     describes = refresh_token is not None and state is not State.AUTHORIZATION_REQUIRED
     failing = side.record.consecutive_failures > 1
     refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token and describes else None
+    # Ticks that tell of no failure have let its time pass: a refresh by hand would not get to it either.
+    passed_over = life is not None and now - life[1] > timing.tick
     targets = judge_copies(side, trial, now)
     lacking = any(target.current is False for target in targets)
     attempted_at, outcome = _last_attempt(side)
@@ -124,7 +126,7 @@ def evaluate(
         user_name=acts_as or (token.user_name if token is not None else None),
         next_step=(blocked.hint if blocked is not None and cause is blocked.cause else None)
         or (short if cause is None and state in {State.EXPIRED, State.EXPIRING} else None)
-        or _next_step(state, cause, connection.name, lacking=lacking, passed_over=_is_passed_over(life, timing, now))
+        or _next_step(state, cause, connection.name, lacking=lacking, passed_over=passed_over)
         or next(iter(shut), None),
         cause=cause,
         checks=diagnose(cause, connection.name).checks if cause else (),
@@ -244,11 +246,6 @@ def _cause(
     if _cannot_start(connection, refresh_token):
         return Cause.REFRESH_TOKEN_MISSING
     return Cause.ACCESS_TOKEN_REFUSED if state is State.REFUSED else None
-
-
-def _is_passed_over(life: Life | None, timing: Timing, now: datetime) -> bool:
-    """Whether ticks that tell of no failure have let its time pass: a refresh by hand would not get to it either."""
-    return life is not None and now - life[1] > timing.tick
 
 
 def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool, passed_over: bool) -> Step | None:
