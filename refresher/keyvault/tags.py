@@ -52,6 +52,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         publisher=publisher(secret.tags.get("connection", ""), vault) if vault is not None else None,
         accepted_by=secret.tags.get("accepted-by"),
         user_name=secret.tags.get("user-name"),
+        user_before=secret.tags.get("user-before"),
         revoked=REVOKED_AT in secret.tags,
         unread=secret.unread,
     )
@@ -88,9 +89,9 @@ def access_token_tags(
     return tags | _told(recent=recent, reason=reason)
 
 
-def probe_tags(accepted_by: str | None, user_name: str | None) -> dict[str, str]:
-    """Tags of an access-token secret that tell of the probe. With all others they are 12; Key Vault takes 15."""
-    return _told(**{"accepted-by": accepted_by, "user-name": user_name})
+def probe_tags(accepted_by: str | None, user_name: str | None, user_before: str | None) -> dict[str, str]:
+    """Tags of an access-token secret that tell of the probe. With all others they are 13; Key Vault takes 15."""
+    return _told(**{"accepted-by": accepted_by, "user-name": user_name, "user-before": user_before})
 
 
 def _told(**tags: str | None) -> dict[str, str]:

@@ -73,6 +73,8 @@ class StoredAccessToken:
     """Which probe last accepted a token of the connection (`Connection.probe_mark`)."""
     user_name: str | None = None
     """Whom the token acts as, where the probe told."""
+    user_before: str | None = None
+    """Whom tokens acted as before that changed, until a person refreshes who has seen it."""
     revoked: bool = False
     """Whether an operator ended its life: how long it was then says nothing of the instance."""
     unread: bool = False

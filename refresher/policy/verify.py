@@ -142,6 +142,29 @@ def user_changed(stored: StoredAccessToken | None, user_name: str | None) -> tup
     return (Warning_(code=WarningCode.USER_CHANGED, message=message, hint=hint),)
 
 
+def user_before(stored: StoredAccessToken | None, user_name: str | None, *, by_hand: bool) -> str | None:
+    """Whom tokens acted as before the user changed, to be kept beside the next one; None where nobody need know.
+
+    A change is remembered until it is undone, or a person refreshes `by_hand` who could have read of it.
+    """
+    if stored is None:
+        return None
+    changed = bool(user_changed(stored, user_name))
+    before = stored.user_before or (stored.user_name if changed else None)
+    return before if before != user_name and (changed or not by_hand) else None
+
+
+def user_still_changed(connection: str, stored: StoredAccessToken | None) -> tuple[Warning_, ...]:
+    """The warning of a change that nobody has answered for."""
+    if stored is None or stored.user_before is None or stored.user_name is None:
+        return ()
+    message = f"the token acts as {stored.user_name}; before, tokens of {connection} acted as {stored.user_before}"
+    hint = Step(
+        "Was it meant? Then say so: ", steps.refresh(connection, force=True), ". Otherwise correct what was stored."
+    )
+    return (Warning_(code=WarningCode.USER_CHANGED, message=message, hint=hint),)
+
+
 def refused_without_proof(connection: Connection) -> Warning_:
     """The warning of a refusal that does not count."""
     message = (

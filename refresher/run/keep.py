@@ -21,7 +21,7 @@ from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.errors import IdentityError, RefresherError, VaultError
 from refresher.model.grants import USERNAME, Grant
-from refresher.model.report import Outcome, RunReport, Warning_, WarningCode
+from refresher.model.report import Outcome, RunReport, Trigger, Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import AccessToken, Secret, TokenResponse
@@ -30,7 +30,7 @@ from refresher.policy.forecast import foresee
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.refusals import Sent, may_rotate
 from refresher.policy.reserve import reserve
-from refresher.policy.verify import user_changed
+from refresher.policy.verify import user_before, user_changed
 from refresher.run.failures import PublishFailedError, outcome_of
 from refresher.run.memory import Memory
 from refresher.run.run import Run
@@ -250,7 +250,8 @@ class Keeper:
             confirmed_at=now if same is not None else None,
             recent=recent,
         )
-        tags |= probe_tags(accepted_by, user_name)
+        before = user_before(stored, user_name, by_hand=run.request.trigger in {Trigger.HTTP, Trigger.CLI})
+        tags |= probe_tags(accepted_by, user_name, before)
         return Published(value=token.value, tags=tags, expires_on=token.expires_at)
 
 

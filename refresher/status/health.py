@@ -20,7 +20,7 @@ from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgen
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import renewal_time
 from refresher.policy.reserve import reserve
-from refresher.policy.verify import user_changed
+from refresher.policy.verify import user_changed, user_still_changed
 from refresher.servicenow.answers import Verdict
 from refresher.status.copies import TargetStatus, judge_copies
 from refresher.status.lives import Life, recall
@@ -147,7 +147,7 @@ def evaluate(
         consecutive_failures=side.record.consecutive_failures,
         attempts=last_attempts(side.record.failures, _refreshed_at(token), revoked_at=_revoked_at(token)),
         targets=targets,
-        warnings=warnings + user_changed(token, acts_as),
+        warnings=warnings + (user_changed(token, acts_as) or user_still_changed(connection.name, token)),
     )
 
 

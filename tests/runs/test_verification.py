@@ -312,6 +312,30 @@ def test_a_user_that_changed_is_warned_of_at_the_refresh_that_finds_it() -> None
     assert WarningCode.USER_CHANGED not in [warning.code for warning in tick(app, force=True).warnings]
 
 
+def test_credentials_that_were_swapped_are_told_of_until_a_person_says_that_it_was_meant() -> None:
+    """The line of one refresh is soon forgotten, and each of the two connections works."""
+    sandbox, app = direct()
+    running(sandbox, app)
+    other = sandbox.add_connection("other")
+    assert other.refresh_token
+    for suffix in ("client-id", "client-secret", "refresh-token"):
+        sandbox.vault.put(f"{NAME}-{suffix}", sandbox.vault.versions(f"other-{suffix}")[-1].value)
+
+    def warnings_of_status() -> list[str]:
+        (status,) = app.status()
+        assert status.user_name == "other.integration"
+        return [warning.message for warning in status.warnings if warning.code is WarningCode.USER_CHANGED]
+
+    for _ in range(3):
+        sandbox.clock.advance(minutes=50)
+        assert tick(app).outcome is Outcome.REFRESHED
+        assert warnings_of_status() == [
+            f"the token acts as other.integration; before, tokens of {NAME} acted as {NAME}.integration"
+        ]
+    app.refresh([NAME], RunRequest(trigger=Trigger.CLI, force=True))
+    assert warnings_of_status() == []
+
+
 class TestAHerd:
     """Connections of one instance that are refused in one tick."""
 

@@ -20,6 +20,7 @@ from refresher.policy.verify import (
     is_to_be_tried,
     is_unheard,
     restrain,
+    user_before,
     user_changed,
 )
 from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection, stored_access_token, target
@@ -191,6 +192,25 @@ def test_a_refresh_that_nobody_heard_was_none() -> None:
         Cause.INSTANCE_ERROR,
         Cause.INSTANCE_HIBERNATING,
     ]
+
+
+@pytest.mark.parametrize(
+    ("was", "before", "now", "by_hand", "remembered"),
+    [
+        ("a.user", None, "a.user", False, None),
+        ("a.user", None, "b.user", False, "a.user"),
+        ("a.user", None, "b.user", True, "a.user"),
+        ("b.user", "a.user", "b.user", False, "a.user"),
+        ("b.user", "a.user", "b.user", True, None),
+        ("b.user", "a.user", "c.user", False, "a.user"),
+        ("b.user", "a.user", "a.user", False, None),
+        ("b.user", "a.user", None, False, "a.user"),
+    ],
+)
+def test_the_user_before_is_remembered_until_it_is_back_or_a_person_refreshes(
+    was: str, before: str | None, now: str | None, remembered: str | None, *, by_hand: bool
+) -> None:
+    assert user_before(token(user_name=was, user_before=before), now, by_hand=by_hand) == remembered
 
 
 @pytest.mark.parametrize(
