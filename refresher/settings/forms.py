@@ -15,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from refresher.model.connection import KeyIdentifier, SecretIdentifier
+from refresher.model.tokens import strip_unseen
 from refresher.settings.schedule import EXPECTED, ScheduleError, longest_gap
 
 INSTANCE_HOSTS = (
@@ -329,7 +330,7 @@ def printable(text: str) -> str:
 def parse_targets(raw: object) -> tuple[SecretIdentifier, ...]:
     """Parse publish targets; those that are names only stand in the product's own vault, whose origin is left open."""
     if isinstance(raw, str):
-        return tuple(_target(part.strip()) for part in raw.split(",") if part.strip())
+        return tuple(_target(part) for each in raw.split(",") if (part := strip_unseen(each)))
     if isinstance(raw, list):
         return tuple(_target(item) for item in raw)
     raise UnusableError(show(raw), "a list of secret names or secret identifiers; empty = none")

@@ -17,6 +17,7 @@ from refresher.model.connection import CONNECTION_NAME, Connection, JwtClaims, o
 from refresher.model.errors import SettingsError
 from refresher.model.grants import FALLBACKS, Grant
 from refresher.model.timing import Timing
+from refresher.model.tokens import strip_unseen
 from refresher.settings import forms
 from refresher.settings.declared import (
     CONNECTION_KEYS,
@@ -77,7 +78,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     given = {
         spec.name: environ[spec.name]
         for spec in SETTINGS
-        if spec.name in environ and (environ[spec.name].strip() or spec.empty_is_none)
+        if spec.name in environ and (strip_unseen(environ[spec.name]) or spec.empty_is_none)
     }
     schedule_problem = _unusable_schedule(given)
     if schedule_problem is not None:
@@ -123,7 +124,7 @@ def _read(
         if raw is None:
             raw = spec.default
         if isinstance(raw, str) and not spec.exact:
-            raw = raw.strip()
+            raw = strip_unseen(raw)
         if (raw is None or raw == "") and not spec.required and spec.default is None:
             read[spec.name] = None
             continue

@@ -51,6 +51,17 @@ def connection_problems(document: object) -> tuple[str, ...]:
     return problems(SERVICENOW_CONNECTIONS=json.dumps(document))
 
 
+@pytest.mark.parametrize("around", [" {}\r\n", "\ufeff{}", "\u200b{}\u200b", "{}\u00a0", "\u2028{}"])
+def test_what_surrounds_a_pasted_setting_unseen_is_none_of_it(around: str) -> None:
+    one = {"instance_url": around.format(INSTANCE), "grant": around.format("password"), "publish_to": ""}
+    document = around.format(json.dumps({"servicenow": one}))
+    (only,) = load_settings({"KEY_VAULT_URL": around.format(VAULT), "SERVICENOW_CONNECTIONS": document}).connections
+    assert (only.instance_url, only.grant) == (INSTANCE, Grant.PASSWORD)
+    targets = connection(PUBLISH_TO=f"{around.format('one')},{around.format('two')}").publish_to
+    assert [target.name for target in targets] == ["one", "two"]
+    assert load(REFRESH_INTERVAL_MINUTES=around.format("")) == load()
+
+
 def test_the_two_required_settings_are_enough() -> None:
     settings = load()
     assert settings == Settings(
