@@ -93,7 +93,7 @@ def _found(checks: Iterable[Check], instances: Mapping[str, str]) -> Iterable[_F
             by_connection.setdefault(check.connection, []).append(check)
     for name, own in by_connection.items():
         suspected = next((check for check in own if check.suspected), None)
-        of_instance = suspected is not None and suspected.name in _OF_THE_INSTANCE
+        of_instance = suspected is not None and _is_of_the_instance(suspected)
         yield Finding(
             connection=name,
             instance=instances.get(name, ""),
@@ -101,6 +101,11 @@ def _found(checks: Iterable[Check], instances: Mapping[str, str]) -> Iterable[_F
             shared=suspected.detail if suspected is not None and of_instance else None,
             what=own,
         )
+
+
+def _is_of_the_instance(check: Check) -> bool:
+    """Whether all that ask the same instance may find the same, a token that could not be tried there included."""
+    return check.name in _OF_THE_INSTANCE or (check.name == _TOKEN and check.verdict is Verdict.WARN)
 
 
 def _gravity(check: Check) -> int:

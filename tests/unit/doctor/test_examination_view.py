@@ -108,6 +108,16 @@ def test_one_instances_fault_is_told_once_with_all_whom_it_meets(capsys: pytest.
     assert lines.count("  Ask its people") == 2, "once for each instance"
 
 
+def test_tokens_that_could_not_be_tried_at_one_instance_are_told_of_together(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    untried = "by its dates; could not be tried: the instance answered 503"
+    checks = [replace(warned(name, "token", untried, "See what answers."), suspected=True) for name in ("it", "hr")]
+    lines = shown(checks, capsys)
+    assert "https://one: 2 connections have the same: it, hr" in lines
+    assert lines.count("  See what answers") == 1
+
+
 def test_the_first_suspicion_is_last_where_the_prompt_is(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown([passed(None, "identity", "somebody"), *wrong("hr")], capsys)
     assert lines[-2:] == ["fail: hr: hr-client-secret", "  Store it"]
