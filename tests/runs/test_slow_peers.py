@@ -173,7 +173,8 @@ class TestAPause:
         assert time.monotonic() - began < 10
         assert (report.cause, report.retry_after) == (Cause.IDENTITY_UNAVAILABLE, 3600)
         assert "what else may keep it from signing in: python -m refresher doctor" in (report.hint or "")
-        assert sandbox.log.count(service="identity") <= 3
+        # One ahead of the reads, and each of the three for itself where that one has ended when it asks.
+        assert sandbox.log.count(service="identity") <= 1 + 3
 
     def test_that_ends_in_time_is_kept(self, sandbox: Sandbox, app: App) -> None:
         sandbox.add_connection("servicenow")
