@@ -21,6 +21,8 @@ from refresher.model.timing import Timing
 
 _ASKED_AGAIN = 24
 """Share of a life between two questions for a token that may be the same for hours: of a day, the refresh interval."""
+_CLOCKS_DIFFER = timedelta(hours=1)
+"""What is further ahead was written by a clock that was wrong."""
 _MARGIN = timedelta(minutes=1)
 """What a tick may start late, and the run take, before the next one can have replaced a token."""
 
@@ -103,7 +105,7 @@ def decide_refresh(
         (lambda: expires_at <= now, Reason.ACCESS_TOKEN_EXPIRED),
         (lambda: expires_at - now <= 2 * timing.tick, Reason.ACCESS_TOKEN_ENDING),
         (lambda: now >= refresh_at - timing.tick / 2, Reason.ACCESS_TOKEN_AGING),
-        (lambda: any(_is_ahead(target, access_token, now, timing.tick) for target in ours), Reason.TARGET_AHEAD),
+        (lambda: any(_is_ahead(target, access_token, now) for target in ours), Reason.TARGET_AHEAD),
     )
     for applies, reason in checks:
         if applies():
@@ -201,7 +203,7 @@ def shared_targets(
     )
 
 
-def _is_ahead(state: TargetState, access_token: StoredAccessToken, now: datetime, clocks_differ: timedelta) -> bool:
+def _is_ahead(state: TargetState, access_token: StoredAccessToken, now: datetime) -> bool:
     """A target can hold a newer token than the main secret where a run could write only the former.
 
     One of the far future is a wrong clock's, and would be ahead at every tick until then.
@@ -209,7 +211,7 @@ def _is_ahead(state: TargetState, access_token: StoredAccessToken, now: datetime
     held = state.holds
     if held is None or held.value == access_token.value or held.issued_at is None or access_token.issued_at is None:
         return False
-    return access_token.issued_at < held.issued_at <= now + clocks_differ and held.lives_at(now)
+    return access_token.issued_at < held.issued_at <= now + _CLOCKS_DIFFER and held.lives_at(now)
 
 
 def _decide_publishing(access_token: StoredAccessToken, targets: tuple[TargetState, ...]) -> Republish | None:
