@@ -122,7 +122,8 @@ class Doctor:
         )
         checks = (*token, *first, *others)
         failing = any(check.name == LAST_REFRESH and check.verdict is Verdict.FAIL for check in checks)
-        return concluded(checks, heals=status.state is State.REFUSED and not failing)
+        copies = [target.name for target in connection.publish_to]
+        return concluded(checks, heals=status.state is State.REFUSED and not failing, copies=copies)
 
     def _examine_without_identity(self, connection: Connection) -> tuple[Check, ...]:
         """What needs no sign-in: the instance, and a lock that is a file."""

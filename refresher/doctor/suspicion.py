@@ -4,7 +4,7 @@ A token that does not work, and a copy that nobody can use, are what people noti
 failed before. The first suspicion is the first check that fails in the order in which things depend on each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from refresher.doctor.instance_checks import CLOCK, INSTANCE, TOKEN_ENDPOINT
@@ -46,10 +46,11 @@ def in_the_way(checks: Iterable[Check]) -> tuple[str, ...]:
     )
 
 
-def concluded(checks: Sequence[Check], *, heals: bool) -> tuple[Check, ...]:
+def concluded(checks: Sequence[Check], *, heals: bool, copies: Collection[str] = ()) -> tuple[Check, ...]:
     """The checks of a connection, the first suspicion marked, and symptoms with what they follow from.
 
-    `heals`: a refresh is what the token needs, and none failed.
+    `heals`: a refresh is what the token needs, and none failed. `copies`: names of what consumers read, which nobody
+    can mend before there is a token.
     """
     reasons = in_the_way(checks)
     told = [
@@ -61,9 +62,11 @@ def concluded(checks: Sequence[Check], *, heals: bool) -> tuple[Check, ...]:
     graver = [check for check in told if check.verdict is not Verdict.PASS and not check.follows]
     if not graver:
         return tuple(told)
-    first = min(graver, key=lambda check: (_GRAVITY[check.verdict], check.standing, _depth(check)))
+    first = min(graver, key=lambda check: (_GRAVITY[check.verdict], check.standing, _depth(check, copies)))
     return tuple(replace(check, suspected=check is first) for check in told)
 
 
-def _depth(check: Check) -> int:
+def _depth(check: Check, copies: Collection[str]) -> int:
+    if check.name in copies:
+        return _ORDER.index(LAST_REFRESH) + 1
     return _ORDER.index(check.name if check.name in _ORDER else _SECRETS)

@@ -263,6 +263,13 @@ SITUATIONS: Mapping[str, Situation] = {
         key=True,
         refresh_token=False,
     ),
+    "a dead refresh token, and a copy that somebody disabled": Situation(
+        do=together(
+            dead_refresh_token, lambda sandbox, _: setattr(sandbox.vault.versions(COPY)[-1], "enabled", False)
+        ),
+        suspects="last refresh: failed",
+        step="the refresh token may have been revoked",
+    ),
     "a vault of another tenant": Situation(
         do=vault_says(
             401,
