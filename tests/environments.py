@@ -158,7 +158,7 @@ curl --silent --fail --output status.json --header "x-functions-key: $KEY" "$URL
             shell = ["/bin/sh", "-ec", f". '{found[1]}'\n{typed}"]
             code = subprocess.run(shell, cwd=folder, check=False).returncode
     os.killpg(process.pid, signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     if code or "stopped" not in out:
         print(told, out, err, file=sys.stderr)
     return code or int("stopped" not in out)

@@ -30,7 +30,7 @@ def type_in(
             input=stdin or "",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 

@@ -334,7 +334,7 @@ def refusals(page: str, folder: Path) -> str:
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         )
     assert picture.stat().st_size > 1000

@@ -62,7 +62,7 @@ def test_a_full_disk_is_said_in_a_sentence(sandbox: Sandbox) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "the output could not be written: No space left on device\n")

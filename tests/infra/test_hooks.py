@@ -36,7 +36,7 @@ def hook(tmp_path: Path, when: str, answers: Mapping[str, object], **environ: st
     )
     given = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "AZURE_LOCATION": "westeurope", **environ}
     words = [sys.executable, "-S", str(ROOT / "infra" / "hooks.py"), when]
-    return subprocess.run(words, env=given, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(words, env=given, capture_output=True, text=True, check=False, timeout=300)
 
 
 def answers(**changed: object) -> dict[str, object]:

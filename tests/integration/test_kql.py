@@ -24,7 +24,7 @@ def analysed(queries: list[str]) -> list[dict[str, list[str]]]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     answers: list[dict[str, list[str]]] = json.loads(finished.stdout)
     return answers

@@ -121,7 +121,7 @@ def test_commands_are_forked_in_a_path_with_spaces_and_letters_of_other_alphabet
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{VERSION}\n", "")

@@ -44,7 +44,7 @@ def tick(sandbox: Sandbox, **settings: str) -> tuple[str, set[str], set[str]]:
     """A tick in a process of its own: its outcome, the modules of the import, and those at the end."""
     environ = {**os.environ, **sandbox.environ(), "LEASE_CONTAINER_URL": sandbox.leases.url, **settings}
     command = [sys.executable, "-c", TICK]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=True)
     told = json.loads(done.stdout)
     return told["outcome"], set(told["at import"]), set(told["after"])
 

@@ -98,7 +98,7 @@ def run(package: Path, site: Path, script: str, environ: dict[str, str]) -> str:
     beginning = f"import sys; sys.path[:0] = [{str(package)!r}, {str(site)!r}]\n"
     command = [sys.executable, "-I", "-S", "-B", "-c", beginning + script]
     environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | environ
-    done = subprocess.run(command, env=environ, cwd=package, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environ, cwd=package, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -136,7 +136,7 @@ def warnings_of_the_doctor(folder: Path) -> set[str]:
     """What azure-functions-doctor warns of, by the names of its rules; it fails nothing."""
     doctor = Path(sys.executable).with_name("azure-functions-doctor")
     command = [str(doctor), "doctor", "--profile", "deploy", "--format", "json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout
     items = [item for section in json.loads(done.stdout)["results"] for item in section["items"]]
     assert len([item for item in items if item["status"] == "pass"]) > 10

@@ -82,7 +82,7 @@ def release(folder: Path, sandbox: Sandbox, situation: Situation) -> Release:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [python() if folder == ROOT else sys.executable, "-m", "refresher", *arguments]
         return subprocess.run(
-            command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300, check=False
         )
 
     return run

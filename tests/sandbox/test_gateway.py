@@ -32,7 +32,7 @@ def host(sandbox: Sandbox, functions: Functions) -> Iterator[httpx.Client]:
     hands = Hands(sandbox, sandbox.add_connection(), {})
     with (
         Gateway(functions, hands, 0) as gateway,
-        httpx.Client(base_url=gateway.url, trust_env=False, timeout=60) as client,
+        httpx.Client(base_url=gateway.url, trust_env=False, timeout=300) as client,
     ):
         yield client
 
@@ -110,7 +110,7 @@ def test_a_body_of_99_megabytes_reaches_the_function(host: httpx.Client) -> None
 
 def test_a_body_of_110_megabytes_does_not(host: httpx.Client) -> None:
     """The head alone is enough to see that."""
-    asked = HTTPConnection(host.base_url.host, host.base_url.port, timeout=60)
+    asked = HTTPConnection(host.base_url.host, host.base_url.port, timeout=300)
     asked.putrequest("POST", "/api/refresh")
     asked.putheader("x-functions-key", FUNCTION_KEY)
     asked.putheader("content-length", str(110 * MEGABYTE))

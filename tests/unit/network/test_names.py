@@ -86,5 +86,5 @@ except TimeoutError:
 @pytest.mark.exhaustive
 def test_an_abandoned_thread_does_not_keep_the_process() -> None:
     """Counted from when it was abandoned: the start takes as long as the machine pleases."""
-    ran = subprocess.run([sys.executable, "-c", EXIT], capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run([sys.executable, "-c", EXIT], capture_output=True, text=True, timeout=300, check=True)
     assert time.monotonic() - float(ran.stdout) < 20
