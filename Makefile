@@ -46,7 +46,7 @@ serve: $(STAMP) ## keep the sandbox up, ticking in real time; ARGS="--broken sur
 
 test: $(STAMP) ## the suite but for what is exhaustive; ARGS="-k name" for a part of it
 	@$(WRITABLE)
-	$(PYTEST) -n auto --dist worksteal -m "not exhaustive" --examples 20 $(ARGS)
+	$(PYTEST) -n auto --dist worksteal -m "not exhaustive" --examples 10 $(ARGS)
 
 test-all: $(STAMP) ## and what is exhaustive or random, and every request over HTTPS
 	@$(WRITABLE)

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="memory",
         help="what carries the requests of tests that are marked wire('any') (default: memory)",
     )
-    parser.addoption("--examples", type=int, default=100, help="of each property (default: 100; make test: 20)")
+    parser.addoption("--examples", type=int, default=100, help="of each property (default: 100; make test: 10)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
