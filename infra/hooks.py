@@ -26,13 +26,8 @@ PROVIDERS = ("Insights", "KeyVault", "ManagedIdentity", "OperationalInsights", "
 NETWORK_PROVIDERS = ("App", "Network")
 NETWORK_CHOICES = {"PRIVATE_NETWORK": "true", "FIXED_ADDRESS": "true", "APP_ACCESS": "private"}
 ASSIGN, DEFINE = "Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleDefinitions/write"
-# Where a file of the default branch is shown, by the name of the host that keeps the repository.
-FILES = {
-    "github": "{repository}/blob/HEAD/{folder}",
-    "gitlab": "{repository}/-/blob/HEAD/{folder}",
-    "bitbucket.org": "{repository}/src/HEAD/{folder}",
-    "dev.azure.com": "{repository}?path=/{folder}",
-}
+# What stands between a repository and a file of its default branch, by the name of the host that keeps it.
+FILES = {"github": "/blob/HEAD/", "gitlab": "/-/blob/HEAD/", "bitbucket.org": "/src/HEAD/", "dev.azure.com": "?path=/"}
 _REMOTE = re.compile(
     r"(?:(?:https|ssh)://)?(?:[^@/]*@)?(?P<host>[\w.-]+)(?::\d+)?[:/](?P<path>[\w./ %-]+?)(?:\.git)?/?"
 )
@@ -94,8 +89,8 @@ def runbook_of(remote: str) -> str:
     host, path = found["host"].lower().removeprefix("ssh."), found["path"]
     # Azure DevOps by SSH: v3/organization/project/repository.
     path = re.sub(r"^v3/(.+)/([^/]+)$", r"\1/_git/\2", path) if host == "dev.azure.com" else path
-    form = next((form for name, form in FILES.items() if host == name or host.startswith(f"{name}.")), "")
-    return form.format(repository=f"https://{host}/{path}", folder="docs/runbook")
+    files = next((files for name, files in FILES.items() if host == name or host.startswith(f"{name}.")), None)
+    return f"https://{host}/{path}{files}docs/runbook" if files else ""
 
 
 def link_alerts(environ: Mapping[str, str]) -> None:

@@ -97,6 +97,7 @@ REFUSED = Situation(
     mails=mails("AuthorizationRequired", "ServiceNowUnauthorized"),
     step="authorize servicenow",
 )
+DISABLED = Situation(do=nothing, late="fresh", mails=mails("PublishFailed"), step="--enabled true")
 VAULT = Situation(do=nothing, soon="unknown", late="unknown", cause="vault_forbidden", mails=mails("VaultForbidden"))
 SITUATIONS: Mapping[str, Situation] = {
     "the access token is revoked": Situation(do=killed, late="fresh"),
@@ -169,20 +170,8 @@ SITUATIONS: Mapping[str, Situation] = {
         mails=mails("RefreshFailing"),
     ),
     "a copy is deleted": Situation(do=deleted(COPY), late="fresh"),
-    "a copy is disabled": Situation(
-        do=switched(COPY, on=False),
-        late="fresh",
-        mails=mails("PublishFailed"),
-        step="--enabled true",
-        heal=enabled(COPY),
-    ),
-    "the token is disabled": Situation(
-        do=switched(TOKEN, on=False),
-        late="fresh",
-        mails=mails("PublishFailed"),
-        step="--enabled true",
-        heal=enabled(TOKEN),
-    ),
+    "a copy is disabled": replace(DISABLED, do=switched(COPY, on=False), heal=enabled(COPY)),
+    "the token is disabled": replace(DISABLED, do=switched(TOKEN, on=False), heal=enabled(TOKEN)),
     "a copy may not be written": Situation(
         do=denied("set", "update", name=COPY),
         late="failing",
