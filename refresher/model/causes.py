@@ -109,7 +109,7 @@ class Cause(StrEnum):
         code="settings_invalid",
         kind=Kind.PRODUCT,
         meaning="A setting is missing or cannot be used.",
-        checks=("docs/settings.md: its form",),
+        checks=("docs/settings.md",),
         next_step=Step("Correct the app settings that the message names: ", steps.set_app_setting()),
     )
     BAD_REQUEST = Row(
@@ -141,7 +141,7 @@ class Cause(StrEnum):
         code="vault_throttled",
         kind=Kind.AZURE,
         meaning="Key Vault throttles this subscription.",
-        checks=("other heavy users of the vault",),
+        checks=("who else uses the vault: its metric Service Api Hits",),
         next_step=Step("The next tick tries again. If it repeats, use a vault of its own."),
         passes=True,
     )
@@ -198,7 +198,7 @@ class Cause(StrEnum):
         code="signing_key_unfit",
         kind=Kind.AZURE,
         meaning="The key that signs does not fit the algorithm, or was not made to sign.",
-        checks=("`alg`: RS256 to RS512 need RSA of 2048 bits or more; ES256 P-256, ES384 P-384, ES512 P-521",),
+        checks=("which key `alg` needs (docs/keys.md)",),
         next_step=Step("Set `alg` to what the key can do, or name a key that fits; then: ", _REFRESH),
     )
     SIGNING_FORBIDDEN = Row(
@@ -247,7 +247,7 @@ class Cause(StrEnum):
         code="instance_hibernating",
         kind=Kind.AWAY,
         meaning="The developer instance sleeps.",
-        checks=("developer.servicenow.com: its state",),
+        checks=("SERVICENOW_INSTANCE_URL: a production instance never sleeps",),
         next_step=Step(
             "Sign in at developer.servicenow.com, which wakes it; the next tick goes on. At once: ",
             _REFRESH,

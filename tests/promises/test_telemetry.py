@@ -19,29 +19,28 @@ pytestmark = pytest.mark.wire("any")
 
 DOCS = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text("utf-8")
 EVENTS = ("outcome", "warning", "tick", "message_poisoned")
-BOTH, ONE = "in outcomes and warnings", "in one of them"
+BOTH, ONE = "In outcomes and warnings:", "In one of them:"
 
 
-def table(head: str) -> dict[str, list[str]]:
-    """The rows of a table in the docs, by their first cell."""
-    lines = DOCS.splitlines()
-    start = next(at for at, line in enumerate(lines) if line.startswith(f"| {head} |")) + 2
-    rows = {}
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        first, *others = (cell.strip() for cell in line.strip("|").split(" | "))
-        rows[first.strip("`")] = others
-    return rows
+def items(lead: str) -> dict[str, str]:
+    """What the list under a line of the docs says, by what it says it of."""
+    section = DOCS.split(f"\n{lead}\n\n", 1)[1].split("\n\n", 1)[0]
+    return dict(re.findall(r"^- `(\w+)`: (.+)$", section, re.MULTILINE))
+
+
+def levels() -> dict[str, str]:
+    """The level of each outcome, which the line above its list names."""
+    leads = re.findall(r"^Outcomes at (\w+):$", DOCS, re.MULTILINE)
+    return {outcome: level for level in leads for outcome in items(f"Outcomes at {level}:")}
 
 
 def where_fields_are() -> dict[str, set[str]]:
-    """The kinds of events that have each field: those that the table's head or the row's end names."""
+    """The kinds of events that have each field: those that the list's head or the item's end names."""
     found = {}
-    for field, (meaning,) in table(BOTH).items():
+    for field, meaning in items(BOTH).items():
         others = re.findall(r"`(\w+)`", meaning.partition("also in ")[2])
         found[field] = {"outcome", "warning", *others, *(EVENTS if meaning.endswith("in all") else ())}
-    for field, (meaning,) in table(ONE).items():
+    for field, meaning in items(ONE).items():
         found[field] = {kind for kind in EVENTS if re.search(rf"(^|; )`?{kind}`?: ", meaning)}
     return found
 
@@ -56,7 +55,7 @@ def events(log: CapturedLog) -> list[tuple[str, dict[str, object]]]:
 def test_the_docs_list_every_outcome_with_its_level_and_every_field(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
 ) -> None:
-    assert set(table("outcome")) == {each.value for each in Outcome}
+    assert set(levels()) == {each.value for each in Outcome}
     sandbox.instance.personality = PERSONALITIES["refresh_token_of_a_day"]
     sandbox.add_connection()
     report = tick(make_app())
@@ -79,10 +78,10 @@ def test_the_docs_list_every_outcome_with_its_level_and_every_field(
 
 
 def test_the_docs_name_every_trigger_and_grant() -> None:
-    documented = table(BOTH)
+    documented = items(BOTH)
     for name, kind in (("trigger", Trigger), ("grant", Grant)):
         for member in kind:
-            assert f"`{member.value}`" in documented[name][0], member
+            assert f"`{member.value}`" in documented[name], member
 
 
 def test_levels_are_those_that_the_docs_say(
@@ -102,9 +101,9 @@ def test_levels_are_those_that_the_docs_say(
         if event["event"] == "refresh_outcome":
             seen[event["outcome"]] = level
     assert set(seen) >= {"refreshed", "not_due", "kept"}
-    documented = table("outcome")
+    documented = levels()
     for outcome, level in seen.items():
-        assert documented[str(outcome)][0] == level, outcome
+        assert documented[str(outcome)] == level, outcome
 
 
 def test_an_event_is_one_line_of_json_even_where_its_words_are_not(
