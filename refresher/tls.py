@@ -7,12 +7,16 @@ the environment names for them (`SSL_CERT_FILE` for httpx, `REQUESTS_CA_BUNDLE` 
 import functools
 import os
 import ssl
+import threading
 from pathlib import Path
 
 import certifi
 
 from refresher.model.errors import SettingsError
 from refresher.network.sockets import LimitedTLSSocket
+
+_reading = threading.Lock()
+"""The cache alone lets two threads that ask at the same time, as those of a cold process do, each read the bundle."""
 
 
 def tls_context(*variables: str) -> ssl.SSLContext:
@@ -21,12 +25,13 @@ def tls_context(*variables: str) -> ssl.SSLContext:
     Raises SettingsError where that cannot be read.
     """
     variable = next((each for each in variables if os.environ.get(each)), None)
-    if variable is None:
-        return _trusting(certifi.where())
-    place = os.environ[variable]
+    place = certifi.where() if variable is None else os.environ[variable]
     try:
-        return _trusting(place)
+        with _reading:
+            return _trusting(place)
     except OSError:
+        if variable is None:
+            raise
         problem = (
             f"{variable} names {place}, where no certificates can be read; expected a file or folder of PEM files"
         )

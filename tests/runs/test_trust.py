@@ -2,8 +2,10 @@
 
 import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import certifi
 import pytest
 import trustme
 
@@ -75,6 +77,13 @@ def test_the_bundle_is_read_once_for_a_process(stranger: str) -> None:
         assert tls_context("SSL_CERT_FILE") is tls_context("SSL_CERT_FILE", "SSL_CERT_DIR")
     with environment({"SSL_CERT_FILE": ""}):
         assert tls_context("SSL_CERT_FILE").cert_store_stats()["x509_ca"] > 50
+
+
+def test_the_bundle_is_read_once_for_threads_that_ask_at_the_same_time(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes())
+    with environment({"SSL_CERT_FILE": str(bundle)}), ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(lambda _: tls_context("SSL_CERT_FILE"), range(8)))) == 1
 
 
 @pytest.mark.parametrize(("no_proxy", "outcome"), [("", Outcome.FAILED), ("127.0.0.1", Outcome.REFRESHED)])
