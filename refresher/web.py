@@ -16,7 +16,7 @@ from refresher.model.report import LONGEST_TEXT, SUCCESSES, Outcome, RunReport, 
 from refresher.model.version import VERSION
 from refresher.status.health import ConnectionStatus
 from refresher.status.timer import TimerStatus
-from refresher.views.bodies import report_body, status_body, timer_body
+from refresher.views.bodies import body_of, report_body
 from refresher.views.page import answer_page, status_page
 from refresher.views.style import HEADERS as PAGE_HEADERS
 
@@ -159,8 +159,8 @@ def status_reply(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: 
         "status": "pass" if passing else "fail",
         "version": VERSION,
         "time": format_instant(now),
-        "timer": timer_body(timer),
-        "connections": [status_body(status) for status in statuses],
+        "timer": body_of(timer),
+        "connections": [body_of(status) for status in statuses],
     }
     code = HTTPStatus.OK if passing else HTTPStatus.SERVICE_UNAVAILABLE
     return _json(code, "application/health+json", body)

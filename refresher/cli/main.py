@@ -145,7 +145,7 @@ def _refresh(app: "App", options: argparse.Namespace) -> int:
 
 
 def _status(app: "App", options: argparse.Namespace) -> int:
-    from refresher.views.bodies import status_body, timer_body  # noqa: PLC0415 - serves JSON only
+    from refresher.views.bodies import body_of  # noqa: PLC0415 - serves JSON only
     from refresher.views.tables import show_statuses  # noqa: PLC0415 - a view of this command's own
 
     names = [options.name] if options.name else None
@@ -153,9 +153,8 @@ def _status(app: "App", options: argparse.Namespace) -> int:
     while True:
         statuses, timer = app.status(names, offline=options.offline, again_after=again_after), app.timer()
         if options.json:
-            connections = [status_body(status) for status in statuses]
-            body = {"version": VERSION, "timer": timer_body(timer), "connections": connections}
-            say_json(body)
+            connections = [body_of(status) for status in statuses]
+            say_json({"version": VERSION, "timer": body_of(timer), "connections": connections})
         else:
             if options.watch and sys.stdout.isatty():
                 clear()
@@ -177,13 +176,13 @@ def _status_code(status: "ConnectionStatus") -> int:
 
 
 def _history(app: "App", options: argparse.Namespace) -> int:
-    from refresher.views.bodies import history_body  # noqa: PLC0415 - serves JSON only
+    from refresher.views.bodies import body_of  # noqa: PLC0415 - serves JSON only
     from refresher.views.tables import show_history  # noqa: PLC0415 - a view of this command's own
 
     names = [options.name] if options.name else [connection.name for connection in app.settings.connections]
     histories = [app.history(name) for name in names]
     if options.json:
-        say_json({"connections": [history_body(history) for history in histories]})
+        say_json({"connections": [body_of(history) for history in histories]})
     else:
         for history in histories:
             show_history(history, app.clock.now(), options.limit)

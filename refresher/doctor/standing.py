@@ -130,5 +130,5 @@ def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Ch
         yield failed(status.connection, REFRESH_TOKEN_LIFE, meaning, remedy)
     if status.working and not codes & _LIVES and status.issued_at is not None and status.expires_at is not None:
         minutes = round((status.expires_at - status.issued_at).total_seconds() / 60)
-        in_hand = status.reserve.text if status.reserve is not None else "it fits the schedule"
+        in_hand = status.in_hand.text if status.in_hand is not None else "it fits the schedule"
         yield passed(status.connection, ACCESS_TOKEN_LIFE, f"{minutes} min; {in_hand}")

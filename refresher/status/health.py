@@ -67,7 +67,7 @@ class ConnectionStatus:
     issued_at: datetime | None = None
     expires_at: datetime | None = None
     refresh_at: datetime | None = None
-    reserve: Reserve | None = None
+    in_hand: Reserve | None = None
     refresh_token_expires_at: datetime | None = None
     refresh_token_then: Step | None = None
     signing_key: KeyLife | VaultError | None = None
@@ -136,7 +136,7 @@ def evaluate(
         refresh_at=refresh_time(connection.name, *life, timing, grant=token.grant, now=now)
         if token and life
         else None,
-        reserve=reserve(issued, timing, token.grant) if token and issued is not None else None,
+        in_hand=reserve(issued, timing, token.grant) if token and issued is not None else None,
         refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
         refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
         if describes and not failing

@@ -51,8 +51,8 @@ def _told(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
     named = {"known": status.basis, "user": status.user_name, "instance": status.instance_url}
     yield from (Fact(label, Step(text)) for label, text in named.items() if text)
     yield from _attempts(status, now)
-    if status.reserve is not None and status.working and not status.consecutive_failures:
-        yield Fact("if ServiceNow is away", Step(status.reserve.text))
+    if status.in_hand is not None and status.working and not status.consecutive_failures:
+        yield Fact("if ServiceNow is away", Step(status.in_hand.text))
     for target in status.targets:
         if not target.current:
             yield Fact(f"target {target.name} in {target.vault_url}", Step(holds(target)))

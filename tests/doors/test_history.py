@@ -9,7 +9,7 @@ from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
 from refresher.model.report import Outcome
 from refresher.status.lives import gaps
-from refresher.views.bodies import status_body
+from refresher.views.bodies import body_of
 from refresher.views.page import status_page
 from refresher.views.tables import show_history, show_statuses
 from sandbox import CANARY_PREFIX, Fault, Sandbox
@@ -92,7 +92,7 @@ def test_the_last_six_attempts_are_told_failures_too(
     history, (status,) = app.history("servicenow"), app.status()
     assert [attempt.code for attempt in history.attempts] == codes
     assert [attempt.code for attempt in status.attempts] == codes
-    assert [each["code"] for each in json.loads(json.dumps(status_body(status)))["attempts"]] == codes
+    assert [each["code"] for each in json.loads(json.dumps(body_of(status)))["attempts"]] == codes
     told, line = (
         ", ".join(f"{attempt.at:%H:%M} {attempt.code}" for attempt in each.attempts) for each in (history, status)
     )

@@ -7,7 +7,7 @@ import pytest
 
 from refresher.app import App
 from refresher.status.health import State
-from refresher.views.bodies import status_body
+from refresher.views.bodies import body_of
 from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import status_of, tick
@@ -55,7 +55,7 @@ def test_a_copy_that_cannot_be_read_is_neither(sandbox: Sandbox, app: App) -> No
     status = status_of(app)
     (target,) = status.targets
     assert (status.working, target.current, target.working) == (True, None, None)
-    assert "current" not in str(status_body(status)["targets"])
+    assert "current" not in str(body_of(status)["targets"])
 
 
 def killed(sandbox: Sandbox) -> None:

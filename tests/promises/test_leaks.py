@@ -17,7 +17,7 @@ from refresher.model.causes import Cause
 from refresher.model.errors import RefresherError
 from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
-from refresher.views.bodies import history_body
+from refresher.views.bodies import body_of
 from refresher.web import refresh_reply, status_page_reply, status_reply
 from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
 from sandbox.faults import Action, Drop, DropAfter, Garbage, Respond, Throttle, Truncate
@@ -163,7 +163,7 @@ def test_no_command_shows_a_token(sandbox: Sandbox, app: App, everything_logged:
     """Revoking sends the token in the URL, which httpx would log."""
     sandbox.add_connection()
     app.tick(RunRequest(trigger=Trigger.TIMER))
-    said = repr(app.probe(["servicenow"])) + json.dumps(history_body(app.history("servicenow")))
+    said = repr(app.probe(["servicenow"])) + json.dumps(body_of(app.history("servicenow")))
     said += repr(app.revoke("servicenow", RunRequest(trigger=Trigger.CLI)))
     assert CANARY_PREFIX not in said
     assert sandbox.log.count(service="instance", path="/oauth_revoke_token.do") > 0
