@@ -21,6 +21,7 @@ from refresher.keyvault.clients import (
     expected_scope,
     make_secret_client as default_secret_client,
     make_transport,
+    sdk_trust,
 )
 from refresher.keyvault.keys import Keys
 from refresher.keyvault.reading import read_consumer_side
@@ -297,6 +298,8 @@ class App:
         """The one credential of the process: its token cache serves all clients."""
         with self._lock:
             if self._credential is None:
+                # OpenSSL reads the bundle beside the modules that are loaded meanwhile.
+                self._requests.submit(sdk_trust)
                 self._credential = SharedCredential()
                 self._prepare_token(expected_scope(self.settings.vault_url))
             return self._credential

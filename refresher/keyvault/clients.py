@@ -5,6 +5,7 @@ challenge nor the identity endpoint. The SDKs are loaded when the first client i
 """
 
 import os
+import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -225,6 +226,11 @@ class KeyClients:
         self._client.close()
 
 
+def sdk_trust() -> ssl.SSLContext:
+    """What the SDK's clients trust. Raises SettingsError."""
+    return tls_context("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
 def make_transport() -> "LimitedTransport":
     """A transport for clients of one service, or for the credential. What the environment says of it is read once.
 
@@ -235,7 +241,7 @@ def make_transport() -> "LimitedTransport":
     from refresher.keyvault.adapter import LimitedTransport, TrustingAdapter  # noqa: PLC0415 - loads requests
 
     session = requests.Session()
-    adapter = TrustingAdapter(tls_context("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), REQUESTS_AT_ONCE)
+    adapter = TrustingAdapter(sdk_trust(), REQUESTS_AT_ONCE)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.trust_env = False
