@@ -7,9 +7,9 @@ each request takes `latency`, and one that is never answered takes the client's 
 A program that uses it is a `Process`: it has its own transports, and can be killed at any request.
 """
 
-import json
+import io
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -19,9 +19,10 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import HttpTransport
 from azure.core.rest import HttpRequest, HttpResponse
+from azure.core.rest._http_response_impl import HttpResponseImpl
 from azure.core.utils import case_insensitive_dict
 from azure.keyvault.secrets import SecretClient
 
@@ -263,7 +264,7 @@ class AzureTransport(HttpTransport[HttpRequest, HttpResponse]):
                 ),
                 read_timeout,
             )
-            return DirectResponse(request, response)
+            return _response(request, response)
         except NotSentError:
             pass
         except LostError:
@@ -307,102 +308,20 @@ def _octets(content: object) -> bytes:
             return b""
 
 
-class DirectResponse(HttpResponse):
-    """A response that is there as a whole."""
-
-    def __init__(self, request: HttpRequest, response: Response) -> None:
-        self._request = request
-        self._response = response
-        self._headers = case_insensitive_dict(response.headers)
-        self._encoding: str | None = "utf-8"
-
-    @property
-    def request(self) -> HttpRequest:
-        """The request."""
-        return self._request
-
-    @property
-    def status_code(self) -> int:
-        """The status."""
-        return self._response.status
-
-    @property
-    def headers(self) -> MutableMapping[str, str]:
-        """The headers, in any case."""
-        return self._headers
-
-    @property
-    def reason(self) -> str:
-        """The phrase of the status."""
-        return HTTPStatus(self._response.status).phrase
-
-    @property
-    def content_type(self) -> str | None:
-        """The media type."""
-        return self._headers.get("content-type")
-
-    @property
-    def is_closed(self) -> bool:
-        """Nothing is open."""
-        return True
-
-    @property
-    def is_stream_consumed(self) -> bool:
-        """All is read."""
-        return True
-
-    @property
-    def encoding(self) -> str | None:
-        """The encoding of the text."""
-        return self._encoding
-
-    @encoding.setter
-    def encoding(self, value: str | None) -> None:
-        self._encoding = value
-
-    @property
-    def url(self) -> str:
-        """The request's address."""
-        return self._request.url
-
-    @property
-    def content(self) -> bytes:
-        """The body."""
-        return self._response.body
-
-    def text(self, encoding: str | None = None) -> str:
-        """The body as text."""
-        return self._response.body.decode(encoding or "utf-8")
-
-    def json(self) -> Any:  # noqa: ANN401 - as the base class has it
-        """The body as JSON."""
-        return json.loads(self._response.body)
-
-    def raise_for_status(self) -> None:
-        """Raise where it is an error."""
-        if self._response.status >= 400:
-            raise HttpResponseError(response=self)
-
-    def read(self) -> bytes:
-        """The body."""
-        return self._response.body
-
-    def iter_raw(self, **_: object) -> Iterator[bytes]:
-        """The body in one piece."""
-        yield self._response.body
-
-    def iter_bytes(self, **_: object) -> Iterator[bytes]:
-        """The body in one piece."""
-        yield self._response.body
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
+def _response(request: HttpRequest, response: Response) -> HttpResponse:
+    """A response of the SDK's own kind, read as a whole; there is no connection that could be closed."""
+    headers = case_insensitive_dict(response.headers)
+    read = HttpResponseImpl(
+        request=request,
+        internal_response=io.BytesIO(),
+        status_code=response.status,
+        reason=HTTPStatus(response.status).phrase,
+        content_type=headers.get("content-type"),
+        headers=headers,
+        stream_download_generator=lambda **_: iter((response.body,)),
+    )
+    read.read()
+    return read
 
 
 class InstanceTransport(httpx.BaseTransport):

@@ -61,31 +61,19 @@ class RequestLog:
             self._exchanges.clear()
 
     def select(
-        self,
-        *,
-        service: str | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        status: int | None = None,
+        self, *, service: str = "", method: str | None = None, path: str = "", status: int | None = None
     ) -> list[Exchange]:
         """The exchanges that fit."""
         return [
             each
             for each in self
-            if (service is None or re.match(service, each.service))
-            and (method is None or each.method == method)
-            and (path is None or re.match(path, each.path))
-            and (status is None or each.status == status)
+            if re.match(service, each.service)
+            and re.match(path, each.path)
+            and method in {None, each.method}
+            and status in {None, each.status}
         ]
 
-    def count(
-        self,
-        *,
-        service: str | None = None,
-        method: str | None = None,
-        path: str | None = None,
-        status: int | None = None,
-    ) -> int:
+    def count(self, *, service: str = "", method: str | None = None, path: str = "", status: int | None = None) -> int:
         """How many exchanges fit."""
         return len(self.select(service=service, method=method, path=path, status=status))
 

@@ -1,8 +1,8 @@
 """The timelines of a simulation as one SVG picture: green where a consumer held a token that works, red where not."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
+from sandbox.simulation.scenarios import Result
 from sandbox.simulation.trace import DOWNTIME, Kind, Trace
 
 _WIDTH, _LEFT, _RIGHT = 1200, 170, 140
@@ -12,24 +12,7 @@ _LEAST = 2.0
 """Pixels: a gap of a minute must still be seen."""
 
 
-class Timeline(Protocol):
-    """What the picture shows of a result."""
-
-    refresher: str
-    scenario: str
-    down: list[tuple[float, float]]
-    gaps: list[tuple[float, float]]
-
-    @property
-    def availability(self) -> float:
-        """Share of the time with a token that works."""
-
-    @property
-    def longest_gap(self) -> float:
-        """Minutes."""
-
-
-def draw_picture(trace: Trace, *timelines: Timeline) -> str:
+def draw_picture(trace: Trace, *timelines: Result) -> str:
     """Draw the timelines, one below the other."""
     scale = (_WIDTH - _LEFT - _RIGHT) / trace.minutes
     height = _TOP + _PITCH * len(timelines) + 84
@@ -59,7 +42,7 @@ def _subtitle(trace: Trace) -> str:
     )
 
 
-def _lane(timeline: Timeline, trace: Trace, scale: float, top: float) -> list[str]:
+def _lane(timeline: Result, trace: Trace, scale: float, top: float) -> list[str]:
     width = trace.minutes * scale
     bad = timeline.availability < 0.9999
     name = "this product" if timeline.refresher == "product" else timeline.refresher
