@@ -121,8 +121,7 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
         name = web.parse_status_call(req.params)
         statuses = refresher_app.status([name] if name else None, again_after=web.TRIED_AGAIN_AFTER)
         timer, now = refresher_app.timer(), refresher_app.clock.now()
-        if web.wants_page(req.headers.get("accept", "")):
-            return web.status_page_reply(statuses, timer, now, web.platform_key(req.params))
-        return web.status_reply(statuses, timer, now)
+        key = web.platform_key(req.params) if web.wants_page(req.headers.get("accept", "")) else None
+        return web.status_reply(statuses, timer, now, key)
 
     return _answer(stand)

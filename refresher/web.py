@@ -137,24 +137,25 @@ def refresh_reply(reports: Sequence[RunReport], now: datetime) -> Reply:
     worst = max(reports, key=_gravity)
     if _gravity(worst) == 0:
         return _json(HTTPStatus.OK, "application/json", {"connections": [report_body(r, now) for r in reports]})
-    body = {
-        "type": "about:blank",
-        "title": _TITLES[worst.outcome],
-        "status": int(_status(worst)),
-        "detail": worst.message,
-        **report_body(worst, now),
-    }
+    members = report_body(worst, now)
     if len(reports) > 1:
-        body["connections"] = [report_body(report, now) for report in reports]
-    headers = {}
-    if worst.outcome in {Outcome.BUSY, Outcome.PUT_OFF} or worst.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(worst.retry_after or _RETRY_AFTER)))
-    return _json(_status(worst), "application/problem+json", body, headers)
+        members["connections"] = [report_body(report, now) for report in reports]
+    waits = worst.outcome in {Outcome.BUSY, Outcome.PUT_OFF} or worst.retry_after is not None
+    retry_after = worst.retry_after or _RETRY_AFTER if waits else None
+    return _problem(_status(worst), _TITLES[worst.outcome], worst.message, members, retry_after)
 
 
-def status_reply(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime) -> Reply:
-    """Health for monitors: 200 where every connection holds a working token and the timer fires, 503 otherwise."""
+def status_reply(
+    statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime, key: Mapping[str, str] | None = None
+) -> Reply:
+    """Health: 200 where every connection holds a working token and the timer fires, 503 otherwise.
+
+    For monitors; with `key`, what the address of the page holds of one, for a person with a browser.
+    """
     passing = timer.healthy and all(status.working for status in statuses)
+    code = HTTPStatus.OK if passing else HTTPStatus.SERVICE_UNAVAILABLE
+    if key is not None:
+        return _page(code, status_page(statuses, timer, now, key), _NO_STORE)
     body = {
         "status": "pass" if passing else "fail",
         "version": VERSION,
@@ -162,19 +163,7 @@ def status_reply(statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: 
         "timer": body_of(timer),
         "connections": [body_of(status) for status in statuses],
     }
-    code = HTTPStatus.OK if passing else HTTPStatus.SERVICE_UNAVAILABLE
     return _json(code, "application/health+json", body)
-
-
-def status_page_reply(
-    statuses: Sequence[ConnectionStatus], timer: TimerStatus, now: datetime, key: Mapping[str, str] | None = None
-) -> Reply:
-    """The same for a person with a browser; `key` is what the address of the page holds of one."""
-    passing = timer.healthy and all(status.working for status in statuses)
-    code = HTTPStatus.OK if passing else HTTPStatus.SERVICE_UNAVAILABLE
-    headers = {**_NO_STORE, **PAGE_HEADERS}
-    page = status_page(statuses, timer, now, key)
-    return Reply(status=int(code), content_type="text/html", body=page, headers=headers)
 
 
 def platform_key(params: Mapping[str, str]) -> dict[str, str]:
@@ -187,9 +176,7 @@ def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:
     body = json.loads(reply.body)
     reports = [f"{each['connection']}: {each['message']}" for each in body.get("connections", ())]
     lines = [body[name] for name in ("detail", "hint") if body.get(name)] + reports
-    headers = {**reply.headers, **PAGE_HEADERS}
-    page = answer_page(body.get("title", "Refreshed"), lines, key)
-    return Reply(status=reply.status, content_type="text/html", body=page, headers=headers)
+    return _page(reply.status, answer_page(body.get("title", "Refreshed"), lines, key), reply.headers)
 
 
 def wants_page(accept: str) -> bool:
@@ -208,18 +195,10 @@ def error_reply(error: RefresherError) -> Reply:
             code = HTTPStatus.TOO_MANY_REQUESTS
         case _:
             code = HTTPStatus.INTERNAL_SERVER_ERROR
-    body: dict[str, object] = {
-        "type": "about:blank",
-        "title": code.phrase,
-        "status": int(code),
-        "detail": error.message,
-        "cause": error.cause.value,
-        "hint": error.hint,
-    }
+    members: dict[str, object] = {"cause": error.cause.value, "hint": error.hint}
     if isinstance(error, SettingsError):
-        body["problems"] = list(error.problems)
-    headers = {} if error.retry_after is None else {"Retry-After": str(ceil(error.retry_after))}
-    return _json(code, "application/problem+json", body, headers)
+        members["problems"] = list(error.problems)
+    return _problem(code, code.phrase, error.message, members, error.retry_after)
 
 
 _TITLES = {
@@ -246,6 +225,14 @@ def _status(report: RunReport) -> HTTPStatus:
     return report.cause.row.kind.http_status if report.cause is not None else HTTPStatus.BAD_GATEWAY
 
 
+def _problem(
+    status: HTTPStatus, title: str, detail: str, members: Mapping[str, object], retry_after: float | None
+) -> Reply:
+    body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail, **members}
+    headers = {"Retry-After": str(max(1, ceil(retry_after)))} if retry_after is not None else {}
+    return _json(status, "application/problem+json", body, headers)
+
+
 def _json(
     status: HTTPStatus, content_type: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
 ) -> Reply:
@@ -255,3 +242,7 @@ def _json(
         body=json.dumps(body, indent=2),
         headers={**_NO_STORE, **(headers or {})},
     )
+
+
+def _page(status: int, page: str, headers: Mapping[str, str]) -> Reply:
+    return Reply(status=int(status), content_type="text/html", body=page, headers={**headers, **PAGE_HEADERS})

@@ -26,7 +26,7 @@ from refresher.views.facts import facts
 from refresher.views.page import status_page
 from refresher.views.style import HEADERS
 from refresher.views.tables import show_statuses
-from refresher.web import status_page_reply, status_reply
+from refresher.web import status_reply
 from sandbox import Fault, Sandbox
 from sandbox.clock import START
 from sandbox.faults import Respond
@@ -132,14 +132,14 @@ def test_what_is_broken_comes_first_and_decides_the_status() -> None:
         a_status("worried", state=State.FAILING),
         a_status("broken", state=State.EXPIRED, working=False, next_step=Step("Now: ", refresh("broken", force=True))),
     ]
-    reply = status_page_reply(statuses, TICKING, START)
+    reply = status_reply(statuses, TICKING, START, key={})
     assert reply.status == status_reply(statuses, TICKING, START).status == 503
     text = Words(reply.body).text
     assert text.index("broken") < text.index("worried") < text.index("calm")
     assert "1 of 3 connections without a working token" in text
     assert "python -m refresher refresh broken --force" in text
     assert reply.headers["Cache-Control"] == "no-store"
-    assert status_page_reply(statuses[:2], TICKING, START).status == 200
+    assert status_reply(statuses[:2], TICKING, START, key={}).status == 200
 
 
 def test_terminal_and_page_tell_the_same_facts(capfd: pytest.CaptureFixture[str]) -> None:

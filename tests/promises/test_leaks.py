@@ -18,7 +18,7 @@ from refresher.model.errors import RefresherError
 from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
 from refresher.views.bodies import body_of
-from refresher.web import refresh_reply, status_page_reply, status_reply
+from refresher.web import refresh_reply, status_reply
 from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
 from sandbox.faults import Action, Drop, DropAfter, Garbage, Respond, Throttle, Truncate
 from sandbox.trial.host import load_functions
@@ -58,7 +58,7 @@ def everything_said(app: App, reports: tuple[RunReport, ...]) -> str:
     replies = [
         refresh_reply(reports, now),
         status_reply(statuses, TICKING, now),
-        status_page_reply(statuses, TICKING, now),
+        status_reply(statuses, TICKING, now, key={}),
     ]
     return "\n".join(
         [
@@ -184,7 +184,7 @@ LAYERS = {
     "waiting": "refresher.run.tick.seconds_to_next_try",
     "health": "refresher.status.reader.evaluate",
     "reply": "refresher.web.refresh_reply",
-    "page": "refresher.web.status_page_reply",
+    "page": "refresher.web.status_page",
 }
 
 
