@@ -212,13 +212,13 @@ class App:
 
         What was tried is tried again after that time only, at most half a minute. Raises UnknownConnectionError.
         """
-        from refresher.status.reader import StatusReader  # noqa: PLC0415 - a tick does not need it
+        from refresher.keyvault.listing import Listing  # noqa: PLC0415 - a tick does not need it
+        from refresher.status.reader import look  # noqa: PLC0415 - as above
 
-        settings = self.settings
-        connections = self._connections(names)
-        reader = StatusReader(self.clock, self.vaults())
+        settings, vaults = self.settings, self.vaults()
+        connections, listing = self._connections(names), Listing(vaults)
         reading_time = self._reading_time(connections)
-        found = in_order(lambda connection: reader.read(connection, reading_time()), connections)
+        found = in_order(lambda each: look(vaults, listing, each, self.clock, reading_time()), connections)
         wanted = () if offline else (each for one in found for each in one.to_try(self.clock.now()))
         trials = self._make_trials().of(wanted, again_after=again_after)
         timing, now = settings.timing, self.clock.now()
@@ -247,15 +247,14 @@ class App:
         from refresher.doctor.doctor import EXAMINED_AT_ONCE, JOBS_THAT_ASK, Doctor  # noqa: PLC0415 - as above
         from refresher.doctor.surroundings import Surroundings  # noqa: PLC0415 - as above
 
-        settings = self.settings
         connections = self._connections(names)
         return Doctor(
-            settings,
-            self.clock,
+            settings=self.settings,
+            clock=self.clock,
             surroundings=Surroundings(environ=self._environ, credential=self.credential),
             vaults=self.vaults(),
             servicenow=self._servicenow,
-            lease=self._make_lease(settings),
+            lease=self.lease(),
             look=self.status,
             timer=self.timer,
             share=self._shares(JOBS_THAT_ASK * len(connections), EXAMINED_AT_ONCE, _EXAMINING_TAKES),

@@ -6,7 +6,7 @@ stops one check stops no other.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -43,46 +43,34 @@ JOBS_THAT_ASK = 3
 Job = Callable[[Deadline], Iterable[Check]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Doctor:
-    """Examines an installation."""
+    """Examines an installation. `look` and `timer` say how it stands; `share` is the time that each job has."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        *,
-        surroundings: Surroundings,
-        vaults: Vaults,
-        servicenow: ServiceNow,
-        lease: Lease,
-        look: Callable[[Iterable[str]], Sequence[ConnectionStatus]],
-        timer: Callable[[], TimerStatus],
-        share: Callable[[], timedelta],
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._surroundings = surroundings
-        self._vaults = vaults
-        self._servicenow = servicenow
-        self._lease = lease
-        self._look = look
-        self._timer = timer
-        self._share = share
+    settings: Settings
+    clock: Clock
+    surroundings: Surroundings
+    vaults: Vaults
+    servicenow: ServiceNow
+    lease: Lease
+    look: Callable[[Iterable[str]], Sequence[ConnectionStatus]]
+    timer: Callable[[], TimerStatus]
+    share: Callable[[], timedelta]
 
     def examine(self, connections: Sequence[Connection]) -> tuple[Check, ...]:
         """As whom and from where it looks, then of each connection: does the token work, and what a refresh needs."""
-        identity = self._surroundings.sign_in(self._settings.vault_url)
+        identity = self.surroundings.sign_in(self.settings.vault_url)
         if isinstance(identity, Check):
             checks = [identity, self._settings_check()]
             found = self._side_by_side(self._examine_without_identity, connections)
             return (*checks, *(check for each in found for check in each))
-        statuses = {status.connection: status for status in self._look(each.name for each in connections)}
-        checks = [self._surroundings.identity_check(identity), self._settings_check()]
+        statuses = {status.connection: status for status in self.look(each.name for each in connections)}
+        checks = [self.surroundings.identity_check(identity), self._settings_check()]
         # Whoever looks may be allowed names and dates alone, and find by them what is wrong; the app needs values.
-        listing = None if self._surroundings.is_the_apps(identity) else Listing(self._vaults)
+        listing = None if self.surroundings.is_the_apps(identity) else Listing(self.vaults)
         for each in self._side_by_side(lambda one: self._examine_one(one, statuses[one.name], listing), connections):
             checks += each
-        checks += self._guarded(None, "timer", lambda: [timer_check(self._timer())])
+        checks += self._guarded(None, "timer", lambda: [timer_check(self.timer())])
         return tuple(self._told(check, identity) for check in checks)
 
     def _side_by_side(
@@ -98,7 +86,10 @@ class Doctor:
 
         def secrets(deadline: Deadline) -> Iterable[Check]:
             nonlocal evidence
-            checks, evidence = Examination(connection, self._vaults, self._clock, deadline, listing).run()
+            examination = Examination(
+                connection=connection, vaults=self.vaults, clock=self.clock, deadline=deadline, listing=listing
+            )
+            checks, evidence = examination.run()
             return checks
 
         first = list(self._in_its_time(connection, "secrets", secrets))
@@ -111,7 +102,7 @@ class Doctor:
                 acts_as=status.user_name if status.working else None,
                 refused_for=status.user_name if status.tried is Trial.REJECTED else None,
             )
-            first += self._guarded(connection, LAST_REFRESH, lambda: [judge_last_refresh(evidence, self._clock.now())])
+            first += self._guarded(connection, LAST_REFRESH, lambda: [judge_last_refresh(evidence, self.clock.now())])
         first += self._guarded(connection, "lives", lambda: life_checks(connection, status))
         first += self._guarded(connection, "Simple Chat", lambda: simple_chat_check(connection, status))
         known = evidence is not None and probe_is_known(evidence)
@@ -127,34 +118,34 @@ class Doctor:
 
     def _examine_without_identity(self, connection: Connection) -> tuple[Check, ...]:
         """What needs no sign-in: the instance, and a lock that is a file."""
-        lease = self._lease_of(connection, apps=True) if self._settings.lease_container_url is None else ()
+        lease = self._lease_of(connection, apps=True) if self.settings.lease_container_url is None else ()
         token = failed(
             connection.name, TOKEN, "it could not be looked at: nobody is signed in", follows_from([IDENTITY])
         )
         return (token, *self._instance(connection), *lease)
 
     def _instance(self, connection: Connection) -> Iterable[Check]:
-        ask = partial(instance_checks, connection, self._servicenow, self._clock)
+        ask = partial(instance_checks, connection, self.servicenow, self.clock)
         return tuple(self._in_its_time(connection, INSTANCE, ask))
 
     def _lease_of(self, connection: Connection, *, apps: bool, ended_at: datetime | None = None) -> Iterable[Check]:
-        shared = self._settings.lease_container_url is not None
+        shared = self.settings.lease_container_url is not None
 
         def ask(_: Deadline) -> Iterator[Check]:
-            now = self._clock.now()
+            now = self.clock.now()
             waited = now - ended_at if ended_at is not None else timedelta()
-            return lease_checks(connection.name, self._lease, now, shared=shared, apps=apps, waited_for=waited)
+            return lease_checks(connection.name, self.lease, now, shared=shared, apps=apps, waited_for=waited)
 
         return tuple(self._in_its_time(connection, LEASE, ask))
 
     def _in_its_time(self, connection: Connection, what: str, job: Job) -> Iterator[Check]:
         """What a job finds out in its share of the time; that it has none is a finding too."""
-        takes = self._share()
+        takes = self.share()
         if not takes:
             remedy = Step("Examine one connection at a time: ", steps.doctor(connection.name))
             yield failed(connection.name, what, "its turn did not come in the time of an examination", remedy)
             return
-        yield from self._guarded(connection, what, lambda: job(Deadline(self._clock, takes)))
+        yield from self._guarded(connection, what, lambda: job(Deadline(self.clock, takes)))
 
     def _guarded(
         self, connection: Connection | None, what: str, job: Callable[[], Iterable[Check]]
@@ -174,14 +165,14 @@ class Doctor:
         remedy = without_doctor(check.remedy)
         if check.remedy is not None and not remedy:
             remedy = Step("What stands in the way is told of the other checks.")
-        vault = vault_name(self._settings.vault_url)
+        vault = vault_name(self.settings.vault_url)
         named = remedy.naming(steps.VAULT, vault) if remedy is not None else None
-        return replace(check, remedy=addressed(named, identity, self._surroundings, vault))
+        return replace(check, remedy=addressed(named, identity, self.surroundings, vault))
 
     def _settings_check(self) -> Check:
-        names = few([connection.name for connection in self._settings.connections])
-        problem = self._settings.schedule_problem
+        names = few([connection.name for connection in self.settings.connections])
+        problem = self.settings.schedule_problem
         if problem is not None:
             default = steps.set_app_setting("REFRESH_SCHEDULE", DEFAULT_SCHEDULE)
             return failed(None, "settings", problem, Step("Set what counts until then: ", default))
-        return passed(None, "settings", f"valid; connections: {names}; vault {self._settings.vault_url}")
+        return passed(None, "settings", f"valid; connections: {names}; vault {self.settings.vault_url}")

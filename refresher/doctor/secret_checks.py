@@ -4,6 +4,7 @@ That a secret may be written is tried by a change of its newest version that cha
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from refresher.doctor.last_refresh import Evidence, accepted_until, is_refused
@@ -29,41 +30,39 @@ from refresher.servicenow.assertion import build_assertion
 _SOON = timedelta(days=14)
 
 
+@dataclass(slots=True, kw_only=True)
 class Examination:
-    """The secrets of one connection."""
+    """The secrets of one connection; with a listing, by names and dates where values may not be read."""
 
-    def __init__(
-        self, connection: Connection, vaults: Vaults, clock: Clock, deadline: Deadline, listing: Listing | None
-    ) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._vaults = vaults
-        self._deadline = deadline
-        self._listing = listing
-        self._found: Mapping[SecretIdentifier, Found] = {}
-        self._key: Known | None = None
+    connection: Connection
+    vaults: Vaults
+    clock: Clock
+    deadline: Deadline
+    listing: Listing | None
+    _found: Mapping[SecretIdentifier, Found] = field(default_factory=dict)
+    _key: Known | None = None
 
     def run(self) -> tuple[list[Check], Evidence]:
         """Present, readable, writable, well-formed; then, all values beside each other, what cannot be meant.
 
         With the checks comes what was read, for those that judge by it.
         """
-        connection, own = self._connection, self._vaults.own
+        connection, own = self.connection, self.vaults.own
         key, claims = connection.signing_key, connection.jwt
         written = [connection.access_token_name, connection.record_name]
         if connection.has_client_secret:
             written.insert(0, connection.refresh_token_name)
         credentials = [own(connection.secret_name(each)) for each in sent_by(connection) if each != REFRESH_TOKEN]
         tokens = [*map(own, written), *connection.publish_to]
-        self._found = self._vaults.read((*credentials, *tokens), self._deadline)
-        if self._listing is not None:
-            self._found = self._listing.instead(self._found, self._deadline)
+        self._found = self.vaults.read((*credentials, *tokens), self.deadline)
+        if self.listing is not None:
+            self._found = self.listing.instead(self._found, self.deadline)
         jobs: list[Callable[[], Check]] = [
             *(lambda place=place: self._credential_check(place) for place in credentials),
             *([lambda: self._signing_check(key, claims)] if key is not None and claims is not None else []),
             *(lambda place=place: self._token_check(place) for place in tokens),
         ]
-        checks = list(self._vaults.executor.map(lambda job: job(), jobs))
+        checks = list(self.vaults.executor.map(lambda job: job(), jobs))
         if credentials and not any(self._found.values()):
             checks[0] = self._nothing_check(credentials[0])
         evidence = self._evidence()
@@ -77,7 +76,7 @@ class Examination:
         return checks, evidence
 
     def _evidence(self) -> Evidence:
-        connection, own = self._connection, self._vaults.own
+        connection, own = self.connection, self.vaults.own
         credentials: dict[str, Known] = {}
         for suffix in (*sent_by(connection), REFRESH_TOKEN):
             place = own(connection.secret_name(suffix))
@@ -86,7 +85,7 @@ class Examination:
                 credentials[suffix] = "it cannot be read" if isinstance(found, VaultError) else found
         return Evidence(
             connection=connection,
-            vault=vault_name(self._vaults.own_url),
+            vault=vault_name(self.vaults.own_url),
             record=self._read(own(connection.record_name)),
             access_token=self._read(own(connection.access_token_name)),
             readable=not any(
@@ -104,12 +103,12 @@ class Examination:
             return None
         if suffix == ACCESS_TOKEN and _is_issued(secret):
             return None
-        published = (self._vaults.own(self._connection.access_token_name), *self._connection.publish_to)
+        published = (self.vaults.own(self.connection.access_token_name), *self.connection.publish_to)
         found = oddity(
             suffix,
             secret.value,
             Beside(
-                names=self._connection.own_names,
+                names=self.connection.own_names,
                 credentials={
                     each: known.value
                     for each, known in evidence.credentials.items()
@@ -120,7 +119,7 @@ class Examination:
         )
         if found is None:
             return None
-        name, refresh = self._connection.name, steps.refresh(self._connection.name, force=True)
+        name, refresh = self.connection.name, steps.refresh(self.connection.name, force=True)
         remedy = Step("Store the value alone: ", steps.set_secret(evidence.vault, place.name), "; then: ", refresh)
         if suffix == REFRESH_TOKEN:
             remedy = Step("Begin a new life, which stores one: ", steps.authorize(name))
@@ -138,23 +137,23 @@ class Examination:
         name = where.name
         secret = self._found.get(where)
         if isinstance(secret, VaultError):
-            return failed(self._connection.name, name, secret.message, secret.hint)
+            return failed(self.connection.name, name, secret.message, secret.hint)
         if secret is not None and secret.unread:
             return self._unread_check(secret)
         if secret is None or not secret.value.stripped():
             detail = "missing" if secret is None else "empty"
-            return failed(self._connection.name, name, detail, missing(name, where.vault_url).hint)
-        if name == self._connection.secret_name(JWT_KEY):
+            return failed(self.connection.name, name, detail, missing(name, where.vault_url).hint)
+        if name == self.connection.secret_name(JWT_KEY):
             return self._key_check(secret)
-        if secret.expires_on is not None and secret.expires_on < self._clock.now() + _SOON:
+        if secret.expires_on is not None and secret.expires_on < self.clock.now() + _SOON:
             detail = f"readable; its attribute says that it ends {secret.expires_on:%Y-%m-%d}"
-            return warned(self._connection.name, name, detail, "Rotate it (docs/runbook/rotate.md).")
+            return warned(self.connection.name, name, detail, "Rotate it (docs/runbook/rotate.md).")
         around = "; what nobody sees around its value is left out" if has_unseen_around(secret.value) else ""
-        return passed(self._connection.name, name, f"readable{around}")
+        return passed(self.connection.name, name, f"readable{around}")
 
     def _nothing_check(self, first: SecretIdentifier) -> Check:
         """Settings of another environment look like a vault in which everything was lost."""
-        name, url = self._connection.name, self._vaults.own_url
+        name, url = self.connection.name, self.vaults.own_url
         detail = f"missing, like every other secret of connection {name} in {url}: is it another's vault?"
         where = f"See that KEY_VAULT_URL is the vault, and {name} the connection, that credentials were stored for. "
         store = steps.set_secret(vault_name(url), first.name)
@@ -162,25 +161,25 @@ class Examination:
         return failed(name, first.name, detail, Step(where, lost, store))
 
     def _key_check(self, key: StoredSecret) -> Check:
-        claims = self._connection.jwt
+        claims = self.connection.jwt
         try:
             if claims is not None:
-                build_assertion(key.value, claims, key.value, now=self._clock.now(), jti="doctor")
+                build_assertion(key.value, claims, key.value, now=self.clock.now(), jti="doctor")
         except RefresherError as error:
-            return failed(self._connection.name, key.name, error.message, error.hint)
-        return passed(self._connection.name, key.name, "a private key that fits the algorithm")
+            return failed(self.connection.name, key.name, error.message, error.hint)
+        return passed(self.connection.name, key.name, "a private key that fits the algorithm")
 
     def _signing_check(self, named: KeyIdentifier, claims: JwtClaims) -> Check:
         """It may be read if it is described, and sign if it signs: a word that is no assertion."""
-        name = self._connection.name
+        name = self.connection.name
         try:
-            key = self._vaults.keys.find(named, claims, self._deadline)
+            key = self.vaults.keys.find(named, claims, self.deadline)
             self._key = key.message if isinstance(key, VaultError) else key.described
             if isinstance(key, VaultError):
                 return failed(name, named.name, key.message, key.hint)
-            key.sign(b"doctor", self._deadline)
+            key.sign(b"doctor", self.deadline)
         except VaultError as error:
-            if self._listing is not None and error.cause is Cause.SIGNING_FORBIDDEN:
+            if self.listing is not None and error.cause is Cause.SIGNING_FORBIDDEN:
                 return passed(name, named.name, "a key of the vault; whoever looks may not sign with it")
             return failed(name, named.name, f"readable; {error.message}", error.hint)
         return passed(name, named.name, f"a key of the vault that signs by {claims.algorithm}")
@@ -188,27 +187,27 @@ class Examination:
     def _token_check(self, place: SecretIdentifier) -> Check:
         secret = self._found.get(place)
         if isinstance(secret, VaultError):
-            return failed(self._connection.name, place.name, secret.message, secret.hint)
+            return failed(self.connection.name, place.name, secret.message, secret.hint)
         if secret is None:
             return self._absent_check(place)
         if secret.unread:
             return self._unread_check(secret)
         try:
-            self._vaults.open(place.vault_url).touch(place.name, secret.version, self._deadline)
+            self.vaults.open(place.vault_url).touch(place.name, secret.version, self.deadline)
         except VaultError as error:
-            return failed(self._connection.name, place.name, f"readable; {error.message}", error.hint)
-        return passed(self._connection.name, place.name, "readable and writable")
+            return failed(self.connection.name, place.name, f"readable; {error.message}", error.hint)
+        return passed(self.connection.name, place.name, "readable and writable")
 
     def _absent_check(self, place: SecretIdentifier) -> Check:
         try:
-            if self._vaults.open(place.vault_url).is_deleted(place.name, self._deadline):
+            if self.vaults.open(place.vault_url).is_deleted(place.name, self.deadline):
                 return self._deleted_check(place)
         except VaultError:
-            return passed(self._connection.name, place.name, "not there; whether it is soft-deleted may not be asked")
-        return passed(self._connection.name, place.name, "not there yet; it is made when it is first needed")
+            return passed(self.connection.name, place.name, "not there; whether it is soft-deleted may not be asked")
+        return passed(self.connection.name, place.name, "not there yet; it is made when it is first needed")
 
     def _deleted_check(self, place: SecretIdentifier) -> Check:
-        connection = self._connection
+        connection = self.connection
         if place in connection.publish_to:
             remedy = Step(
                 "Deleted in Simple Chat with its action, most likely. The next tick recovers it. At once: ",
@@ -224,7 +223,7 @@ class Examination:
     def _unread_check(self, secret: StoredSecret) -> Check:
         since = f" since {minute(secret.created_on)}" if secret.created_on is not None else ""
         detail = f"there{since}; whoever looks may not read its value, nor try whether it may be written"
-        return passed(self._connection.name, secret.name, detail)
+        return passed(self.connection.name, secret.name, detail)
 
     def _read(self, place: SecretIdentifier) -> StoredSecret | None:
         found = self._found.get(place)

@@ -21,24 +21,6 @@ _TYPED = frozenset({CLIENT_SECRET, USERNAME, PASSWORD})
 _TEXTS = _TOKENS | _TYPED
 _ALL = _TEXTS | {JWT_KEY}
 _QUOTES = frozenset({'""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb", "\u201e\u201c"})
-_BRACKETED = re.compile(
-    r"<[^<>]*>|\$\{.*\}|\$\(.*\)|\{\{.*\}\}|%[A-Za-z_]+%|\$[A-Z_]{2,}|\[[A-Za-z _-]+\]|\*{3,}|\u2022{3,}", re.DOTALL
-)
-_PLACEHOLDER = re.compile(
-    r"change.?me|replace.?me|todo|tbd|null|none|undefined|nil|placeholder|example|\(hidden\)"
-    r"|(your|my|the)?[-_ ]?(servicenow[-_ ])?(client[-_ ]?(id|secret)|(refresh|access)[-_ ]?token|password"
-    r"|user[-_ ]?name|secret|token|jwt[-_ ]?key)([-_ ]?(here|value))?"
-    r"|((id|client_id|client_secret|refresh_token)_)?file"
-    r"|x{3,}",
-    re.IGNORECASE,
-)
-_REFERENCE = re.compile(r"@Microsoft\.KeyVault\(", re.IGNORECASE)
-_SCHEME = re.compile(r"(bearer|basic|token|authorization:)\s", re.IGNORECASE)
-_ASSIGNED = re.compile(
-    r"[\"']?[A-Za-z_.-]*(client_?(id|secret)|token|password|user_?name)[\"']?\s*[=:]\s*\S", re.IGNORECASE
-)
-_ADDRESS = re.compile(r"[a-z]{2,6}://", re.IGNORECASE)
-_ENCODED = re.compile(r"%[0-9A-F]{2}")
 _SYS_ID = re.compile(r"[0-9a-f]{32}")
 _KEY_IN_BASE64 = "LS0tLS1CRUdJTi"
 _KEY = "-----BEGIN"
@@ -58,25 +40,36 @@ class _Row:
 
     certain: frozenset[str]
     doubtful: frozenset[str] = frozenset()
-    seen: Callable[[str], bool]
+    seen: Callable[[str], object]
+    """Whether the value is so: often the search for a form."""
     what: str
 
 
 _ROWS = (
     _Row(
         certain=_ALL,
-        seen=lambda text: _REFERENCE.match(text) is not None,
+        seen=re.compile(r"@Microsoft\.KeyVault\(", re.IGNORECASE).match,
         what="holds the text of a Key Vault reference, which only an app setting resolves, in place of the value",
     ),
     _Row(
         certain=_ALL,
-        seen=lambda text: _BRACKETED.fullmatch(text) is not None,
+        seen=re.compile(
+            r"<[^<>]*>|\$\{.*\}|\$\(.*\)|\{\{.*\}\}|%[A-Za-z_]+%|\$[A-Z_]{2,}|\[[A-Za-z _-]+\]|\*{3,}|\u2022{3,}",
+            re.DOTALL,
+        ).fullmatch,
         what="holds a placeholder in place of the value",
     ),
     _Row(
         certain=_CODES | {JWT_KEY},
         doubtful=_TYPED,
-        seen=lambda text: _PLACEHOLDER.fullmatch(text) is not None,
+        seen=re.compile(
+            r"change.?me|replace.?me|todo|tbd|null|none|undefined|nil|placeholder|example|\(hidden\)"
+            r"|(your|my|the)?[-_ ]?(servicenow[-_ ])?(client[-_ ]?(id|secret)|(refresh|access)[-_ ]?token|password"
+            r"|user[-_ ]?name|secret|token|jwt[-_ ]?key)([-_ ]?(here|value))?"
+            r"|((id|client_id|client_secret|refresh_token)_)?file"
+            r"|x{3,}",
+            re.IGNORECASE,
+        ).fullmatch,
         what="holds a word that stands for a value, in place of the value",
     ),
     _Row(
@@ -99,19 +92,21 @@ _ROWS = (
     _Row(
         certain=_CODES,
         doubtful=_TYPED,
-        seen=lambda text: _SCHEME.match(text) is not None,
+        seen=re.compile(r"(bearer|basic|token|authorization:)\s", re.IGNORECASE).match,
         what="begins with the word of a header (Bearer, Basic), which is no part of it",
     ),
     _Row(
         certain=_CODES,
         doubtful=_TYPED,
-        seen=lambda text: _ASSIGNED.match(text) is not None,
+        seen=re.compile(
+            r"[\"']?[A-Za-z_.-]*(client_?(id|secret)|token|password|user_?name)[\"']?\s*[=:]\s*\S", re.IGNORECASE
+        ).match,
         what="begins with a field's name, which is no part of it",
     ),
     _Row(
         certain=_CODES | {USERNAME, JWT_KEY},
         doubtful=_TYPED,
-        seen=lambda text: _ADDRESS.match(text) is not None,
+        seen=re.compile(r"[a-z]{2,6}://", re.IGNORECASE).match,
         what="holds an address (URL) in place of the value",
     ),
     _Row(
@@ -157,7 +152,7 @@ _ROWS = (
     _Row(
         certain=frozenset(),
         doubtful=_CODES,
-        seen=lambda text: _ENCODED.search(text) is not None,
+        seen=re.compile(r"%[0-9A-F]{2}").search,
         what="has signs like %2B in it, as what was copied from an address has",
     ),
 )

@@ -59,22 +59,13 @@ def _unreadable(connection: Connection, error: RefresherError) -> ConnectionStat
     )
 
 
-class StatusReader:
-    """Reads the status of connections, for one look. Safe to share between threads."""
-
-    def __init__(self, clock: Clock, vaults: Vaults) -> None:
-        self._clock = clock
-        self._vaults = vaults
-        self._listing = Listing(vaults)
-
-    def read(self, connection: Connection, allowed: timedelta) -> Looked:
-        """Read one connection; a vault that cannot be read in the time allowed is an answer of its own."""
-        deadline = Deadline(self._clock, allowed)
-        found: Overview | RefresherError
-        try:
-            found = read_overview(self._vaults, connection, self._clock.now(), deadline, self._listing)
-        except RefresherError as error:
-            found = error
-        except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
-            found = unforeseen(error)
-        return Looked(connection=connection, found=found)
+def look(vaults: Vaults, listing: Listing, connection: Connection, clock: Clock, allowed: timedelta) -> Looked:
+    """Read one connection; a vault that cannot be read in the time allowed is an answer of its own."""
+    found: Overview | RefresherError
+    try:
+        found = read_overview(vaults, connection, clock.now(), Deadline(clock, allowed), listing)
+    except RefresherError as error:
+        found = error
+    except Exception as error:  # noqa: BLE001 - isolation: one connection's surprise must not stop the others
+        found = unforeseen(error)
+    return Looked(connection=connection, found=found)
