@@ -21,7 +21,8 @@ def tick_exit_code(reports: Iterable[RunReport]) -> int:
 
 
 def _tick_code(report: RunReport) -> int:
-    if report.outcome is Outcome.BUSY:
+    # What was revoked works no more, as it should.
+    if report.outcome in {Outcome.BUSY, Outcome.REVOKED}:
         return ExitCode.DONE
     if report.outcome is Outcome.AUTHORIZATION_REQUIRED or report.working is False:
         return ExitCode.NO_WORKING_TOKEN

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from refresher.cli.exit_codes import ExitCode, gravest, refresh_exit_code, tick_
 from refresher.cli.parser import build_parser
 from refresher.model.causes import Cause
 from refresher.model.errors import RefresherError, SettingsError, next_step
-from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
+from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.model.version import VERSION
 from refresher.views.terminal import clear, say, say_json, take_everything
 
@@ -130,17 +131,15 @@ def _make_app(environ: Mapping[str, str]) -> "App":
 
 def _tick(app: "App", options: argparse.Namespace) -> int:
     app.note_tick()
-    reports = app.tick(RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
-    _print_reports(app, reports, as_json=options.json)
+    reports = app.tick(_request(options))
+    _print_reports(app, reports, options)
     return tick_exit_code(reports)
 
 
 def _refresh(app: "App", options: argparse.Namespace) -> int:
-    request = RunRequest(
-        trigger=Trigger.CLI, force=options.force, reason=options.reason, on_progress=_progress(options)
-    )
+    request = replace(_request(options), force=options.force, reason=options.reason)
     reports = app.refresh([options.name], request) if options.name else app.tick(request)
-    _print_reports(app, reports, as_json=options.json)
+    _print_reports(app, reports, options)
     return refresh_exit_code(reports)
 
 
@@ -208,11 +207,11 @@ def _doctor(app: "App", options: argparse.Namespace) -> int:
     return code or (ExitCode.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else ExitCode.DONE)
 
 
-def _authorize(app: "App", options: argparse.Namespace) -> int:
-    from refresher.cli.authorize import authorize  # noqa: PLC0415 - loads a web server
+def _by_hand(app: "App", options: argparse.Namespace) -> int:
+    from refresher.cli.authorize import authorize, revoke  # noqa: PLC0415 - loads a web server
 
-    report = authorize(app, options, RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
-    _print_reports(app, (report,), as_json=options.json)
+    report = (authorize if options.command == "authorize" else revoke)(app, options, _request(options))
+    _print_reports(app, (report,), options)
     return refresh_exit_code((report,))
 
 
@@ -222,25 +221,18 @@ def _probe(app: "App", options: argparse.Namespace) -> int:
     return probe(app, options)
 
 
-def _revoke(app: "App", options: argparse.Namespace) -> int:
-    from refresher.cli.authorize import revoke  # noqa: PLC0415 - as above
-
-    report = revoke(app, options, RunRequest(trigger=Trigger.CLI, on_progress=_progress(options)))
-    _print_reports(app, (report,), as_json=options.json)
-    return ExitCode.DONE if report.outcome is Outcome.REVOKED else refresh_exit_code((report,))
-
-
-def _progress(options: argparse.Namespace) -> Callable[[str], None]:
-    if options.json or not sys.stderr.isatty():
-        return lambda _: None
-    return lambda step: say(f"  ... {step}", aside=True)
+def _request(options: argparse.Namespace) -> RunRequest:
+    """A run that a person waits for, who is told of its progress where somebody reads it."""
+    told = not options.json and sys.stderr.isatty()
+    on_progress = (lambda step: say(f"  ... {step}", aside=True)) if told else (lambda _: None)
+    return RunRequest(trigger=Trigger.CLI, on_progress=on_progress)
 
 
-def _print_reports(app: "App", reports: Sequence[RunReport], *, as_json: bool) -> None:
+def _print_reports(app: "App", reports: Sequence[RunReport], options: argparse.Namespace) -> None:
     from refresher.views.bodies import report_body  # noqa: PLC0415 - serves JSON only
     from refresher.views.reports import show_report  # noqa: PLC0415 - loads what status and history show
 
-    if as_json:
+    if options.json:
         say_json({"connections": [report_body(report, app.clock.now()) for report in reports]})
         return
     for report in reports:
@@ -253,7 +245,7 @@ COMMANDS: Mapping[str, Callable[["App", argparse.Namespace], int]] = {
     "status": _status,
     "history": _history,
     "doctor": _doctor,
-    "authorize": _authorize,
+    "authorize": _by_hand,
     "probe": _probe,
-    "revoke": _revoke,
+    "revoke": _by_hand,
 }
