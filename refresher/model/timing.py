@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+LONGEST_LIFETIME = timedelta(days=3650)
+"""Of any token: some set its end thousands of years away, where nothing can be reckoned from."""
 _FEW_CONNECTIONS = 20
 
 

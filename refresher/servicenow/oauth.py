@@ -21,8 +21,9 @@ from refresher.model.connection import Connection
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after, pause_text
+from refresher.model.strict_json import strict_json
+from refresher.model.timing import LONGEST_LIFETIME
 from refresher.model.tokens import AccessToken, Secret, TokenResponse, strip_unseen
-from refresher.settings.forms import LONGEST_LIFETIME, strict_json
 
 LARGEST_BODY = 1024 * 1024
 """Bytes. A token answer has a few kilobytes; whatever is larger is something else."""

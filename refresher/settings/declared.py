@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from refresher.model.grants import FALLBACKS, UNATTENDED
-from refresher.settings import forms
+from refresher.model.timing import LONGEST_LIFETIME
+from refresher.settings import addresses, forms
 from refresher.settings.schedule import DEFAULT_SCHEDULE
 
 DEFAULT_CONNECTION = "servicenow"
@@ -41,7 +42,7 @@ CONNECTION_KEYS = (
         name="instance_url",
         required=True,
         meaning="https origin of the instance",
-        parse=forms.parse_instance_origin,
+        parse=addresses.parse_instance_origin,
     ),
     SettingSpec(
         name="grant",
@@ -58,13 +59,13 @@ CONNECTION_KEYS = (
         name="refresh_token_lifetime",
         default="8640000",
         meaning="seconds that a refresh token lives, as set on the OAuth application",
-        parse=forms.seconds_parser(60, forms.LONGEST_LIFETIME),
+        parse=forms.seconds_parser(60, LONGEST_LIFETIME),
     ),
     SettingSpec(
         name="publish_to",
         default="<name>--action--global--oauth-token",
         meaning="where the access token is published: secret names or full secret identifiers; empty = nowhere else",
-        parse=forms.parse_targets,
+        parse=addresses.parse_targets,
         empty_is_none=True,
     ),
     SettingSpec(
@@ -124,7 +125,7 @@ JWT_KEYS = (
     SettingSpec(
         name="key_identifier",
         meaning="key of Key Vault that signs, https://VAULT/keys/NAME[/VERSION]; not set: `<name>-jwt-key`",
-        parse=forms.parse_key_identifier,
+        parse=addresses.parse_key_identifier,
     ),
     SettingSpec(
         name="public_client",
@@ -179,7 +180,7 @@ SETTINGS = (
         name="KEY_VAULT_URL",
         required=True,
         meaning="https origin of the vault with credentials and tokens",
-        parse=forms.parse_vault_origin,
+        parse=addresses.parse_vault_origin,
     ),
     _single("instance_url"),
     SettingSpec(
@@ -204,12 +205,12 @@ SETTINGS = (
     SettingSpec(
         name="LEASE_CONTAINER_URL",
         meaning="blob container for the lease; not set: a file lock, for one machine only",
-        parse=forms.parse_container_url,
+        parse=addresses.parse_container_url,
     ),
     SettingSpec(
         name="SERVICENOW_ALLOW_CUSTOM_HOST",
         default="false",
-        meaning="true permits hosts outside of " + ", ".join(f"*{suffix}" for suffix in forms.INSTANCE_HOSTS),
+        meaning="true permits hosts outside of " + ", ".join(f"*{suffix}" for suffix in addresses.INSTANCE_HOSTS),
         parse=forms.parse_boolean,
     ),
     SettingSpec(

@@ -18,7 +18,7 @@ from refresher.model.errors import SettingsError
 from refresher.model.grants import FALLBACKS, Grant
 from refresher.model.timing import Timing
 from refresher.model.tokens import strip_unseen
-from refresher.settings import forms
+from refresher.settings import addresses, forms
 from refresher.settings.declared import (
     CONNECTION_KEYS,
     DEFAULT_CONNECTION,
@@ -180,7 +180,9 @@ def _unknown(where: str, values: Mapping[str, object], specs: Sequence[SettingSp
 def _contradictions(each: _Described, *, allow_custom_host: bool) -> Iterator[str]:
     """What is wrong with keys that are right by themselves."""
     values, label = each.values, each.label
-    custom = forms.host_problem(values["instance_url"]) if "instance_url" in values and not allow_custom_host else None
+    custom = (
+        addresses.host_problem(values["instance_url"]) if "instance_url" in values and not allow_custom_host else None
+    )
     if custom is not None:
         yield f"{label('instance_url')} {custom}"
     grant, fallback = values.get("grant"), values.get("fallback_grant")
