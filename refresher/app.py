@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from refresher.model.check import Check
     from refresher.run.by_hand import Authorization
-    from refresher.status.health import ConnectionStatus
+    from refresher.status.connection_status import ConnectionStatus
     from refresher.status.history import History
     from refresher.status.timer import TimerStatus
     from refresher.status.trials import Trials
@@ -98,7 +98,6 @@ class App:
         self._lock = threading.RLock()
         self._settings: Settings | None = None
         self._credential = credential
-        self._vaults: Vaults | None = None
         self._requests = executor or ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="vault")
         self._owns_requests = executor is None
         self._lease = lease
@@ -214,23 +213,18 @@ class App:
         """
         from refresher.keyvault.listing import Listing  # noqa: PLC0415 - a tick does not need it
         from refresher.status.reader import look  # noqa: PLC0415 - as above
+        from refresher.status.trials import Trials  # noqa: PLC0415 - as above
 
         settings, vaults = self.settings, self.vaults()
         connections, listing = self._connections(names), Listing(vaults)
         reading_time = self._reading_time(connections)
         found = in_order(lambda each: look(vaults, listing, each, self.clock, reading_time()), connections)
         wanted = () if offline else (each for one in found for each in one.to_try(self.clock.now()))
-        trials = self._make_trials().of(wanted, again_after=again_after)
+        with self._lock:
+            self._trials = self._trials or Trials(self._servicenow, self.clock)
+        trials = self._trials.of(wanted, again_after=again_after)
         timing, now = settings.timing, self.clock.now()
         return tuple(each.judged(trials.get(each.connection.name, {}), timing, now, offline=offline) for each in found)
-
-    def _make_trials(self) -> "Trials":
-        from refresher.status.trials import Trials  # noqa: PLC0415 - a tick does not need it
-
-        with self._lock:
-            if self._trials is None:
-                self._trials = Trials(self._servicenow, self.clock)
-            return self._trials
 
     def history(self, name: str) -> "History":
         """What was published when, from the versions. Raises UnknownConnectionError and VaultError."""
@@ -281,17 +275,7 @@ class App:
 
     def vaults(self) -> Vaults:
         """All vaults of the process. Raises SettingsError."""
-        settings = self.settings
-        with self._lock:
-            if self._vaults is None:
-                self._vaults = Vaults(
-                    settings.vault_url,
-                    self.clock,
-                    self._requests,
-                    lambda url: self._make_secret_client(url, self.credential()),
-                    Keys(self.clock, lambda url: KeyClients(url, self.credential())),
-                )
-            return self._vaults
+        return self._make_parts().vaults
 
     def credential(self) -> TokenCredential:
         """The one credential of the process: its token cache serves all clients."""
@@ -317,31 +301,36 @@ class App:
         settings = self.settings
         with self._lock:
             if self._parts is None:
+                vaults = Vaults(
+                    settings.vault_url,
+                    self.clock,
+                    self._requests,
+                    lambda url: self._make_secret_client(url, self.credential()),
+                    Keys(self.clock, lambda url: KeyClients(url, self.credential())),
+                )
                 self._parts = Parts(
                     settings=settings,
                     clock=self.clock,
-                    vaults=self.vaults(),
+                    vaults=vaults,
                     servicenow=self._servicenow,
-                    lease=self._make_lease(settings),
+                    lease=self._lease or self._make_lease(settings),
                     identity=self._identity,
                 )
             return self._parts
 
     def _make_lease(self, settings: Settings) -> Lease:
-        if self._lease is not None:
-            return self._lease
         if settings.lease_container_url is None:
             return FileLease(LOCK_DIRECTORY, self.clock, settings.vault_url)
-        url = settings.lease_container_url
         self._prepare_token(TOKEN_SCOPE)
+        url = settings.lease_container_url
         return BlobLease(url, self.credential(), self.clock, self._requests, transport=make_transport())
 
     def close(self) -> None:
         """Close what was opened. A worker does not need it: the process ends with its connections."""
         if self._owns_requests:
             self._requests.shutdown()
-        if self._vaults is not None:
-            self._vaults.close()
+        if self._parts is not None:
+            self._parts.vaults.close()
         close = getattr(self._credential, "close", None)
         if close is not None:
             close()
