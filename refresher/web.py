@@ -14,7 +14,7 @@ from refresher.model.errors import RefresherError, SettingsError
 from refresher.model.moments import format_instant
 from refresher.model.report import LONGEST_TEXT, SUCCESSES, Outcome, RunReport, RunRequest, Trigger, one_line
 from refresher.model.version import VERSION
-from refresher.status.health import ConnectionStatus
+from refresher.status.connection_status import ConnectionStatus
 from refresher.status.timer import TimerStatus
 from refresher.views.bodies import body_of, report_body
 from refresher.views.page import answer_page, status_page

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 
 from refresher.app import App
 from refresher.model.report import RunReport, RunRequest, Trigger
-from refresher.status.health import ConnectionStatus
+from refresher.status.connection_status import ConnectionStatus
 from refresher.telemetry import quiet_third_parties
 from sandbox import CANARY_PREFIX, Personality, Sandbox, SandboxClock
 from sandbox.direct import DirectSandbox, Process

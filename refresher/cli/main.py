@@ -26,7 +26,7 @@ from refresher.views.terminal import clear, say, say_json, take_everything
 
 if TYPE_CHECKING:
     from refresher.app import App
-    from refresher.status.health import ConnectionStatus
+    from refresher.status.connection_status import ConnectionStatus
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""

@@ -32,7 +32,7 @@ from refresher.servicenow.answers import Verdict as Trial
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
 from refresher.settings.schedule import DEFAULT_SCHEDULE
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
 from refresher.views.words import few
 

@@ -20,7 +20,7 @@ from refresher.model.stored import KeyLife
 from refresher.policy.forecast import ENDING, KEY_ENDING
 from refresher.servicenow.answers import Verdict
 from refresher.servicenow.probing import PATH_IS_SHUT
-from refresher.status.health import ConnectionStatus
+from refresher.status.connection_status import ConnectionStatus
 from refresher.status.timer import TimerState, TimerStatus
 from refresher.views.verdict import STANDING
 from refresher.views.words import holds

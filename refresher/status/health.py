@@ -1,8 +1,6 @@
 """How a connection stands, from plain values: its state, what happens next, and what a person should do."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from refresher.keyvault.found import ConsumerSide, Overview
 from refresher.model import steps
@@ -11,74 +9,21 @@ from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
 from refresher.model.moments import minute
-from refresher.model.report import Outcome, Warning_, WarningCode
+from refresher.model.report import Outcome, WarningCode
 from refresher.model.steps import Step
-from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToken
-from refresher.model.timing import Reserve, Timing
-from refresher.policy.attempts import Attempt, last_attempts
+from refresher.model.stored import StoredAccessToken, StoredRefreshToken
+from refresher.model.timing import Timing
+from refresher.policy.attempts import last_attempts
 from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time, shared_targets
 from refresher.policy.forecast import foresee
 from refresher.policy.grants import renewal_time
 from refresher.policy.reserve import reserve
 from refresher.policy.verify import user_changed, user_still_changed
 from refresher.servicenow.answers import Verdict
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus, judge_copies
 from refresher.status.lives import Life, recall
 from refresher.status.tried import Trial, basis, verdict_on, works
-
-
-class State(StrEnum):
-    """States in which an engineer finds a connection."""
-
-    FRESH = "fresh"
-    DUE = "due"
-    EXPIRING = "expiring"
-    EXPIRED = "expired"
-    REFUSED = "refused"
-    """Its dates say that it lives, and ServiceNow refuses it."""
-    FAILING = "failing"
-    AUTHORIZATION_REQUIRED = "authorization_required"
-    UNKNOWN = "unknown"
-    """The vault cannot be read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionStatus:
-    """All that `status` says of one connection."""
-
-    connection: str
-    instance_url: str = ""
-    state: State
-    working: bool | None
-    """Whether whoever reads the vault gets a token that works, from the connection's own secret and every target."""
-    message: str
-    basis: str | None = None
-    """On what that rests: a trial just now, or dates."""
-    tried: Verdict | None = None
-    """What ServiceNow said of the connection's own token; None where it was not asked."""
-    user_name: str | None = None
-    """Whom it acts as, as ServiceNow told just now, or at the last refresh."""
-    next_step: Step | None = None
-    cause: Cause | None = None
-    checks: tuple[str, ...] = ()
-    """What to look at for that cause, in order."""
-    lives: tuple[Life, ...] = ()
-    """Lives of the tokens of the last day, the current one last, as far as they are known."""
-    issued_at: datetime | None = None
-    expires_at: datetime | None = None
-    refresh_at: datetime | None = None
-    in_hand: Reserve | None = None
-    refresh_token_expires_at: datetime | None = None
-    refresh_token_then: Step | None = None
-    signing_key: KeyLife | VaultError | None = None
-    """When the key of a vault ends that signs, or why that cannot be said; None where none has to sign."""
-    last_attempt_at: datetime | None = None
-    last_outcome: str | None = None
-    consecutive_failures: int = 0
-    attempts: tuple[Attempt, ...] = ()
-    """The last ones, newest first, as far as they are known."""
-    targets: tuple[TargetStatus, ...] = ()
-    warnings: tuple[Warning_, ...] = ()
 
 
 def evaluate(
@@ -91,8 +36,8 @@ def evaluate(
     issued = life[1] - life[0] if life and _lives_as_issued(side) else None
     verdict = verdict_on(token, trial)
     acts_as = trial[token.value].probe.user_name if token is not None and verdict is not None else None
-    state = _state(connection, side, refresh_token, timing, now, trial, blocked=blocked)
-    cause = _cause(state, connection, side, refresh_token, blocked)
+    state = _state(connection, found, timing, now, trial)
+    cause = _cause(state, connection, found)
     # What the dates of a refresh token promise is no news while a person has to replace it.
     describes = refresh_token is not None and state is not State.AUTHORIZATION_REQUIRED
     failing = side.record.consecutive_failures > 1
@@ -120,7 +65,7 @@ def evaluate(
         instance_url=connection.instance_url,
         state=state,
         working=works(token, trial, now) and all(target.working is not False for target in targets),
-        message=_message(state, targets, side, blocked, tried=verdict is Verdict.ACCEPTED),
+        message=_message(state, targets, found, tried=verdict is Verdict.ACCEPTED),
         basis=basis(token, trial, now, untried=untried),
         tried=verdict,
         user_name=acts_as or (token.user_name if token is not None else None),
@@ -173,15 +118,8 @@ _BY_DATES = {
 }
 
 
-def _message(
-    state: State,
-    targets: tuple[TargetStatus, ...],
-    side: ConsumerSide,
-    blocked: VaultError | None,
-    *,
-    tried: bool,
-) -> str:
-    token = side.access_token
+def _message(state: State, targets: tuple[TargetStatus, ...], found: Overview, *, tried: bool) -> str:
+    token, record, blocked = found.side.access_token, found.side.record, found.blocked
     if token is not None and token.revoked and state in {State.AUTHORIZATION_REQUIRED, State.EXPIRED}:
         return f"the tokens were revoked; {_AFTER_REVOKING[state]}"
     subject = "the token works" if tried else "by its dates the token lives"
@@ -192,7 +130,7 @@ def _message(
         if state is State.DUE and any(target.current is False for target in targets):
             return f"{subject}, but not every target holds it; the next tick publishes it again"
     message = _MESSAGES[state] if tried or state not in _BY_DATES else _BY_DATES[state]
-    if state is State.FAILING and side.record.last_cause == Cause.PUBLISH_FAILED and blocked is None:
+    if state is State.FAILING and record.last_cause == Cause.PUBLISH_FAILED and blocked is None:
         message = message.replace("refreshing", "publishing", 1)
     if state is State.EXPIRED and token is None and any(target.working for target in targets):
         message = "the connection's own secret holds no token"
@@ -202,18 +140,9 @@ def _message(
     return f"{message}, but the copy in {dead[0]} does not" if dead and state is State.FAILING else message
 
 
-def _state(
-    connection: Connection,
-    side: ConsumerSide,
-    refresh_token: StoredRefreshToken | None,
-    timing: Timing,
-    now: datetime,
-    trial: Trial,
-    *,
-    blocked: VaultError | None,
-) -> State:
-    token, record = side.access_token, side.record
-    ended = _cannot_start(connection, refresh_token) and blocked is None
+def _state(connection: Connection, found: Overview, timing: Timing, now: datetime, trial: Trial) -> State:
+    token, record, blocked = found.side.access_token, found.side.record, found.blocked
+    ended = _cannot_start(connection, found.refresh_token) and blocked is None
     if record.last_outcome == Outcome.AUTHORIZATION_REQUIRED or ended:
         return State.AUTHORIZATION_REQUIRED
     if token is None or not works(token, trial, now):
@@ -222,7 +151,7 @@ def _state(
         return State.FAILING
     if token.expires_at is not None and evaluate_urgency(token, timing, now) is Urgency.MANDATORY:
         return State.EXPIRING
-    decision = decide_refresh(connection.name, token, side.targets, timing, now)
+    decision = decide_refresh(connection.name, token, found.side.targets, timing, now)
     return State.FRESH if isinstance(decision, NotDue) else State.DUE
 
 
@@ -230,20 +159,15 @@ def _cannot_start(connection: Connection, refresh_token: StoredRefreshToken | No
     return refresh_token is None and connection.grant is Grant.REFRESH_TOKEN and connection.fallback_grant is None
 
 
-def _cause(
-    state: State,
-    connection: Connection,
-    side: ConsumerSide,
-    refresh_token: StoredRefreshToken | None,
-    blocked: VaultError | None,
-) -> Cause | None:
-    if blocked is not None and state is not State.AUTHORIZATION_REQUIRED:
-        return blocked.cause
-    if side.record.consecutive_failures or state is not State.FRESH:
-        recorded = Cause.of(side.record.last_cause)
+def _cause(state: State, connection: Connection, found: Overview) -> Cause | None:
+    record = found.side.record
+    if found.blocked is not None and state is not State.AUTHORIZATION_REQUIRED:
+        return found.blocked.cause
+    if record.consecutive_failures or state is not State.FRESH:
+        recorded = Cause.of(record.last_cause)
         if recorded is not None:
             return recorded
-    if _cannot_start(connection, refresh_token):
+    if _cannot_start(connection, found.refresh_token):
         return Cause.REFRESH_TOKEN_MISSING
     return Cause.ACCESS_TOKEN_REFUSED if state is State.REFUSED else None
 

@@ -14,7 +14,8 @@ from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, unforeseen
 from refresher.model.timing import Timing
 from refresher.model.tokens import Secret
-from refresher.status.health import ConnectionStatus, State, evaluate
+from refresher.status.connection_status import ConnectionStatus, State
+from refresher.status.health import evaluate
 from refresher.status.tried import Trial, is_worth_trying
 
 

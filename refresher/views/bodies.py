@@ -12,8 +12,8 @@ from refresher.model.report import RunReport, Warning_
 from refresher.model.stored import KeyLife
 from refresher.model.timing import Reserve
 from refresher.policy.attempts import Attempt
+from refresher.status.connection_status import ConnectionStatus
 from refresher.status.copies import TargetStatus
-from refresher.status.health import ConnectionStatus
 from refresher.status.history import History, Issue
 from refresher.status.timer import TimerStatus
 

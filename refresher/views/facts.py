@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from refresher.model.causes import Kind
 from refresher.model.steps import Step
 from refresher.policy.forecast import ENDING
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.views.words import ago_text, attempts_text, holds, key_text, span_text
 
 

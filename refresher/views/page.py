@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from refresher import RUNBOOK
 from refresher.model.steps import Command, Step
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
 from refresher.views.facts import Fact, facts
 from refresher.views.folding import fold

@@ -14,7 +14,7 @@ from datetime import datetime
 from refresher import RUNBOOK
 from refresher.model.check import Verdict
 from refresher.model.steps import Command, Step
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.history import History, Issue
 from refresher.status.lives import REMEMBERED, cells
 from refresher.status.timer import TimerStatus

@@ -10,7 +10,7 @@ from refresher.model.causes import Kind
 from refresher.model.report import WarningCode
 from refresher.servicenow.answers import Verdict
 from refresher.servicenow.probing import PATH_IS_SHUT
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.timer import TimerStatus
 from refresher.views.folding import Finding
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from refresher.model.errors import VaultError
 from refresher.model.stored import KeyLife
 from refresher.policy.attempts import Attempt
+from refresher.status.connection_status import ConnectionStatus
 from refresher.status.copies import TargetStatus
-from refresher.status.health import ConnectionStatus
 
 
 def holds(target: TargetStatus) -> str:

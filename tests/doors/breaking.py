@@ -10,7 +10,7 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
 from refresher.run.by_hand import Authorization
-from refresher.status.health import ConnectionStatus
+from refresher.status.connection_status import ConnectionStatus
 from sandbox import CANARY_PREFIX, PERSONALITIES
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Action, Fault

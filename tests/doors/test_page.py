@@ -20,8 +20,8 @@ from refresher.model.causes import Cause
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step, authorize, probe, refresh
 from refresher.servicenow.answers import Verdict
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus
-from refresher.status.health import ConnectionStatus, State
 from refresher.views.facts import facts
 from refresher.views.page import status_page
 from refresher.views.style import HEADERS

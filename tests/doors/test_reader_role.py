@@ -9,7 +9,7 @@ from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.check import Verdict
 from refresher.model.report import Outcome, RunRequest, Trigger
-from refresher.status.health import State
+from refresher.status.connection_status import State
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Fault, Respond
 from tests.conftest import direct, status_of, tick

@@ -10,7 +10,7 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
 from refresher.run.by_hand import Authorization
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.views.facts import facts
 from refresher.views.page import status_page
 from refresher.views.tables import show_history, show_statuses

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from refresher.app import App
-from refresher.status.health import State
+from refresher.status.connection_status import State
 from refresher.views.bodies import body_of
 from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond

@@ -9,7 +9,7 @@ import pytest
 from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.servicenow.answers import Verdict
-from refresher.status.health import ConnectionStatus, State
+from refresher.status.connection_status import ConnectionStatus, State
 from sandbox import Fault, Sandbox
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Drop, Respond

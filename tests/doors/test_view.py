@@ -10,8 +10,8 @@ import pytest
 from refresher.model.causes import Cause
 from refresher.model.steps import Command, Step, authorize
 from refresher.servicenow.answers import Verdict
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus
-from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History, Issue
 from refresher.status.lives import Life, gaps
 from refresher.status.timer import TimerState, TimerStatus

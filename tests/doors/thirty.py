@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-from refresher.status.health import ConnectionStatus
+from refresher.status.connection_status import ConnectionStatus
 from refresher.status.timer import TimerStatus
 from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Drop, Respond

@@ -17,8 +17,8 @@ from refresher.model.causes import Cause
 from refresher.model.report import Outcome, Warning_
 from refresher.policy.attempts import Attempt
 from refresher.servicenow import answers
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus
-from refresher.status.health import ConnectionStatus, State
 from refresher.status.history import History, Issue
 from refresher.status.timer import TimerStatus
 from tests.needs import need_chromium

@@ -12,7 +12,7 @@ from refresher.cli.parser import build_parser
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunRequest, Trigger
-from refresher.status.health import State
+from refresher.status.connection_status import State
 from refresher.telemetry import outcome_event
 from refresher.views.page import status_page
 from sandbox import Sandbox

@@ -9,7 +9,7 @@ import pytest
 
 from refresher.model.check import Verdict
 from refresher.model.report import Outcome, RunRequest, Trigger
-from refresher.status.health import State
+from refresher.status.connection_status import State
 from sandbox import Fault, Sandbox
 from sandbox.faults import Garbage
 from sandbox.hostile.behaviours import date_of_another_age, nested_json

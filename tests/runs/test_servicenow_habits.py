@@ -9,7 +9,7 @@ from refresher.model.causes import Cause
 from refresher.model.moments import format_instant
 from refresher.model.report import Outcome, WarningCode
 from refresher.policy.due import Reason
-from refresher.status.health import State
+from refresher.status.connection_status import State
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
 from sandbox.faults import Garbage, Respond, Throttle, Truncate
 from tests.conftest import MakeApp, tick

@@ -9,7 +9,7 @@ from functools import partial
 
 from refresher.model.report import RunRequest, Trigger
 from refresher.policy.password_gate import TRIES as PASSWORD_TRIES
-from refresher.status.health import State
+from refresher.status.connection_status import State
 from sandbox.clock import SandboxClock
 from sandbox.direct import Killed, Process
 from sandbox.faults import Action, Fault, Interrupt

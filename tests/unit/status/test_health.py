@@ -15,8 +15,9 @@ from refresher.model.report import WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
 from refresher.policy.record import RefreshRecord
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus
-from refresher.status.health import ConnectionStatus, State, evaluate
+from refresher.status.health import evaluate
 from tests.factories import (
     HOUR,
     MINUTE,

@@ -9,8 +9,8 @@ from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.servicenow.answers import Verdict
 from refresher.servicenow.probing import PATH_IS_SHUT
+from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus
-from refresher.status.health import ConnectionStatus, State
 from refresher.status.timer import TimerState, TimerStatus
 from refresher.views.verdict import Gravity, found, gravity, verdict
 from tests.factories import TICKING
