@@ -1,7 +1,7 @@
 """RFC 6749 as ServiceNow speaks it, without I/O: requests for the token endpoint, and the meaning of its answers.
 
 Rules: a request is a form in the body, credentials included, never a header or a query. Success is status 200 with
-a JSON object that holds a non-empty `access_token` that still lives, and nothing else is: a hibernating instance
+a JSON object, or what a gateway made a form of, that holds an `access_token` that still lives: a hibernating instance
 answers 200 with HTML, a full session queue 202, and nearly every refusal is the same 401 `server_error`, passing
 faults included. A refresh token that is absent, null or empty means: keep the one you have. One that comes with an
 answer of no other use is in the error: it may be the only one that still works. No text of an error or a log holds a
@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from refresher.model.causes import Cause
 from refresher.model.connection import Connection
@@ -88,13 +88,13 @@ def parse_token_response(
     same = access_token is not None and access_token == _refresh_token(answer.fields.get("refresh_token"))
     if same or access_token in sent:
         failure = _failure(replace(answer, fields={**answer.fields, "access_token": None}))
-        failure.refresh_token, failure.doubtful = find_refresh_token(status, body), same
+        failure.refresh_token, failure.doubtful = find_refresh_token(status, body, whole=answer.whole), same
         raise failure
     stated = _lifetime(answer.fields.get("expires_in"))
     lifetime = _UNSTATED_LIFETIME if stated is None else stated
     if status != HTTPStatus.OK or answer.error is not None or access_token is None or not lifetime:
         failure = _failure(answer)
-        failure.refresh_token = find_refresh_token(status, body)
+        failure.refresh_token = find_refresh_token(status, body, whole=answer.whole)
         raise failure
     return TokenResponse(
         access_token=AccessToken(value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant),
@@ -104,16 +104,19 @@ def parse_token_response(
     )
 
 
-def find_refresh_token(status: int, body: bytes) -> Secret | None:
+def find_refresh_token(status: int, body: bytes, *, whole: bool = False) -> Secret | None:
     """The refresh token in an answer that is no success, whatever is wrong with it: no JSON, keys twice, cut short.
 
     That of the object itself, where it can be read; else of two the last, which most parsers take. A refusal may
     speak of the field that it refuses, under the same name: where an error is told, an access token must stand
-    beside it.
+    beside it. `whole`: nothing can be missing at its end.
     """
     if len(body) > LARGEST_BODY:
         return None
-    text, fields = body.decode(json.detect_encoding(body), errors="replace"), json_object(body)
+    text, form = body.decode(json.detect_encoding(body), errors="replace"), _form(body, whole=whole)
+    if form:
+        return _refresh_token(form.get("refresh_token"))
+    fields = json_object(body)
     told = not 200 <= status < 300 or bool(fields.get("error"))  # noqa: PLR2004 - the class of successes
     if told and _last_token("access_token", text) is None:
         return None
@@ -144,6 +147,7 @@ def parse_probe_user(body: bytes) -> str | None:
 
 
 _LONGEST_USER_NAME = 100
+_MOST_FIELDS = 20
 _TOKEN = re.compile(r"[!-~]{1,25000}")
 _TRANSACTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
@@ -154,6 +158,10 @@ _TEXT_MEMBERS = {
     name: re.compile(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)*")') for name in ("access_token", "refresh_token")
 }
 """A JSON object's members with a text for a value, wherever they stand."""
+_NOT_UNPACKED = {"br": "Brotli", "zstd": "Zstandard", "compress": "compress"}
+_LEAVE_UNPACKED = (
+    "Something in front of the instance compresses answers that asked not to be: switch that off for /oauth_token.do."
+)
 _CHECK_ADDRESS = "Check that the instance URL is the instance itself, with no login page or proxy in between."
 
 _DEFINITE_CODES = {
@@ -180,8 +188,12 @@ class _Answer:
     page: bool
     hibernating: bool
     too_large: bool
+    whole: bool
+    """Whether its end was told by HTTP: it was read to that."""
     transaction_id: str | None
     retry_after: float | None
+    packed: str
+    """An encoding that the body is left in, which nobody asked for, as a part of a sentence."""
     leads_to: str
     """Where a redirect leads, as a part of a sentence: the host alone, since a path or a query may say too much."""
 
@@ -189,7 +201,8 @@ class _Answer:
     def of(cls, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> "_Answer":
         by_name = {name.lower(): value for name, value in headers.items()}
         too_large = len(body) > LARGEST_BODY
-        fields = {} if too_large else json_object(body)
+        whole = "content-length" in by_name or "transfer-encoding" in by_name
+        fields = {} if too_large else json_object(body) or _form(body, whole=whole)
         transaction_id = by_name.get("x-transaction-id", "")
         page = not fields and ("html" in by_name.get("content-type", "").lower() or body.lstrip()[:1] == b"<")
         return cls(
@@ -199,8 +212,10 @@ class _Answer:
             page=page,
             hibernating=page and b"instance hibernating" in body.lower(),
             too_large=too_large,
+            whole=whole,
             transaction_id=transaction_id if is_transaction_id(transaction_id) else None,
             retry_after=parse_retry_after(by_name.get("retry-after"), now),
+            packed=_packed(by_name.get("content-encoding", "")) if not fields else "",
             leads_to=leads_to(by_name.get("location")),
         )
 
@@ -236,9 +251,9 @@ def _failure(answer: _Answer) -> TokenEndpointError:
     missing = "access_token" if _token(answer.fields.get("access_token")) is None else "expires_in"
     what = f"JSON without a usable {missing}" if answer.fields else "no JSON object"
     return answer.failure(
-        f"the token endpoint answered {answer.status} with {what}",
+        f"the token endpoint answered {answer.status} with {what}{answer.packed}",
         Cause.NOT_A_TOKEN,
-        hint=_CHECK_ADDRESS,
+        hint=_LEAVE_UNPACKED if answer.packed else _CHECK_ADDRESS,
         transient=True,
     )
 
@@ -367,6 +382,28 @@ def _lifetime(value: object) -> timedelta | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
     return timedelta(seconds=int(max(0, min(seconds, LONGEST_LIFETIME.total_seconds()))))
+
+
+def _packed(encoding: str) -> str:
+    """An encoding that `unfold` leaves as it is, as a part of a sentence."""
+    names = (_NOT_UNPACKED.get(name.strip().lower()) for name in encoding.split(","))
+    return next((f" (compressed with {name}, which was not asked for)" for name in names if name), "")
+
+
+def _form(body: bytes, *, whole: bool) -> dict[str, object]:
+    """The fields of a form that holds an access token, as other servers answer; empty where the body is none.
+
+    A form shows no end: where it is not known to be `whole`, a token in the last place does not count.
+    """
+    try:
+        pairs = parse_qsl(body.decode("ascii").strip(), strict_parsing=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return {}
+    if pairs and not whole and pairs[-1][0] in _TEXT_MEMBERS:
+        del pairs[-1]
+    fields: dict[str, object] = dict(pairs)
+    unique = len(fields) == len(pairs)
+    return fields if unique and _token(fields.get("access_token")) is not None else {}
 
 
 def json_object(body: bytes) -> dict[str, object]:

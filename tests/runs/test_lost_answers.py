@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 
@@ -192,6 +193,16 @@ def test_a_refresh_token_in_half_an_answer_is_kept(sandbox: Sandbox, make_app: M
     lose_the_answer(sandbox, Rewrite(refresh_token_first, cut_short=True))
     report = tick(app)
     assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 2)
+    assert living_refresh_token(sandbox)
+
+
+@pytest.mark.wire("https")
+def test_a_form_in_the_place_of_json_costs_nothing(sandbox: Sandbox, make_app: MakeApp) -> None:
+    """A gateway made it of the answer; the tokens in it are those that ServiceNow issued."""
+    app = rotating(sandbox, make_app)
+    lose_the_answer(sandbox, Rewrite(lambda body: urlencode(json.loads(body)).encode()))
+    report = tick(app)
+    assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 1)
     assert living_refresh_token(sandbox)
 
 

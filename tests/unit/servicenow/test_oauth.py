@@ -210,6 +210,20 @@ class TestSuccess:
     def test_an_error_that_says_nothing_is_none(self, error: object) -> None:
         assert parse({**GOOD, "error": error}).access_token.value == Secret(CANARY)
 
+    @pytest.mark.parametrize("last", ["&expires_in=1799", "&scope=useraccount", "&scope=&expires_in=1799\n"])
+    def test_a_form_is_read_as_well(self, last: str) -> None:
+        """Some gateways make one of what the instance answered."""
+        form = f"access_token={CANARY}&refresh_token=CANARY%2Brefresh&token_type=Bearer{last}"
+        response = parse(form.encode(), headers={"Content-Type": "application/x-www-form-urlencoded"})
+        assert (response.access_token.value, response.refresh_token) == (Secret(CANARY), Secret("CANARY+refresh"))
+        assert response.lifetime_stated == ("expires_in" in last)
+
+    def test_a_token_at_the_end_of_a_form_counts_where_that_is_known_to_be_its_end(self) -> None:
+        form = f"access_token={CANARY}&expires_in=60&refresh_token=CANARY-ref".encode()
+        assert parse(form).refresh_token is None
+        assert parse(form, headers={"Content-Length": "75"}).refresh_token == Secret("CANARY-ref")
+        assert failure(f"expires_in=60&access_token={CANARY}".encode()).cause is Cause.NOT_A_TOKEN
+
     def test_a_byte_order_mark_and_another_content_type_do_not_matter(self) -> None:
         response = parse(b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), headers={"content-type": "text/html"})
         assert response.access_token.value == Secret(CANARY)
@@ -377,12 +391,23 @@ class TestFailure:
             b'{"access_token": "canary", "expires_in": ' + b"9" * 5000 + b"}",
             json.dumps(GOOD).encode("utf-16"),
             json.dumps([GOOD]).encode(),
+            b"access_token=canary&access_token=other&expires_in=60",
+            b"access_token=canary&&expires_in=60",
+            b"access_token=two+words&expires_in=60",
+            b"access_token=&expires_in=60",
+            b"error=server_error&error_description=canary",
         ],
     )
     def test_what_is_no_json_object_is_no_token(self, body: bytes) -> None:
         error = failure(body)
         assert error.cause is Cause.NOT_A_TOKEN
         assert error.message == "the token endpoint answered 200 with no JSON object"
+
+    @pytest.mark.parametrize("encoding", ["br", "gzip, BR", "zstd"])
+    def test_a_body_that_was_compressed_unasked_is_named(self, encoding: str) -> None:
+        error = failure(b"\x8b\x02\x80", headers={"content-encoding": encoding})
+        assert error.message.startswith("the token endpoint answered 200 with no JSON object (compressed with ")
+        assert "switch that off for /oauth_token.do" in error.hint
 
     def test_an_answer_larger_than_any_token_is_not_read(self) -> None:
         padded = json.dumps(GOOD).encode().ljust(LARGEST_BODY + 1)
@@ -420,6 +445,8 @@ class TestRefreshTokenOfAFailure:
             b'{"refresh_token": "\\u200bCANARY-refresh\\n"}',
             b'{"refresh_token": " CANARY-refresh", "access_token": "cut sho',
             json.dumps(GOOD).encode("utf-16"),
+            b"access_token=a&refresh_token=CANARY-refresh&expires_in=0",
+            b"access_token=a&refresh_token=CANARY-refresh&error=server_error",
         ],
     )
     def test_it_is_kept(self, body: bytes | dict[str, object]) -> None:
