@@ -179,7 +179,7 @@ def oddity(suffix: str, secret: Secret, beside: Beside) -> Oddity | None:
 
 
 def _not_its_own(suffix: str, value: Secret, beside: Beside) -> Oddity | None:
-    named = next((name for name in beside.names if value.names_the_same_as(Secret(name))), None)
+    named = next((name for name in beside.names if value.name_mark() == Secret(name).name_mark()), None)
     if named is not None:
         return Oddity(what=f"holds the name of a secret, {named}, in place of a value", certain=True)
     if suffix in _CODES - {ACCESS_TOKEN} and any(value == token.stripped() for token in beside.access_tokens):

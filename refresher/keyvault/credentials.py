@@ -81,6 +81,12 @@ class Credentials:
         return is_ready(fallback, complete=complete, password_version=version, record=record)
 
     @property
+    def user_mark(self) -> str | None:
+        """Mark of the user whose password is stored; None where there is none."""
+        user_name = self._stored(USERNAME)
+        return user_name.value.name_mark() if user_name is not None else None
+
+    @property
     def password_stored_at(self) -> datetime | None:
         """When the newest of them was stored."""
         moments = [secret.created_on for secret in self._judged_together() if secret is not None]

@@ -14,9 +14,8 @@ from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.errors import VaultError
-from refresher.model.grants import CLIENT, REFRESH_TOKEN, USERNAME, Grant
+from refresher.model.grants import CLIENT, REFRESH_TOKEN
 from refresher.model.stored import StoredSecret, TargetState
-from refresher.model.tokens import Secret
 from refresher.policy.password_gate import PasswordRefusals
 
 
@@ -90,26 +89,22 @@ def _reading_key(
 
 
 def read_refusals_elsewhere(
-    vaults: Vaults, connections: Iterable[Connection], user_name: Secret, now: datetime, deadline: Deadline
+    vaults: Vaults, connections: Iterable[Connection], user: str | None, deadline: Deadline
 ) -> tuple[PasswordRefusals, ...]:
-    """One parallel round: what the records of these connections hold against the password that each has for that user.
+    """One parallel round: what the records of these connections tell of passwords that were sent for that user.
 
-    What cannot be read holds nothing against anybody. Raises VaultError where it might be in a minute: a password can
-    wait, and a user who is locked cannot.
+    Whatever became of those passwords since: ServiceNow has counted them. A record of old that does not tell for whom
+    counts as well; what cannot be read holds nothing against anybody. Raises VaultError where it might be in a minute:
+    a password can wait, and a user who is locked cannot.
     """
     refusals = []
-    names = {each: (each.record_name, *map(each.secret_name, Grant.PASSWORD.row.secrets)) for each in connections}
-    found = vaults.read([vaults.own(name) for each in names.values() for name in each], deadline)
-    for held in found.values():
+    places = {vaults.own(each.record_name): each for each in connections}
+    for place, held in vaults.read(places, deadline).items():
         if isinstance(held, VaultError) and held.transient:
             raise held
-    for connection in names:
-        credentials = _credentials(vaults, connection, found, now, None)
-        held, record = (found[vaults.own(name)] for name in (connection.secret_name(USERNAME), connection.record_name))
-        if isinstance(held, StoredSecret) and held.value.names_the_same_as(user_name):
-            record = _by_touch(vaults, connection, deadline) if isinstance(record, VaultError) else record
-            refusals.append(parse_record(record).password.of(credentials.password_version))
-    return tuple(refusals)
+        record = _by_touch(vaults, places[place], deadline) if isinstance(held, VaultError) else held
+        refusals.append(parse_record(record).password)
+    return tuple(each for each in refusals if each.user in {None, user})
 
 
 def _by_touch(vaults: Vaults, connection: Connection, deadline: Deadline) -> StoredSecret | None:

@@ -186,6 +186,7 @@ def _parse_password_refusals(state: Mapping[str, str]) -> PasswordRefusals:
         version=version,
         count=count,
         tried_at=parse_instant(state.get("tried-at")),
+        user=state.get("user"),
     )
 
 
@@ -201,6 +202,7 @@ def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
             version=record.password.version,
             refusals=_format_count(record.password.count),
             tried_at=_format_if_known(record.password.tried_at),
+            user=record.password.user,
         ),
         "refresh-token": _format_state(
             refused=record.refused_refresh_token_version,

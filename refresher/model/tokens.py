@@ -6,6 +6,7 @@ code that builds a request or writes the vault calls `reveal()`, and a test keep
 
 import hmac
 import unicodedata
+import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn, final
@@ -46,9 +47,10 @@ class Secret:
         """The same secret without what copying by hand leaves around it: white space, and signs that nobody sees."""
         return Secret(strip_unseen(self._value))
 
-    def names_the_same_as(self, other: "Secret") -> bool:
-        """Whether both are the same name to a system that does not tell capitals from small letters."""
-        return self.stripped().reveal().casefold() == other.stripped().reveal().casefold()
+    def name_mark(self) -> str:
+        """What tells one name from another, to a system that does not tell capitals from small letters."""
+        name = self.stripped().reveal().casefold()
+        return f"{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"
 
     def __bool__(self) -> bool:
         return bool(self._value)

@@ -29,6 +29,8 @@ class PasswordRefusals:
     version: str | None = None
     count: int = 0
     tried_at: datetime | None = None
+    user: str | None = None
+    """Mark of the user for whom it was last sent (`Secret.name_mark`); records of old tell none."""
 
     def of(self, version: str | None) -> "PasswordRefusals":
         """What is held against that version: nothing, if another one was refused.
@@ -67,9 +69,9 @@ class PasswordRefusals:
         until = self.paused_until
         return not self.shut and (until is None or not until - PAUSE <= now < until)
 
-    def before_try(self, now: datetime) -> "PasswordRefusals":
-        """Before the password is sent: refused, until the answer says otherwise."""
-        return replace(self, count=self.count + 1, tried_at=now)
+    def before_try(self, now: datetime, user: str | None = None) -> "PasswordRefusals":
+        """Before the password is sent for that user: refused, until the answer says otherwise."""
+        return replace(self, count=self.count + 1, tried_at=now, user=user)
 
     def after_error(self, untried: "PasswordRefusals", error: TokenEndpointError) -> "PasswordRefusals":
         """Once the answer is known; `untried` is what there was before the password was sent."""

@@ -30,6 +30,8 @@ class Sent:
     grant: Grant
     refresh_token: str | None = None
     password: str | None = None
+    user: str | None = None
+    """Mark of the user whose password it is."""
 
     @property
     def is_refresh(self) -> bool:
@@ -54,7 +56,8 @@ def may_rotate(
 def before_try(record: RefreshRecord, sent: Sent, now: datetime) -> RefreshRecord:
     """The record that must be written before the request; an equal one where nothing is at stake."""
     if sent.grant.row.sends_password and sent.password is not None:
-        return replace(record.before_attempt(now), password=record.password.of(sent.password).before_try(now))
+        tried = record.password.of(sent.password).before_try(now, sent.user)
+        return replace(record.before_attempt(now), password=tried)
     if sent.is_refresh and record.rotates:
         return record.before_attempt(now).with_spent_refresh_token(sent.refresh_token)
     return record

@@ -20,7 +20,7 @@ from refresher.keyvault.writing import (
 from refresher.model import steps
 from refresher.model.causes import Cause, diagnose
 from refresher.model.errors import IdentityError, RefresherError, VaultError
-from refresher.model.grants import USERNAME, Grant
+from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, Trigger, Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken
@@ -73,18 +73,23 @@ class Keeper:
         """What a request by that grant sends."""
         token = self.credentials.refresh_token
         version = token.version if token is not None else None
-        return Sent(grant=grant, refresh_token=version, password=self.credentials.password_version)
+        credentials = self.credentials
+        return Sent(
+            grant=grant,
+            refresh_token=version,
+            password=credentials.password_version,
+            user=credentials.user_mark,
+        )
 
     def spares_user(self) -> bool:
         """Whether the password is not to be sent, since its user is about to be locked by all who send for that user.
 
-        Raises VaultError where the user name cannot be read.
+        Raises VaultError where the vault does not tell for now how often others did.
         """
         run, credentials, token = self._run, self.credentials, self._side.access_token
         if not run.neighbours or run.request.force:
             return False
-        user_name = credentials.required(USERNAME)
-        others = read_refusals_elsewhere(self._vaults, run.neighbours, user_name, run.clock.now(), run.deadline)
+        others = read_refusals_elsewhere(self._vaults, run.neighbours, credentials.user_mark, run.deadline)
         worked_at = token.issued_at if token is not None and token.grant is Grant.PASSWORD else None
         since = max((each for each in (credentials.password_stored_at, worked_at) if each is not None), default=None)
         own = self.memory.record.password.of(credentials.password_version)
@@ -232,7 +237,8 @@ class Keeper:
         token, recent = new, None
         accepted_by, user_name = (stored.accepted_by, stored.user_name) if stored is not None else (None, None)
         if probe is not None and probe.verdict is Verdict.ACCEPTED:
-            accepted_by, user_name = run.connection.probe_mark, probe.user_name
+            # Of one who may not read the probe's path, the last one told is worth more than nobody.
+            accepted_by, user_name = run.connection.probe_mark, probe.user_name or user_name
         if same is not None:
             known = same.issued_at is not None and same.issued_at <= now
             issued_at = same.issued_at if known and same.issued_at else new.issued_at

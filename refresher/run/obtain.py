@@ -115,6 +115,7 @@ def _obtain_by(
             on_progress=run.request.on_progress,
             keep=lambda received, doubtful: keeper.succession.keep(received, grant, doubtful=doubtful),
             patient=sent.is_refresh and keeper.may_rotate(),
+            insists=not run.request.again,
         )
         keeper.memory.record = after_success(keeper.memory.record, sent)
         keeper.succession.keep(response.refresh_token, grant)

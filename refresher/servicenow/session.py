@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from refresher.model.causes import Cause
+from refresher.model.causes import Cause, Kind
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, TokenEndpointError
@@ -48,17 +48,20 @@ class Session:
         keep: Callable[[Secret, bool], None] = lambda *_: None,
         repeat_lost_answers: bool = True,
         patient: bool = False,
+        insists: bool = True,
     ) -> TokenResponse:
         """Request a token; `build` makes each try's request (an assertion is good for one try only).
 
         `keep` is handed the refresh token of an answer that is of no other use, and whether it is doubtful, before
         anything is tried again. A `patient` request waits for its answer as long as the run lasts: there may be no
-        second one.
+        second one. Who does not `insist` takes a no for an answer: it was asked more than once a minute ago.
         Raises TokenEndpointError. The generic 401 is tried again until it came more than `refusals_tolerated` times.
         """
         refusals = 0
 
         def should_retry(error: RefresherError) -> bool:
+            if not insists and error.cause.row.kind in {Kind.REFUSED, Kind.THROTTLED}:
+                return False
             if isinstance(error, TokenEndpointError) and error.ambiguous:
                 return refusals <= refusals_tolerated
             # A request over the limit is turned away before anybody looks at it.

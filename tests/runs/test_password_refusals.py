@@ -157,21 +157,36 @@ class TestOneUserOfSeveralConnections:
         assert sandbox.instance.password_attempts("shared") <= 4
         assert {each.cause for each in app.tick(RunRequest(trigger=Trigger.TIMER))} == {Cause.PASSWORD_REFUSED}
 
-    @pytest.mark.parametrize("name", thinned(["refresh-record", "username", "client-secret"]))
-    def test_what_the_vault_does_not_tell_for_a_moment_is_waited_for(self, name: str) -> None:
+    def test_what_the_vault_does_not_tell_for_a_moment_is_waited_for(self) -> None:
         """Nobody knows then how often the other one sent it."""
         sandbox, app = two_of_one_user()
-        for each in ("hr", "it"):
-            sandbox.vault.put(f"{each}-password", "CANARY-wrong")
-        for _ in range(4):
-            app.refresh(["hr"], RunRequest(trigger=Trigger.CLI))
-            sandbox.clock.advance(timedelta(minutes=31))
-        sent = sandbox.instance.password_attempts("shared")
-        away = Fault(service="vault", path=f"/secrets/hr-{name}(/|$)", action=Respond(503), times=None)
+        refuse_one(sandbox, app)
+        away = Fault(service="vault", path="/secrets/hr-refresh-record(/|$)", action=Respond(503), times=None)
         sandbox.faults.add(away)
         (report,) = app.refresh(["it"], RunRequest(trigger=Trigger.CLI))
         assert report.cause is Cause.VAULT_UNAVAILABLE
-        assert sandbox.instance.password_attempts("shared") == sent == 4
+        assert sandbox.instance.password_attempts("shared") == 4
+
+    @pytest.mark.parametrize("name", thinned(["username", "password", "client-secret", "refresh-record"], 4))
+    def test_what_was_disabled_or_replaced_since_hides_no_try(self, name: str) -> None:
+        """ServiceNow has counted it, whatever the vault says of that connection now."""
+        sandbox, app = two_of_one_user()
+        refuse_one(sandbox, app)
+        held = sandbox.vault.get(f"hr-{name}")
+        assert held is not None
+        held.enabled = False
+        (report,) = app.refresh(["it"], RunRequest(trigger=Trigger.CLI))
+        assert report.cause is Cause.PASSWORD_REFUSED
+        assert sandbox.instance.password_attempts("shared") == 4
+
+    def test_tries_for_another_user_do_not_count(self) -> None:
+        sandbox, app = two_of_one_user()
+        refuse_one(sandbox, app)
+        other = sandbox.instance.register("other")
+        sandbox.vault.put("it-username", "other")
+        sandbox.vault.put("it-password", other.user.password)
+        (report,) = app.refresh(["it"], RunRequest(trigger=Trigger.CLI))
+        assert report.outcome is Outcome.REFRESHED
 
     @pytest.mark.exhaustive
     def test_a_password_that_is_newer_than_the_refusals_is_tried(self) -> None:
@@ -193,6 +208,16 @@ class TestOneUserOfSeveralConnections:
         sandbox.log.clear()
         app.tick(RunRequest(trigger=Trigger.TIMER))
         assert sandbox.log.count(path="/secrets/.*-password") == 0
+
+
+def refuse_one(sandbox: DirectSandbox, app: App) -> None:
+    """Let one connection send a wrong password as often as is safe; the other has it too."""
+    for each in ("hr", "it"):
+        sandbox.vault.put(f"{each}-password", "CANARY-wrong")
+    for _ in range(TRIES):
+        app.refresh(["hr"], RunRequest(trigger=Trigger.CLI))
+        sandbox.clock.advance(timedelta(minutes=31))
+    assert sandbox.instance.password_attempts("shared") == TRIES
 
 
 def two_of_one_user() -> tuple[DirectSandbox, App]:

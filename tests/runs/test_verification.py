@@ -312,6 +312,16 @@ def test_a_user_that_changed_is_warned_of_at_the_refresh_that_finds_it() -> None
     assert WarningCode.USER_CHANGED not in [warning.code for warning in tick(app, force=True).warnings]
 
 
+def test_who_a_token_acts_as_is_remembered_while_the_probe_may_not_tell() -> None:
+    sandbox, app = direct()
+    running(sandbox, app)
+    sandbox.instance.personality = Personality(probe_status=403)
+    assert tick(app, force=True).user_name is None
+    secret = sandbox.vault.get(f"{NAME}-oauth-token")
+    assert secret is not None
+    assert secret.tags["user-name"] == f"{NAME}.integration"
+
+
 def test_credentials_that_were_swapped_are_told_of_until_a_person_says_that_it_was_meant() -> None:
     """The line of one refresh is soon forgotten, and each of the two connections works."""
     sandbox, app = direct()
