@@ -9,7 +9,7 @@ from refresher.model.connection import Connection
 from refresher.model.errors import VaultError
 from refresher.model.grants import Grant
 from refresher.model.moments import minute
-from refresher.model.report import Outcome, WarningCode
+from refresher.model.report import Outcome, Warning_, WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken
 from refresher.model.timing import Timing
@@ -30,36 +30,31 @@ def evaluate(
     connection: Connection, found: Overview, timing: Timing, now: datetime, *, trial: Trial, untried: str = ""
 ) -> ConnectionStatus:
     """Evaluate one connection: by what was tried of its tokens, and by their dates where that says nothing."""
-    side, refresh_token, blocked, fallback_ready = found.side, found.refresh_token, found.blocked, found.fallback_ready
-    token = side.access_token
+    side, token, refresh_token = found.side, found.side.access_token, found.refresh_token
     life = token.life if token is not None else None
-    issued = life[1] - life[0] if life and _lives_as_issued(side) else None
+    issued = life[1] - life[0] if life and _lives_as_issued(token) else None
     verdict = verdict_on(token, trial)
     acts_as = trial[token.value].probe.user_name if token is not None and verdict is not None else None
     state = _state(connection, found, timing, now, trial)
     cause = _cause(state, connection, found)
     # What the dates of a refresh token promise is no news while a person has to replace it.
-    describes = refresh_token is not None and state is not State.AUTHORIZATION_REQUIRED
+    described = refresh_token if state is not State.AUTHORIZATION_REQUIRED else None
     failing = side.record.consecutive_failures > 1
-    refresh_life = (refresh_token.issued_at, refresh_token.expires_at) if refresh_token and describes else None
-    # Ticks that tell of no failure have let its time pass: a refresh by hand would not get to it either.
-    passed_over = life is not None and now - life[1] > timing.tick
     targets = judge_copies(side, trial, now)
-    lacking = any(target.current is False for target in targets)
     attempted_at, outcome = _last_attempt(side)
-    shut = [_see_to(error, connection.name) for error in side.target_errors.values()]
     warnings = foresee(
         connection,
         issued,
-        refresh_life,
+        (described.issued_at, described.expires_at) if described is not None else None,
         timing,
         now,
-        fallback_ready=fallback_ready,
+        fallback_ready=found.fallback_ready,
         failing=failing,
         key=found.key,
         shared=shared_targets(token.publisher if token else None, side.targets, timing, now),
     )
-    short = next((each.hint for each in warnings if each.code is WarningCode.ACCESS_TOKEN_SHORT), None)
+    # Ticks that tell of no failure have let its time pass: a refresh by hand would not get to it either.
+    passed_over = life is not None and now - life[1] > timing.tick
     return ConnectionStatus(
         connection=connection.name,
         instance_url=connection.instance_url,
@@ -69,10 +64,9 @@ def evaluate(
         basis=basis(token, trial, now, untried=untried),
         tried=verdict,
         user_name=acts_as or (token.user_name if token is not None else None),
-        next_step=(blocked.hint if blocked is not None and cause is blocked.cause else None)
-        or (short if cause is None and state in {State.EXPIRED, State.EXPIRING} else None)
-        or _next_step(state, cause, connection.name, lacking=lacking, passed_over=passed_over)
-        or next(iter(shut), None),
+        next_step=_hint(state, cause, found, warnings)
+        or _next_step(state, cause, connection.name, targets, passed_over=passed_over)
+        or next((_see_to(error, connection.name) for error in side.target_errors.values()), None),
         cause=cause,
         checks=diagnose(cause, connection.name).checks if cause else (),
         lives=_lives(token),
@@ -83,8 +77,8 @@ def evaluate(
         else None,
         in_hand=reserve(issued, timing, token.grant) if token and issued is not None else None,
         refresh_token_expires_at=refresh_token.expires_at if refresh_token else None,
-        refresh_token_then=_refresh_token_then(connection, refresh_token, fallback_ready=fallback_ready)
-        if describes and not failing
+        refresh_token_then=_refresh_token_then(connection, described, fallback_ready=found.fallback_ready)
+        if described is not None and not failing
         else None,
         signing_key=found.key,
         last_attempt_at=attempted_at,
@@ -172,13 +166,25 @@ def _cause(state: State, connection: Connection, found: Overview) -> Cause | Non
     return Cause.ACCESS_TOKEN_REFUSED if state is State.REFUSED else None
 
 
-def _next_step(state: State, cause: Cause | None, name: str, *, lacking: bool, passed_over: bool) -> Step | None:
+def _hint(state: State, cause: Cause | None, found: Overview, warnings: tuple[Warning_, ...]) -> Step | None:
+    """What knows more than the cause: what blocks the refresh, or a life that is too short for the ticks."""
+    if found.blocked is not None and cause is found.blocked.cause:
+        return found.blocked.hint
+    if cause is not None or state not in {State.EXPIRED, State.EXPIRING}:
+        return None
+    return next((each.hint for each in warnings if each.code is WarningCode.ACCESS_TOKEN_SHORT), None)
+
+
+def _next_step(
+    state: State, cause: Cause | None, name: str, targets: tuple[TargetStatus, ...], *, passed_over: bool
+) -> Step | None:
     if cause is not None:
         return diagnose(cause, name).next_step
     if state is State.EXPIRED and passed_over:
         return Step("No tick has refreshed it, and none says why: ", steps.doctor(name))
     if state in {State.EXPIRED, State.EXPIRING}:
         return Step(steps.refresh(name, force=True))
+    lacking = any(target.current is False for target in targets)
     return Step("At once: ", steps.refresh(name)) if lacking else None
 
 
@@ -189,11 +195,7 @@ def _see_to(error: VaultError, name: str) -> Step:
     return Step("What keeps the copy from being read: ", steps.doctor(name))
 
 
-def _refresh_token_then(
-    connection: Connection, refresh_token: StoredRefreshToken | None, *, fallback_ready: bool
-) -> Step | None:
-    if refresh_token is None:
-        return None
+def _refresh_token_then(connection: Connection, refresh_token: StoredRefreshToken, *, fallback_ready: bool) -> Step:
     fallback = connection.fallback_grant
     if fallback is not None and fallback.row.renews and fallback_ready:
         renewal_at = renewal_time(refresh_token)
@@ -220,9 +222,8 @@ def _refreshed_at(token: StoredAccessToken | None) -> tuple[datetime, ...]:
     return (*(begins for begins, _ in _lives(token)), *confirmed)
 
 
-def _lives_as_issued(side: ConsumerSide) -> bool:
+def _lives_as_issued(token: StoredAccessToken | None) -> bool:
     """Whether its life says how long ServiceNow lets a token live; how long Entra does is set nowhere there."""
-    token = side.access_token
     if token is None or (token.grant is not None and token.grant.row.from_half_of_life):
         return False
     return token.confirmed_at is None and not token.revoked
