@@ -15,7 +15,7 @@ _LONGEST_RUN = timedelta(minutes=5)
 
 
 def lease_checks(
-    name: str, lease: Lease, now: datetime, *, shared: bool, apps: bool, waited_for: timedelta = timedelta()
+    name: str, lease: Lease, now: datetime, *, shared: bool, apps: bool, waited_for: timedelta
 ) -> Iterator[Check]:
     """Whether it can be had, and whether somebody keeps it.
 

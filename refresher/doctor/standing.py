@@ -4,7 +4,7 @@ Status judged it once; nothing is judged again here. The first question of whoev
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from refresher.doctor.remedies import follows_from, without_doctor
@@ -47,7 +47,7 @@ def timer_check(timer: TimerStatus) -> Check:
 
 
 def token_check(
-    connection: Connection, status: ConnectionStatus, in_the_way: Sequence[str], *, probe_is_known: bool = True
+    connection: Connection, status: ConnectionStatus, in_the_way: Sequence[str], *, probe_is_known: bool
 ) -> Check:
     """Whether whoever reads the vault gets a token that works, and on what that rests.
 
@@ -84,26 +84,27 @@ def behind_a_policy(connection: Connection) -> Step:
 
 
 def simple_chat_check(connection: Connection, status: ConnectionStatus) -> Iterator[Check]:
-    """What the consumer of most copies finds, as it was tried; nothing of copies that could not be looked at."""
-    if len(status.targets) >= len(connection.publish_to):
-        yield _simple_chat_check(status, [target.name for target in connection.publish_to])
+    """What the consumer of most copies finds, as it was tried; nothing of copies that could not be looked at.
 
-
-def _simple_chat_check(status: ConnectionStatus, names: Collection[str]) -> Check:
-    """A name that it cannot use is not one of its own; the connection's own token is no copy for it."""
-    name = status.connection
+    A name that it cannot use is not one of its own; the connection's own token is no copy for it.
+    """
+    if len(status.targets) < len(connection.publish_to):
+        return
+    name, names = status.connection, {target.name for target in connection.publish_to}
     targets = [target for target in status.targets if target.name in names]
     strange = [target.name for target in targets if not _SIMPLE_CHAT_NAME.fullmatch(target.name)]
     if not targets or strange:
         detail = f"it cannot read {', '.join(strange)} by that name" if strange else "nothing is published for it"
         remedy = f"If Simple Chat shall read it, choose a name like {name}--action--global--oauth-token "
-        return replace(warned(name, SIMPLE_CHAT, detail, f"{remedy}(docs/simple-chat.md)."), standing=True)
+        yield replace(warned(name, SIMPLE_CHAT, detail, f"{remedy}(docs/simple-chat.md)."), standing=True)
+        return
     detail = "; ".join(f"{target.name} {holds(target)}" for target in targets)
     if any(target.working is False for target in targets):
-        return failed(name, SIMPLE_CHAT, detail, without_doctor(status.next_step, name) or steps.refresh(name))
-    if any(target.working is None for target in targets):
-        return warned(name, SIMPLE_CHAT, detail, "Whoever may read the copy can say whether it works.")
-    return passed(name, SIMPLE_CHAT, detail)
+        yield failed(name, SIMPLE_CHAT, detail, without_doctor(status.next_step, name) or steps.refresh(name))
+    elif any(target.working is None for target in targets):
+        yield warned(name, SIMPLE_CHAT, detail, "Whoever may read the copy can say whether it works.")
+    else:
+        yield passed(name, SIMPLE_CHAT, detail)
 
 
 def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Check]:

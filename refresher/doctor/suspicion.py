@@ -46,7 +46,7 @@ def in_the_way(checks: Iterable[Check]) -> tuple[str, ...]:
     )
 
 
-def concluded(checks: Sequence[Check], *, heals: bool, copies: Collection[str] = ()) -> tuple[Check, ...]:
+def concluded(checks: Sequence[Check], *, heals: bool, copies: Collection[str]) -> tuple[Check, ...]:
     """The checks of a connection, the first suspicion marked, and symptoms with what they follow from.
 
     `heals`: a refresh is what the token needs, and none failed. `copies`: names of what consumers read, which nobody

@@ -99,26 +99,22 @@ def doctor(connection: str | None = None) -> Command:
 
 def set_secret(vault: str, name: str) -> Command:
     """Store a secret's value from a file, so that no other process sees it."""
-    return _secret("set", vault, name, "--file", "FILE", "--output", "none")
+    return _in_vault("secret", "set", vault, name, "--file", "FILE", "--output", "none")
 
 
 def recover_secret(vault: str, name: str) -> Command:
     """Take back a soft-deleted secret."""
-    return _secret("recover", vault, name)
+    return _in_vault("secret", "recover", vault, name)
 
 
 def enable_secret(vault: str, name: str) -> Command:
     """Enable a secret's newest version."""
-    return _secret("set-attributes", vault, name, "--enabled", "true")
+    return _in_vault("secret", "set-attributes", vault, name, "--enabled", "true")
 
 
-def _secret(action: str, vault: str, name: str, *more: str) -> Command:
-    return Command(("az", "keyvault", "secret", action, "--vault-name", vault, "--name", name, *more))
-
-
-def list_deleted(vault: str = VAULT) -> Command:
-    """List the soft-deleted secrets of a vault."""
-    return Command(("az", "keyvault", "secret", "list-deleted", "--vault-name", vault))
+def list_deleted() -> Command:
+    """List the soft-deleted secrets of the vault."""
+    return Command(("az", "keyvault", "secret", "list-deleted", "--vault-name", VAULT))
 
 
 READ_A_SECRET = "ServiceNow token refresher: read a secret"  # noqa: S105 - a role's name
@@ -156,26 +152,26 @@ def _assign(identity: str, role: str, vault: str, what: str) -> Command:
 
 def enable_key(vault: str, name: str) -> Command:
     """Enable a key's newest version."""
-    return _key("set-attributes", vault, name, "--enabled", "true")
+    return _in_vault("key", "set-attributes", vault, name, "--enabled", "true")
 
 
 def show_key(vault: str, name: str) -> Command:
     """Show what a key is, and when it may be used."""
-    return _key("show", vault, name)
+    return _in_vault("key", "show", vault, name)
 
 
 def recover_key(vault: str, name: str) -> Command:
     """Take back a soft-deleted key."""
-    return _key("recover", vault, name)
+    return _in_vault("key", "recover", vault, name)
 
 
 def list_key_versions(vault: str, name: str) -> Command:
     """List the versions of a key."""
-    return _key("list-versions", vault, name)
+    return _in_vault("key", "list-versions", vault, name)
 
 
-def _key(action: str, vault: str, name: str, *more: str) -> Command:
-    return Command(("az", "keyvault", "key", action, "--vault-name", vault, "--name", name, *more))
+def _in_vault(kind: str, action: str, vault: str, name: str, *more: str) -> Command:
+    return Command(("az", "keyvault", kind, action, "--vault-name", vault, "--name", name, *more))
 
 
 def set_policy(vault: str, *, reads_only: bool = False) -> Command:
@@ -192,7 +188,7 @@ def _policy(vault: str, *permissions: str) -> Command:
     return Command(("az", "keyvault", "set-policy", "--name", vault, "--spn", APP_IDENTITY, *permissions))
 
 
-def let_address_in(vault: str, address: str = "ADDRESS") -> Command:
+def let_address_in(vault: str, address: str) -> Command:
     """Let a machine through a vault's firewall."""
     return Command(("az", "keyvault", "network-rule", "add", "--name", vault, "--ip-address", address))
 
