@@ -14,7 +14,7 @@ from refresher.app import App
 from refresher.model.errors import RefresherError, unforeseen
 from refresher.model.report import RunRequest, Trigger
 from refresher.settings.schedule import timer_schedule
-from refresher.telemetry import emit_failure, emit_poisoned, quiet_third_parties
+from refresher.telemetry import emit_poisoned, quiet_third_parties, say_problem
 
 if TYPE_CHECKING:
     from refresher.web import Reply
@@ -36,13 +36,13 @@ def _run(job: Callable[[], object]) -> None:
         failure = unforeseen(error)
     else:
         return
-    emit_failure(failure)
+    say_problem(f"{failure.message} {failure.hint}")
     raise failure
 
 
-def _answer(job: "Callable[[], Reply]", shown: "Callable[[Reply], Reply] | None" = None) -> func.HttpResponse:
-    """Turn what a job replies, or what kept it from replying, into the response."""
-    from refresher.web import error_reply  # noqa: PLC0415 - a tick does not need it
+def _answer(job: "Callable[[], Reply]", page_key: dict[str, str] | None = None) -> func.HttpResponse:
+    """Turn what a job replies, or what kept it from replying, into the response; with a key, into a page."""
+    from refresher.web import as_page, error_reply  # noqa: PLC0415 - a tick does not need it
 
     try:
         reply = job()
@@ -50,9 +50,9 @@ def _answer(job: "Callable[[], Reply]", shown: "Callable[[Reply], Reply] | None"
         reply = error_reply(error)
     except Exception as error:  # noqa: BLE001 - the host logs text and chain of whatever reaches it
         failure = unforeseen(error)
-        emit_failure(failure)
+        say_problem(f"{failure.message} {failure.hint}")
         reply = error_reply(failure)
-    reply = shown(reply) if shown is not None else reply
+    reply = reply if page_key is None else as_page(reply, page_key)
     return func.HttpResponse(
         reply.body, status_code=reply.status, headers=dict(reply.headers), mimetype=reply.content_type
     )
@@ -107,9 +107,7 @@ def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
         reports = refresher_app.refresh([name], request) if name else refresher_app.tick(request)
         return web.refresh_reply(reports, refresher_app.clock.now())
 
-    if web.wants_page(req.headers.get("accept", "")):
-        return _answer(refresh, lambda reply: web.as_page(reply, web.platform_key(req.params)))
-    return _answer(refresh)
+    return _answer(refresh, web.page_key(req.headers.get("accept", ""), req.params))
 
 
 @app.route(route="status", methods=["GET", "HEAD"])
@@ -119,9 +117,8 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
 
     def stand() -> "Reply":
         name = web.parse_status_call(req.params)
-        statuses = refresher_app.status([name] if name else None, again_after=web.TRIED_AGAIN_AFTER)
+        statuses = refresher_app.status([name] if name else None, anew=False)
         timer, now = refresher_app.timer(), refresher_app.clock.now()
-        key = web.platform_key(req.params) if web.wants_page(req.headers.get("accept", "")) else None
-        return web.status_reply(statuses, timer, now, key)
+        return web.status_reply(statuses, timer, now, web.page_key(req.headers.get("accept", ""), req.params))
 
     return _answer(stand)

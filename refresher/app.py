@@ -45,7 +45,7 @@ from refresher.run.verify import Verification
 from refresher.servicenow.answers import Probe
 from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings, load_settings
-from refresher.telemetry import emit, emit_problem
+from refresher.telemetry import emit, say_problem
 
 if TYPE_CHECKING:
     import httpx
@@ -115,7 +115,7 @@ class App:
     def note_tick(self) -> None:
         """Note, beside all else, that the timer fired; say what is wrong with its schedule. Raises SettingsError."""
         if self.settings.schedule_problem is not None:
-            emit_problem(self.settings.schedule_problem)
+            say_problem(self.settings.schedule_problem)
         self._requests.submit(self.lease().note_tick)
 
     def timer(self) -> "TimerStatus":
@@ -205,11 +205,11 @@ class App:
         return self.settings.connections if names is None else tuple(map(self.connection, names))
 
     def status(
-        self, names: Iterable[str] | None = None, *, offline: bool = False, again_after: timedelta = timedelta()
+        self, names: Iterable[str] | None = None, *, offline: bool = False, anew: bool = True
     ) -> "tuple[ConnectionStatus, ...]":
         """How the connections stand: read side by side, then tried, unless `offline`, at their instances.
 
-        What was tried is tried again after that time only, at most half a minute. Raises UnknownConnectionError.
+        What was tried within half a minute is tried again only if `anew`. Raises UnknownConnectionError.
         """
         from refresher.keyvault.listing import Listing  # noqa: PLC0415 - a tick does not need it
         from refresher.status.reader import look  # noqa: PLC0415 - as above
@@ -222,7 +222,7 @@ class App:
         wanted = () if offline else (each for one in found for each in one.to_try(self.clock.now()))
         with self._lock:
             self._trials = self._trials or Trials(self._servicenow, self.clock)
-        trials = self._trials.of(wanted, again_after=again_after)
+        trials = self._trials.of(wanted, anew=anew)
         timing, now = settings.timing, self.clock.now()
         return tuple(each.judged(trials.get(each.connection.name, {}), timing, now, offline=offline) for each in found)
 

@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from refresher.model.connection import CONNECTION_NAME
-from refresher.model.errors import RefresherError
 from refresher.model.report import SUCCESSES, Outcome, RunReport, Trigger, Warning_
 from refresher.model.version import VERSION
 
@@ -77,11 +76,6 @@ def emit(report: RunReport, now: datetime) -> None:
     LOGGER.log(_level(report), "%s", _line(outcome_event(report, now)))
 
 
-def emit_failure(error: RefresherError) -> None:
-    """Log what kept every run from beginning, for people: no connection has an event of its own then."""
-    LOGGER.error("%s %s", error.message, error.hint)
-
-
 def emit_tick(connections: int, *, due: int, tried: int, refused: Collection[str]) -> None:
     """Log a tick that runs nothing itself, since a queue does: what it found due, and what it tried."""
     names = f": {', '.join(refused)}" if refused else ""
@@ -98,8 +92,8 @@ def emit_tick(connections: int, *, due: int, tried: int, refused: Collection[str
     LOGGER.log(logging.WARNING if refused else logging.INFO, "%s", _line(event))
 
 
-def emit_problem(problem: str) -> None:
-    """Log what is wrong with the settings and stops nothing, for people."""
+def say_problem(problem: str) -> None:
+    """Log for people what no connection has an event for: a setting, or what kept every run from beginning."""
     LOGGER.error("%s", problem)
 
 

@@ -107,8 +107,6 @@ def _text(given: Mapping[str, object], name: str) -> str | None:
     raise BadRequestError(message)
 
 
-TRIED_AGAIN_AFTER = timedelta(seconds=30)
-"""A page that loads again, or a monitor, has a token tried no more often."""
 _PAUSE = timedelta(seconds=30)
 
 
@@ -166,9 +164,10 @@ def status_reply(
     return _json(code, "application/health+json", body)
 
 
-def platform_key(params: Mapping[str, str]) -> dict[str, str]:
-    """What the platform's own key adds to a query: with it the page can ask for more."""
-    return {name: params[name] for name in sorted(_PLATFORM_FIELDS) if name in params}
+def page_key(accept: str, params: Mapping[str, str]) -> dict[str, str] | None:
+    """What the address of the page holds of a key, with which it can ask for more; None for whoever is no browser."""
+    browser = "text/html" in accept.lower()
+    return {name: params[name] for name in sorted(_PLATFORM_FIELDS) if name in params} if browser else None
 
 
 def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:
@@ -177,11 +176,6 @@ def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:
     reports = [f"{each['connection']}: {each['message']}" for each in body.get("connections", ())]
     lines = [body[name] for name in ("detail", "hint") if body.get(name)] + reports
     return _page(reply.status, answer_page(body.get("title", "Refreshed"), lines, key), reply.headers)
-
-
-def wants_page(accept: str) -> bool:
-    """Whether the `Accept` header is a browser's."""
-    return "text/html" in accept.lower()
 
 
 def error_reply(error: RefresherError) -> Reply:

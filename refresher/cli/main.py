@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,9 +147,8 @@ def _status(app: "App", options: argparse.Namespace) -> int:
     from refresher.views.tables import show_statuses  # noqa: PLC0415 - a view of this command's own
 
     names = [options.name] if options.name else None
-    again_after = timedelta(seconds=30 if options.watch else 0)
     while True:
-        statuses, timer = app.status(names, offline=options.offline, again_after=again_after), app.timer()
+        statuses, timer = app.status(names, offline=options.offline, anew=not options.watch), app.timer()
         if options.json:
             connections = [body_of(status) for status in statuses]
             say_json({"version": VERSION, "timer": body_of(timer), "connections": connections})

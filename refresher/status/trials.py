@@ -25,8 +25,8 @@ class Trials:
         self._lock = threading.Lock()
         self._remembered: dict[tuple[str, Secret], Tried] = {}
 
-    def of(self, wanted: Iterable[Wanted], *, again_after: timedelta) -> Mapping[str, Trial]:
-        """Try these tokens, but for those whose last trial is younger than that; by connection. Never raises."""
+    def of(self, wanted: Iterable[Wanted], *, anew: bool) -> Mapping[str, Trial]:
+        """Try these tokens; by connection. Unless `anew`, what is remembered is not tried again. Never raises."""
         # Whoever comes while others try waits for them, and finds their answers.
         with self._lock:
             now = self._clock.now()
@@ -37,7 +37,7 @@ class Trials:
             due: list[Wanted] = []
             for connection, token in dict.fromkeys(wanted):
                 tried = self._remembered.get((connection.name, token))
-                if tried is not None and now - tried.at < again_after:
+                if tried is not None and not anew:
                     found.setdefault(connection.name, {})[token] = tried
                 else:
                     due.append((connection, token))
