@@ -35,7 +35,7 @@ DOCUMENTS = sorted(
         *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md")),
     ]
 )
-HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Fixed when"]
+HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 COMMAND = re.compile(r"python -m refresher [^\n`|]+")
 
 
