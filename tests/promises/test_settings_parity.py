@@ -19,29 +19,21 @@ SAMPLE = ROOT / "local.settings.sample.json"
 BICEP = ROOT / "infra" / "app" / "api.bicep"
 BINDINGS = (ROOT / "function_app.py").read_text("utf-8")
 """Where the host reads a setting by its name between percent signs."""
-NO_DEFAULT = "\N{EN DASH}"
 PLATFORM = re.compile(
     r"(FUNCTIONS|AzureWebJobs|APPLICATIONINSIGHTS|AZURE|WEBSITE|PYTHON|SCM|SOURCE_DATE|ENABLE_ORYX)\w*"
 )
 
 
-def rows_of(head: str) -> list[tuple[str, ...]]:
-    """The rows of a table in docs/settings.md, by its head."""
-    lines = DOCS.read_text("utf-8").splitlines()
-    start = lines.index(f"| {head} |") + 2
-    table = lines[start : next(at for at in range(start, len(lines)) if not lines[at].startswith("|"))]
-    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table]
+def item_of(spec: SettingSpec) -> str:
+    """How docs/settings.md lists a setting: with its default, where it has one, and its meaning."""
+    default = " (required)" if spec.required else f" (`{spec.default}`)" if spec.default else ""
+    return f"- `{spec.name}`{default}: {spec.meaning}"
 
 
-def expected_rows(specs: Sequence[SettingSpec]) -> list[tuple[str, ...]]:
-    return [
-        (
-            f"`{spec.name}`",
-            "required" if spec.required else f"`{spec.default}`" if spec.default else NO_DEFAULT,
-            spec.meaning,
-        )
-        for spec in specs
-    ]
+def listed(first: SettingSpec) -> list[str]:
+    """The list in docs/settings.md that begins with a setting."""
+    _, start, rest = DOCS.read_text("utf-8").partition(f"\n- `{first.name}`")
+    return (start + rest).strip().split("\n\n", 1)[0].splitlines()
 
 
 def sample() -> dict[str, str]:
@@ -49,12 +41,12 @@ def sample() -> dict[str, str]:
     return {name: value for name, value in document["Values"].items() if not PLATFORM.fullmatch(name)}
 
 
-@pytest.mark.parametrize(("head", "specs"), [("setting", SETTINGS), ("claim", JWT_KEYS)])
-def test_the_docs_list_every_setting_with_its_default_and_meaning(head: str, specs: Sequence[SettingSpec]) -> None:
-    listed, expected = rows_of(f"{head} | default | meaning"), expected_rows(specs)
-    for row in expected:
-        assert row in listed, f"{place_of(DOCS, f'| {row[0]} |')} should say: | {' | '.join(row)} |"
-    assert [row[0] for row in listed] == [row[0] for row in expected], f"{place_of(DOCS, f'| {head} |')}: other rows"
+@pytest.mark.parametrize("specs", [SETTINGS, JWT_KEYS], ids=["settings", "claims"])
+def test_the_docs_list_every_setting_with_its_default_and_meaning(specs: Sequence[SettingSpec]) -> None:
+    found, expected = listed(specs[0]), [item_of(spec) for spec in specs]
+    for item in expected:
+        assert item in found, f"{place_of(DOCS, item.partition(': ')[0])} should say: {item}"
+    assert found == expected, f"{place_of(DOCS, found[0])}: other settings"
 
 
 def test_the_docs_list_every_key_of_a_connection_which_is_named_after_its_setting() -> None:
