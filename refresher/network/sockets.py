@@ -131,6 +131,8 @@ def connect(host: str, port: int, seconds: float, options: Iterable[tuple[Any, .
         for tried, (family, kind, protocol, _, address) in enumerate(addresses):
             connection = LimitedSocket(family, kind, protocol)
             try:
+                # What is sent in two parts, a form after its headers, waits for no acknowledgement of the first.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 for option in options:
                     connection.setsockopt(*option)
                 connection.settimeout(max(0.0, remaining()) / (len(addresses) - tried))

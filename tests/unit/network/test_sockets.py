@@ -25,6 +25,13 @@ def listen(near: LimitedSocket, speak: Callable[[], object]) -> None:
         near.recv_into(bytearray(1 << 16))
 
 
+def test_the_second_part_of_what_is_sent_waits_for_no_acknowledgement_of_the_first() -> None:
+    """A form after its headers would otherwise take another round trip, or forty milliseconds."""
+    near, far = pair()
+    with near, far:
+        assert near.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_what_was_received_in_time_does_not_prolong_the_limit() -> None:
     near, far = pair()
     with near, far, limit(0.15):
