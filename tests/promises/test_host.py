@@ -37,7 +37,7 @@ def passes(category: str, level: str) -> bool:
 
 
 def test_the_docs_explain_every_line() -> None:
-    rows = re.findall(r"^\| `([\w.]+)` \| `([^`]+)` \| (.{30,}) \|$", DOCS, re.MULTILINE)
+    rows = re.findall(r"^- `([\w.]+)` `([^`]+)`: (.{30,})$", DOCS, re.MULTILINE)
     assert [(path, value) for path, value, _ in rows] == list(lines(HOST))
 
 
