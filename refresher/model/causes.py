@@ -264,7 +264,7 @@ class Cause(StrEnum):
     ADDRESS_REFUSED = Row(
         code="address_refused",
         kind=Kind.ANSWER,
-        meaning="ServiceNow shuts out the address that asks (403), before it looks at any credential.",
+        meaning="ServiceNow shuts out the address that asks (403).",
         checks=(
             "System Security > IP Address Access Control: the app's outgoing address (docs/azure.md)",
             "an API access policy on the token endpoint",
@@ -274,7 +274,7 @@ class Cause(StrEnum):
     INVALID_CLIENT = Row(
         code="invalid_client",
         kind=Kind.REFUSED,
-        meaning="ServiceNow does not know the client id, its application is inactive, or the client secret is wrong.",
+        meaning="The client id or secret is wrong, or the application is inactive.",
         checks=(
             f"{_REGISTRY}: the application is active",
             "its id and secret equal {connection}-client-id and {connection}-client-secret",
@@ -375,7 +375,7 @@ class Cause(StrEnum):
         checks=(
             "System OAuth > Manage Tokens: was it revoked?",
             "the integration user is active and not locked out",
-            "REST API access policies: one that shuts out user or address answers the same",
+            "REST API access policies, which answer the same",
         ),
         next_step=Step("Get another one: ", _FORCE, ". Refused as well? Correct what the checks find."),
     )
@@ -451,7 +451,7 @@ class Cause(StrEnum):
         checks=(
             "the app runs; portal: Functions lists refresh_tokens as enabled",
             "AzureWebJobs.refresh_tokens.Disabled: somebody may have meant it",
-            "the log of its last start: what kept the timer from loading",
+            "the log of its last start",
         ),
         next_step=Step("Start the app or its timer again. Until it fires, by hand: ", steps.refresh_all()),
     )
@@ -481,8 +481,8 @@ class Cause(StrEnum):
     RUN_OVERDUE = Row(
         code="run_overdue",
         kind=Kind.AZURE,
-        meaning="The run's time was over before it asked ServiceNow, or before it wrote what may be old by now.",
-        checks=("how long the vault takes", "how many are due at once", "the load of the machine or the plan"),
+        meaning="The run's time was over before it asked ServiceNow, or could write.",
+        checks=("a slow vault, many that are due at once, a busy machine",),
         next_step=Step("Wait for the next tick, or run it now: ", _REFRESH),
         passes=True,
     )

@@ -110,7 +110,7 @@ def test_no_word_is_explained_that_nobody_uses() -> None:
     glossary = ROOT / "docs" / "glossary.md"
     others = " ".join(path.read_text("utf-8") for path in DOCUMENTS if path != glossary)
     entries = re.findall(r"^- ([a-z ,]+): ", glossary.read_text("utf-8"), re.MULTILINE)
-    assert len(entries) > 10
+    assert entries
     unused = {word for entry in entries for word in entry.split(", ") if not re.search(rf"\b{word}s?\b", others)}
     assert unused == set()
 
