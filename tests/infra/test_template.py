@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from infra.check import digest, find_compiler
+from refresher.settings.declared import SETTINGS
 from tests.infra.snapshots import BUILT_IN, EVERYTHING, PLAIN, ROOT, SNAPSHOTS, Role, Snapshot
 
 BICEP = {path.name: path.read_text("utf-8") for path in (ROOT / "infra").rglob("*.bicep")}
@@ -101,7 +102,7 @@ def test_the_docs_name_every_role_that_is_granted() -> None:
     names = {role.name for snapshot in SNAPSHOTS.values() for role in snapshot.roles}
     assert set(BUILT_IN.values()) < names
     section = " ".join(AZURE.split("## Who may do what")[1].split("\n## ")[0].split())
-    assert "ServiceNow token refresher: " in section
+    assert "ServiceNow token refresher: " in section, "what the names of the project's own begin with"
     assert {name for name in names if name.removeprefix("ServiceNow token refresher: ") not in section} == set()
 
 
@@ -159,6 +160,8 @@ def test_the_docs_name_every_choice() -> None:
     section = AZURE.split("## What can be chosen")[1].split("\n## ")[0]
     items = re.findall(r"^- (`[A-Z_]+`.*?): ", section, re.MULTILINE)
     named = {name for item in items for name in re.findall(r"`([A-Z_]+)`", item)}
+    (others,) = re.findall(r"^- Every \[setting\]\(settings.md\) but (.+)$", section, re.MULTILINE)
+    named |= {spec.name for spec in SETTINGS} - set(re.findall(r"`([A-Z_]+)`", others))
     assert choices() - {"AZURE_ENV_NAME", "AZURE_LOCATION"} == named
 
 
