@@ -432,7 +432,7 @@ class Cause(StrEnum):
         meaning="The authorization in the browser was not finished, or was refused.",
         checks=(
             f"{_REGISTRY}: its Redirect URL is http://127.0.0.1:PORT/callback, PORT as in --port",
-            "sign in as the integration user, and allow it",
+            "sign in as the integration user, in a browser of this machine, and allow it",
         ),
         next_step=Step("Start again: ", steps.authorize(_NAME, browser=True)),
     )
