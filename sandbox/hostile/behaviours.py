@@ -38,29 +38,14 @@ def status_line_drips(peer: Conversation) -> None:
     peer.drip(b"HTTP/1.1 200 " + b"O" * 60000)
 
 
-def headers_drip(peer: Conversation) -> None:
-    """Send headers byte by byte, each in time (guzzle/test-server 39; psf/requests 2228: a time-out is one read's)."""
-    peer.hear()
-    peer.say(_ENDLESS)
-    while peer.go_on():
-        peer.drip(b"X-Filler: yes\r\n")
-
-
-def headers_without_end(peer: Conversation) -> None:
-    """Send headers as fast as the client takes them."""
-    peer.hear()
-    peer.say(_ENDLESS)
-    while peer.go_on():
-        peer.say(b"X-Filler: yes\r\n" * 500)
-
-
-def interim_answers(every: float) -> Behaviour:
-    """Announce an answer again and again (python/cpython 150743: a client reads 1xx answers without end)."""
+def again_and_again(opening: bytes, part: bytes, *, every: float = 0.0, drips: bool = False) -> Behaviour:
+    """Begin an answer, and send the same part of it without end: as fast as the client takes it, or in time."""
 
     def behave(peer: Conversation) -> None:
         peer.hear()
+        peer.say(opening)
         while peer.go_on():
-            peer.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+            (peer.drip if drips else peer.say)(part)
             peer.pause(every)
 
     return behave
@@ -73,30 +58,15 @@ def body_drips(peer: Conversation) -> None:
     peer.drip(b" " * 100000)
 
 
-def chunks_drip(peer: Conversation) -> None:
-    """Send a chunked body, a byte in each chunk."""
-    peer.hear()
-    peer.say(_ENDLESS + b"Transfer-Encoding: chunked\r\n\r\n")
-    while peer.go_on():
-        peer.say(b"1\r\n \r\n")
-        peer.pause(0.05)
+def once(status: int, headers: dict[str, str], body: bytes) -> Behaviour:
+    """Answer so, and wait."""
 
+    def behave(peer: Conversation) -> None:
+        peer.hear()
+        peer.say(answer(status, headers, body))
+        peer.wait()
 
-def trailers_without_end(peer: Conversation) -> None:
-    """End a chunked body, and send trailers for ever (python/cpython 150743)."""
-    peer.hear()
-    peer.say(_ENDLESS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
-    while peer.go_on():
-        peer.say(b"X-Filler: yes\r\n")
-        peer.pause(0.002)
-
-
-def body_without_end(peer: Conversation) -> None:
-    """Send a body as fast as the client takes it, until it leaves."""
-    peer.hear()
-    peer.say(_ENDLESS + b"\r\n")
-    while peer.go_on():
-        peer.say(b" " * 65536)
+    return behave
 
 
 def gzip_in_gzip(peer: Conversation) -> None:
@@ -108,29 +78,6 @@ def gzip_in_gzip(peer: Conversation) -> None:
     body = gzip.compress(beginning + another * 4096)
     peer.hear()
     peer.say(answer(200, {"Content-Type": "application/json", "Content-Encoding": "gzip, gzip"}, body))
-    peer.wait()
-
-
-def nested_json(peer: Conversation) -> None:
-    """Answer with JSON nested a hundred thousand deep (a RecursionError in the parser)."""
-    peer.hear()
-    peer.say(answer(200, {"Content-Type": "application/json"}, b"[" * 100_000))
-    peer.wait()
-
-
-def huge_token(peer: Conversation) -> None:
-    """Answer with a token that no secret can hold (25 kB)."""
-    token = json.dumps({"access_token": "x" * 30_000, "expires_in": 1799, "token_type": "Bearer"})
-    peer.hear()
-    peer.say(answer(200, {"Content-Type": "application/json"}, token.encode()))
-    peer.wait()
-
-
-def date_of_another_age(peer: Conversation) -> None:
-    """Answer 429 with dates that no clock can hold."""
-    far = "Fri, 31 Dec 99999999999999999999 23:59:59 +9999"
-    peer.hear()
-    peer.say(answer(429, {"Date": far, "Retry-After": far}, b""))
     peer.wait()
 
 
@@ -161,22 +108,33 @@ def tunnel_drips(peer: Conversation) -> None:
         peer.drip(f"X-Filler-{number}: yes\r\n".encode())
 
 
+_JSON = {"Content-Type": "application/json"}
+_FAR = "Fri, 31 Dec 99999999999999999999 23:59:59 +9999"
+_FILLER, _INTERIM = b"X-Filler: yes\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"
+_CHUNKED = _ENDLESS + b"Transfer-Encoding: chunked\r\n\r\n"
+nested_json = once(200, _JSON, b"[" * 100_000)
+"""JSON nested a hundred thousand deep (a RecursionError in the parser)."""
+date_of_another_age = once(429, {"Date": _FAR, "Retry-After": _FAR}, b"")
+"""Dates that no clock can hold."""
 SLOW: dict[str, Behaviour] = {
     "silence": silence,
     "status line drips": status_line_drips,
-    "headers drip": headers_drip,
-    "headers without end": headers_without_end,
-    "1xx answers drip": interim_answers(0.05),
-    "1xx answers flow": interim_answers(0.0),
+    # guzzle/test-server 39; psf/requests 2228: a time-out is one read's
+    "headers drip": again_and_again(_ENDLESS, _FILLER, drips=True),
+    "headers without end": again_and_again(_ENDLESS, _FILLER * 500),
+    # python/cpython 150743: a client reads 1xx answers without end, and trailers
+    "1xx answers drip": again_and_again(b"", _INTERIM, every=0.05),
+    "1xx answers flow": again_and_again(b"", _INTERIM),
     "body drips": body_drips,
-    "chunks drip": chunks_drip,
-    "trailers without end": trailers_without_end,
-    "body without end": body_without_end,
+    "chunks drip": again_and_again(_CHUNKED, b"1\r\n \r\n", every=0.05),
+    "trailers without end": again_and_again(_CHUNKED + b"2\r\n{}\r\n0\r\n", _FILLER, every=0.002),
+    "body without end": again_and_again(_ENDLESS + b"\r\n", b" " * 65536),
 }
 """Peers that never come to an end, however long a client waits between two bytes."""
 LARGE: dict[str, Behaviour] = {
     "gzip in gzip": gzip_in_gzip,
     "nested JSON": nested_json,
-    "huge token": huge_token,
+    # A token that no secret can hold (25 kB).
+    "huge token": once(200, _JSON, json.dumps({"access_token": "x" * 30_000, "expires_in": 1799}).encode()),
 }
 """Peers whose answer is more than it seems."""
