@@ -44,7 +44,7 @@ def everything_in(sandbox: Sandbox) -> dict[str, list[tuple[object, ...]]]:
 def test_a_sound_installation_passes_and_is_left_as_it_was(sandbox: Sandbox, make_app: MakeApp) -> None:
     sandbox.add_connection(username=True)
     app = make_app(SERVICENOW_FALLBACK_GRANT="password", LEASE_CONTAINER_URL=sandbox.leases.url)
-    app.lease().note_tick()
+    app.process.parts().lease.note_tick()
     tick(app)
     before, requests = everything_in(sandbox), len(sandbox.log)
     checks = app.doctor()
@@ -142,7 +142,7 @@ def test_what_is_broken_is_found(
 ) -> None:
     sandbox.add_connection(username=True)
     app = make_app(SERVICENOW_FALLBACK_GRANT="password", LEASE_CONTAINER_URL=sandbox.leases.url)
-    app.lease().note_tick()
+    app.process.parts().lease.note_tick()
     tick(app)
     until_released(sandbox)
     break_it(sandbox)
@@ -284,7 +284,7 @@ def test_what_breaks_one_check_stops_no_other(sandbox: Sandbox, make_app: MakeAp
     app = make_app()
     tick(app)
     before = [check.name for check in app.doctor()]
-    app._parts = replace(app._make_parts(), lease=Surprising(LOCK_DIRECTORY, app.clock, sandbox.vault.url))
+    app.process._parts = replace(app.process.parts(), lease=Surprising(LOCK_DIRECTORY, app.clock, sandbox.vault.url))
     after = verdicts(app)
     assert [*after] == before
     assert (after["lease"].verdict, after["lease"].suspected) == (Verdict.FAIL, True)

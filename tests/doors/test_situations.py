@@ -332,13 +332,13 @@ def broken(sandbox: Sandbox, make_app: MakeApp, situation: Situation) -> App:
     )
     leases = {name: sandbox.leases.url for name in LEASED if name in situation.settings}
     app = make_app(**{**situation.settings, **leases})
-    app.lease().note_tick()
+    app.process.parts().lease.note_tick()
     tick(app)
     sandbox.clock.advance(timedelta(minutes=10))
     situation.do(sandbox, secrets)
     for _ in range(situation.ticks):
         sandbox.clock.advance(timedelta(minutes=30))
-        app.lease().note_tick()
+        app.process.parts().lease.note_tick()
         tick(app)
     # As a person does, in a process of its own: what the one that ticks remembers is not known there.
     return make_app(**{**situation.settings, **leases})

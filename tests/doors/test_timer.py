@@ -24,7 +24,7 @@ MINUTES = timedelta(minutes=1)
 
 def noted(app: App) -> None:
     """A mark of the timer, in place."""
-    app.lease().note_tick()
+    app.process.parts().lease.note_tick()
 
 
 @pytest.fixture
@@ -173,8 +173,8 @@ def test_an_address_that_comes_back_brings_no_mark_of_an_earlier_sandbox(
     """Marks of the file lock outlive a sandbox, and an old one is a timer that has stopped."""
     noted(make_app())
     port = int(sandbox.vault.url.rpartition(":")[2])
-    assert make_app().lease().last_tick() is not None
+    assert make_app().process.parts().lease.last_tick() is not None
     monkeypatch.setattr(Server, "serve", lambda *_: port)
     with Sandbox() as later:
         assert later.vault.url == sandbox.vault.url
-        assert make_app().lease().last_tick() is None
+        assert make_app().process.parts().lease.last_tick() is None

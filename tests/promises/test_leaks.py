@@ -171,7 +171,7 @@ def test_no_command_shows_a_token(sandbox: Sandbox, app: App, everything_logged:
 
 
 LAYERS = {
-    "settings": "refresher.app.load_settings",
+    "settings": "refresher.run.process.load_settings",
     "decision": "refresher.run.order.decide_refresh",
     "vault, read": "refresher.keyvault.vault.Vault.read",
     "vault, write": "refresher.keyvault.vault.Vault.write",

@@ -159,7 +159,7 @@ def test_one_whose_token_is_refused_goes_first_too() -> None:
     sandbox, app, slept = a_herd()
     stored = sandbox.vault.get("team-0-oauth-token")
     assert stored is not None
-    run = Refresher(app._make_parts()).run
+    run = Refresher(app.process.parts()).run
     report = run(app.connection("team-0"), RunRequest(trigger=Trigger.TIMER), refused=Secret(stored.value))
     assert (report.outcome, report.reason) == (Outcome.REFRESHED, "access_token_refused")
     assert seconds_to_others("team-0", len(HERD), Urgency.ADVISORY) not in slept
