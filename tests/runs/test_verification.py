@@ -457,5 +457,5 @@ def test_a_user_who_was_told_to_wait_waits_with_every_connection_in_a_process_th
     cold = direct_app(sandbox, Process(sandbox), 0, **settings)
     reports = cold.tick(RunRequest(trigger=Trigger.TIMER))
     assert {report.tried for report in reports} == {"unknown"}
-    turns = cold._servicenow.turns(cold.connection("a"))
+    turns = cold.process.servicenow.turns(cold.connection("a"))
     assert turns.pause_of("b") == turns.pause_of("a") > 0
