@@ -35,17 +35,23 @@ def system_clock() -> Clock:
 
 
 class Deadline:
-    """The moment at which a run must be over, however many requests it still wants to make."""
+    """The moment at which a run must be over, however many requests it still wants to make.
 
-    __slots__ = ("_clock", "_ends")
+    By the clock that is further on: a machine that was suspended, or a virtual one that was paused, does not count
+    that time as passed (CLOCK_MONOTONIC of Linux), and learns of it from the time of day alone. Others may have run.
+    """
+
+    __slots__ = ("_clock", "_ends", "_ends_at")
 
     def __init__(self, clock: Clock, allowed: timedelta) -> None:
         self._clock = clock
         self._ends = clock.monotonic() + allowed.total_seconds()
+        self._ends_at = clock.now() + allowed
 
     def remaining(self) -> float:
         """Seconds left, never negative."""
-        return max(0.0, self._ends - self._clock.monotonic())
+        by_day = (self._ends_at - self._clock.now()).total_seconds()
+        return max(0.0, min(by_day, self._ends - self._clock.monotonic()))
 
     def part(self, share: float, at_most: timedelta) -> "Deadline":
         """An earlier one, for what must not use up the whole: a share of what is left, and no more than so much."""

@@ -16,6 +16,7 @@ from tests.sampling import thinned
 
 TOKEN_ENDPOINT = "/oauth_token.do"
 REFRESH_TOKEN = "servicenow-refresh-token"
+ACCESS_TOKEN = "servicenow-oauth-token"
 RECORD = "servicenow-refresh-record"
 
 
@@ -108,6 +109,28 @@ def test_a_token_is_not_asked_for_with_no_time_left_to_hear_the_answer(settings:
     assert sandbox.log.count(service="instance") == 0
     record = sandbox.vault.get(RECORD)
     assert record is None or "password" not in record.tags
+
+
+@pytest.mark.parametrize("path", [TOKEN_ENDPOINT, "/api/now/table/sys_user"])
+@pytest.mark.parametrize("rotates", [False, True])
+def test_a_machine_that_was_suspended_puts_nothing_over_what_others_wrote(path: str, *, rotates: bool) -> None:
+    """It slept for hours while an answer was on its way, which its own count of seconds does not tell."""
+    sandbox, app = direct(personality=Personality(rotates=rotates))
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+    others: list[str] = []
+
+    def sleep() -> None:
+        sandbox.clock.suspend(timedelta(hours=2))
+        tick(direct_app(sandbox, Process(sandbox), 1))
+        others.append(sandbox.vault.versions(ACCESS_TOKEN)[-1].version)
+
+    sandbox.faults.add(Fault(path=path, action=Interrupt(do=sleep, before=False)))
+    tick(app)
+    assert [sandbox.vault.versions(ACCESS_TOKEN)[-1].version] == others
+    held = sandbox.vault.get(REFRESH_TOKEN)
+    assert held is not None
+    assert sandbox.instance.is_living_refresh_token(held.value)
 
 
 def test_a_try_is_not_begun_either() -> None:
