@@ -7,8 +7,8 @@ one application; a workload's `sub` is its `oid`. `idtyp` is optional and counts
 
 import base64
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from refresher.model.causes import Cause
 from refresher.model.errors import IdentityError
@@ -21,8 +21,7 @@ _LONGEST_LIFE = timedelta(days=2)
 """A managed identity's token lives about a day; what claims more is not one of Entra's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
+class Claims(NamedTuple):
     """Claims that decide how ServiceNow sees a token; none is a secret. Those that are not there are empty."""
 
     audience: str

@@ -8,9 +8,8 @@ are kept by everybody. Permissions needed: keys get and sign.
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from refresher.keyvault.asking import Requests
 from refresher.keyvault.key_errors import key_missing, problem_of, translate_for_key
@@ -29,8 +28,7 @@ _OCTETS = {"ES256": 64, "ES384": 96, "ES512": 132}
 """Of an ECDSA signature: r and s, each as long as the curve (RFC 7518 section 3.4)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
+class SigningKey(NamedTuple):
     """A key that may sign now. `life` goes by all versions that may."""
 
     described: StoredKey

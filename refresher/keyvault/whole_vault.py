@@ -6,8 +6,8 @@ A role helps in none of these cases, and none of these sentences proposes one.
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
@@ -28,8 +28,7 @@ _REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 NETWORK = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a vault was asked for: an operation on a secret or a key, which is its `kind`."""
 
     operation: str

@@ -8,9 +8,9 @@ what else there is to write is written meanwhile.
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from refresher.keyvault.dates import RefusedError
 from refresher.keyvault.errors import BeingRecoveredError
@@ -34,8 +34,7 @@ from refresher.model.tokens import Secret
 from refresher.policy.record import RefreshRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class Published(NamedTuple):
     """A token with all that is written beside it."""
 
     value: Secret

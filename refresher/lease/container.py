@@ -6,9 +6,8 @@ do is asked of Azurite in the tests, and of a real container by `make conformanc
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
@@ -60,8 +59,7 @@ _NO_ETAG = '"0x0"'
 """The entity tag of no blob."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlobState:
+class BlobState(NamedTuple):
     """What a look tells of a blob: its ETag, its lease, and what its holder wrote down."""
 
     etag: str

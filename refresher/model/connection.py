@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from refresher.model import grants
 from refresher.model.grants import Grant
@@ -19,16 +20,14 @@ def own_names(connection: str) -> tuple[str, ...]:
     return tuple(f"{connection}-{suffix}" for suffix in (*grants.STORED, ACCESS_TOKEN, _RECORD))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretIdentifier:
+class SecretIdentifier(NamedTuple):
     """A secret of Key Vault, a target or one of the app's own: its vault's origin, without a slash, and its name."""
 
     vault_url: str
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyIdentifier:
+class KeyIdentifier(NamedTuple):
     """A key of Key Vault: its vault's origin, without a slash at the end, its name, and one version or the newest."""
 
     vault_url: str

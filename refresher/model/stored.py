@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from refresher.model.connection import SecretIdentifier
 from refresher.model.grants import Grant
@@ -24,8 +25,7 @@ class StoredSecret:
     """Whether its value may not be read: another stands for it, the same for what the tags call the same token."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredKey:
+class StoredKey(NamedTuple):
     """A version of a key as Key Vault describes it: what it can sign, and when it may."""
 
     name: str
@@ -108,8 +108,7 @@ class StoredRefreshToken:
     """When this version was stored, by the vault's clock."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetState:
+class TargetState(NamedTuple):
     """What a publish target holds; `holds` is None where it is missing, `known` False where it cannot be read."""
 
     target: SecretIdentifier

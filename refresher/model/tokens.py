@@ -9,7 +9,7 @@ import unicodedata
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NoReturn, final
+from typing import NamedTuple, NoReturn, final
 
 from refresher.model.grants import Grant
 
@@ -94,8 +94,7 @@ class AccessToken:
         return self.expires_at - self.issued_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenResponse:
+class TokenResponse(NamedTuple):
     """A successful answer of the token endpoint (RFC 6749 section 5.1), already validated."""
 
     access_token: AccessToken

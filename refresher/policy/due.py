@@ -10,9 +10,9 @@ use; from then on it is an error (the pattern of botocore's refreshable credenti
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from refresher.model.connection import SecretIdentifier
 from refresher.model.grants import Grant
@@ -52,24 +52,21 @@ class Urgency(StrEnum):
     MANDATORY = "mandatory"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotDue:
+class NotDue(NamedTuple):
     """Nothing to do until `refresh_at`."""
 
     reason: Reason
     refresh_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Republish:
+class Republish(NamedTuple):
     """The stored token is good, but these targets do not hold it."""
 
     reason: Reason
     targets: tuple[SecretIdentifier, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refresh:
+class Refresh(NamedTuple):
     """A new token is due."""
 
     reason: Reason

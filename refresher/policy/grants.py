@@ -3,8 +3,8 @@
 Pure: no I/O, no clock, no logging; each decision carries its reason.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from refresher.model.causes import Cause
 from refresher.model.connection import Connection
@@ -24,8 +24,7 @@ _RENEW_AT_LEAST = timedelta(hours=1)
 _RENEW_AT_MOST = timedelta(days=7)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantPlan:
+class GrantPlan(NamedTuple):
     """Grants to try, in this order; where there are none, `blocked` says why.
 
     A person must act then, unless there is a moment `until` which it is blocked.

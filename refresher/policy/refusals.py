@@ -5,8 +5,9 @@ until the answer says otherwise (so that crashes cannot lock the user out), and 
 marked as spent (so that its loss is recognized, and a vault that cannot be written never costs it).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from refresher.model.causes import Cause
 from refresher.model.errors import TokenEndpointError
@@ -23,8 +24,7 @@ _RUNS_OF_A_PASSING_FAULT = 6
 """Half an hour of ticks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(NamedTuple):
     """A grant, and the versions of the secrets that a refusal would be held against; None where there are none."""
 
     grant: Grant

@@ -4,8 +4,9 @@ The order of the writes themselves is `writing`'s; this module decides what they
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
@@ -39,8 +40,7 @@ from refresher.servicenow.answers import Probe, Verdict
 from refresher.status.lives import remember
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Obtained:
+class Obtained(NamedTuple):
     """A token that may be published, by which grant, and what the probe said of it."""
 
     response: TokenResponse

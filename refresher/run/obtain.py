@@ -1,10 +1,9 @@
 """Obtains a token from ServiceNow by the grants of a plan, and keeps account of what each answer means."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from refresher.entra.refusals import entra_refused
 from refresher.keyvault.credentials import Credentials
@@ -38,8 +37,7 @@ _GUEST = "guest"
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A grant that yielded no token to publish, and whether the next one may be tried in the same run."""
 
     error: RefresherError

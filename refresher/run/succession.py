@@ -7,8 +7,9 @@ until the last moment of the run. Key Vault knows no condition on a PUT: so righ
 somebody stored another one meanwhile, which stays. What is left is one hop.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.tags import parse_refresh_token
@@ -34,8 +35,7 @@ _LOOK_TAKES = timedelta(seconds=3)
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unstored:
+class _Unstored(NamedTuple):
     """A refresh token that is not stored yet, and why; `spent`: the version whose use it was given for."""
 
     value: Secret

@@ -6,7 +6,7 @@ information, a query) is never accepted, nor shown.
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from refresher.model.connection import KeyIdentifier, SecretIdentifier
@@ -61,8 +61,7 @@ def parse_container_url(raw: object) -> str:
     return url.origin + url.path.rstrip("/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Url:
+class Url(NamedTuple):
     """The parts of a URL that may be used; scheme, host and origin in lower case."""
 
     scheme: str

@@ -11,7 +11,7 @@ document). `null` and a blank text mean "not set", save where an empty text says
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from refresher.model.connection import CONNECTION_NAME, Connection, JwtClaims, own_names
 from refresher.model.errors import SettingsError
@@ -63,8 +63,7 @@ class Settings:
         return Timing.of(self.refresh_interval, self.tick, len(self.connections))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Described:
+class _Described(NamedTuple):
     """One connection as it was set: its checked values by key, and how a key is called in a sentence."""
 
     name: str
@@ -227,7 +226,7 @@ def _clashes(found: Sequence[_Described], vault_url: str) -> Iterator[str]:
 def _build(each: _Described, vault_url: str) -> Connection:
     values = dict(each.values)
     claims, every = values["jwt"], values.pop("verify_interval_minutes")
-    targets = (replace(target, vault_url=target.vault_url or vault_url) for target in each.values["publish_to"])
+    targets = (target._replace(vault_url=target.vault_url or vault_url) for target in each.values["publish_to"])
     return Connection(
         name=each.name,
         verify_interval=every,
