@@ -25,6 +25,8 @@ RECORD_VALUE = "The record is in the tags."
 REVOKED_AT = "revoked-at"
 """Tag of a token that an operator revoked at ServiceNow: it is of no more use, whatever its dates said."""
 _LONGEST_TAG = 256
+_UNDATED_LIFETIME = timedelta(minutes=30)
+"""What ServiceNow gives a token unless it is told otherwise."""
 _RECORD_LASTS = timedelta(days=364)
 _RENEWED_BEFORE = timedelta(days=2)
 """Its end: of a year, or of the month that a strict policy leaves it."""
@@ -33,10 +35,15 @@ _RENEWED_BEFORE = timedelta(days=2)
 def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
     """Read an access-token secret; contradictory dates (a hand edit) count as absent.
 
-    The attribute that should say when it ends does not count: a policy of the vault may have had another one written.
+    The attribute that should say when it ends counts only where something took the tags from what the product stored
+    (a restore, a proxy): a policy of the vault may have had another one written, but no token is new at every tick.
     """
     issued_at = parse_instant(secret.tags.get("issued-at"))
     expires_at = parse_instant(secret.tags.get("expires-at"))
+    told = {"issued-at", "expires-at"} & secret.tags.keys()
+    described = secret.content_type != ACCESS_TOKEN_CONTENT_TYPE or bool(told)
+    if not described and secret.created_on is not None:
+        issued_at, expires_at = secret.created_on, secret.expires_on or secret.created_on + _UNDATED_LIFETIME
     consistent = issued_at is not None and expires_at is not None and issued_at < expires_at
     grant, vault = secret.tags.get("grant"), secret.tags.get("vault")
     return StoredAccessToken(
@@ -53,6 +60,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         accepted_by=secret.tags.get("accepted-by"),
         user_name=secret.tags.get("user-name"),
         user_before=secret.tags.get("user-before"),
+        described=described,
         revoked=REVOKED_AT in secret.tags,
         unread=secret.unread,
     )
@@ -111,7 +119,7 @@ def parse_refresh_token(secret: StoredSecret, *, lifetime: timedelta, now: datet
         issued_at=issued_at,
         expires_at=expires_at,
         described=described,
-        own=trusted is not None and secret.content_type == REFRESH_TOKEN_CONTENT_TYPE,
+        own=secret.content_type == REFRESH_TOKEN_CONTENT_TYPE,
         stored_at=secret.created_on,
     )
 

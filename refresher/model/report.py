@@ -38,6 +38,7 @@ class WarningCode(StrEnum):
     USER_CHANGED = "user_changed"
     LEASE_UNAVAILABLE = "lease_unavailable"
     RECORD_NOT_WRITTEN = "record_not_written"
+    TAGS_LOST = "tags_lost"
     TARGET_SHARED = "publish_target_shared"
     EXPIRY_REFUSED = "expiry_refused"
     REFRESH_TOKEN_REPLACED = "refresh_token_replaced"  # noqa: S105

@@ -73,6 +73,8 @@ class StoredAccessToken:
     """Which probe last accepted a token of the connection (`Connection.probe_mark`)."""
     user_name: str | None = None
     """Whom the token acts as, where the probe told."""
+    described: bool = True
+    """Whether its tags are there; else its life is told by when it was stored, and by the secret's expiry."""
     user_before: str | None = None
     """Whom tokens acted as before that changed, until a person refreshes who has seen it."""
     revoked: bool = False

@@ -15,7 +15,7 @@ from refresher.model.grants import Grant
 from refresher.model.moments import minute
 from refresher.model.report import Warning_, WarningCode
 from refresher.model.steps import Step
-from refresher.model.stored import KeyLife, TargetState
+from refresher.model.stored import KeyLife, StoredAccessToken, TargetState
 from refresher.model.timing import Timing
 
 _EARLY = timedelta(days=14)
@@ -68,6 +68,18 @@ def foresee(
         found += _access_token_warnings(access_token_lifetime, timing)
     found += map(_shared_warning, shared)
     return tuple(warning for warning in found if warning is not None)
+
+
+def lost_tags(access_token: StoredAccessToken | None) -> tuple[Warning_, ...]:
+    """The warning of a stored token that something took the tags from."""
+    if access_token is None or access_token.described:
+        return ()
+    message = "the stored token has lost its tags, and is judged by when it was stored and by the secret's expiry"
+    hint = Step(
+        "Find what takes the tags from this vault's secrets (a copy, a restore, something in front of it): they tell "
+        "the user, the age of the refresh token, and how often a password was refused."
+    )
+    return (Warning_(code=WarningCode.TAGS_LOST, message=message, hint=hint),)
 
 
 def _refresh_token_warning(

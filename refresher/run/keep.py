@@ -27,7 +27,7 @@ from refresher.model.steps import Step
 from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import AccessToken, Secret, TokenResponse
 from refresher.policy.due import refresh_time, shared_targets
-from refresher.policy.forecast import foresee
+from refresher.policy.forecast import foresee, lost_tags
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.refusals import Sent, may_rotate
 from refresher.policy.reserve import reserve
@@ -203,7 +203,7 @@ class Keeper:
     def _foresee(self, *, failing: bool) -> tuple[Warning_, ...]:
         run = self._run
         ours = publisher(run.connection.name, self._vaults.own_url)
-        return foresee(
+        return lost_tags(self._side.access_token) + foresee(
             run.connection,
             self._access_token_lifetime,
             self.succession.life,

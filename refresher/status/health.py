@@ -15,7 +15,7 @@ from refresher.model.stored import StoredAccessToken, StoredRefreshToken
 from refresher.model.timing import Timing
 from refresher.policy.attempts import last_attempts
 from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgency, refresh_time, shared_targets
-from refresher.policy.forecast import foresee
+from refresher.policy.forecast import foresee, lost_tags
 from refresher.policy.grants import renewal_time
 from refresher.policy.reserve import reserve
 from refresher.policy.verify import user_changed, user_still_changed
@@ -42,7 +42,7 @@ def evaluate(
     failing = side.record.consecutive_failures > 1
     targets = judge_copies(side, trial, now)
     attempted_at, outcome = _last_attempt(side)
-    warnings = foresee(
+    warnings = lost_tags(token) + foresee(
         connection,
         issued,
         (described.issued_at, described.expires_at) if described is not None else None,

@@ -6,14 +6,15 @@ import pytest
 
 from refresher.app import App
 from refresher.model.causes import Cause
-from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.model.report import Outcome, RunRequest, Trigger, WarningCode
+from refresher.status.connection_status import State
 from sandbox import Fault, Sandbox
 from sandbox.direct import DirectSandbox, Process
-from sandbox.faults import Action, Drop, DropAfter, Garbage, Respond, Stall, Throttle
+from sandbox.faults import Action, Drop, DropAfter, Garbage, Interrupt, Respond, Stall, Throttle
 from sandbox.personality import Personality
 from sandbox.trial.host import direct_app
 from sandbox.vault import SecretVersion
-from tests.conftest import MakeApp, tick
+from tests.conftest import MakeApp, direct, status_of, tick
 from tests.factories import MINUTE
 from tests.sampling import thinned
 
@@ -379,3 +380,27 @@ class TestTimeOuts:
         assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.VAULT_UNAVAILABLE)
         assert "did not answer" in report.message
         assert 40_000 < report.duration_ms < 55_000
+
+
+def test_tags_that_vanish_after_each_write_cost_no_refresh_at_every_tick() -> None:
+    """Something strips them: a token is as old as its version, and somebody is told."""
+    sandbox, app = direct(personality=Personality(rotates=True))
+
+    def strip() -> None:
+        for name in sandbox.vault.names():
+            for version in sandbox.vault.versions(name):
+                version.tags.clear()
+
+    for method in ("PUT", "PATCH"):
+        sandbox.faults.add(Fault(service="vault", method=method, times=None, action=Interrupt(strip, before=False)))
+    reports = [tick(app)]
+    for _ in range(30):
+        sandbox.clock.advance(timedelta(minutes=5))
+        reports.append(tick(app))
+        assert sandbox.instance.is_living_access_token(held(sandbox).value)
+    refreshed = [report for report in reports if report.outcome is Outcome.REFRESHED]
+    assert len(refreshed) == 4, "at 0, 50, 100 and 150 minutes"
+    assert len(sandbox.vault.versions(REFRESH_TOKEN)) <= 2 + len(refreshed)
+    for told in (refreshed[-1], status_of(app)):
+        assert WarningCode.TAGS_LOST in {warning.code for warning in told.warnings}
+    assert status_of(app).state in {State.FRESH, State.DUE}
