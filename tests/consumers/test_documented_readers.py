@@ -14,10 +14,10 @@ from refresher.model.report import Outcome, RunRequest, Trigger
 from sandbox import Sandbox, SandboxClock
 from sandbox.trial.host import environment
 from tests.conftest import MakeApp, tick
+from tests.names import TOKEN
 from tests.needs import need_node
 
 TEXT = (Path(__file__).parents[2] / "docs" / "consumers.md").read_text("utf-8")
-SECRET = "servicenow-oauth-token"
 PATH = "/api/now/table/incident"
 
 
@@ -60,7 +60,7 @@ def test_the_python_example_calls_servicenow_and_reads_once(sandbox: Sandbox, re
 
 
 def test_the_python_example_reads_again_on_401(sandbox: Sandbox, reader: dict[str, Any], make_app: MakeApp) -> None:
-    held = sandbox.vault.get(SECRET)
+    held = sandbox.vault.get(TOKEN)
     assert held is not None
     sandbox.instance.kill_access_token(held.value)
     make_app().refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
@@ -70,7 +70,7 @@ def test_the_python_example_reads_again_on_401(sandbox: Sandbox, reader: dict[st
 
 
 def test_the_python_example_does_not_ask_for_ever(sandbox: Sandbox, reader: dict[str, Any]) -> None:
-    held = sandbox.vault.get(SECRET)
+    held = sandbox.vault.get(TOKEN)
     assert held is not None
     sandbox.instance.kill_access_token(held.value)
     sandbox.log.clear()

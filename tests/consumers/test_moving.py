@@ -15,11 +15,9 @@ from sandbox import Sandbox
 from sandbox.running import ConnectionSecrets
 from sandbox.trial.serve import standing
 from tests.conftest import MakeApp, tick
+from tests.names import REFRESH_TOKEN, TARGET, TOKEN
 from tests.shell import ROOT, type_in
 
-MAIN = "servicenow-oauth-token"
-TARGET = "servicenow--action--global--oauth-token"
-REFRESH_TOKEN = "servicenow-refresh-token"
 Script = Callable[[], None]
 
 
@@ -49,7 +47,7 @@ def run_script(sandbox: Sandbox, secrets: ConnectionSecrets) -> None:
     }
     trust = ssl.create_default_context(cafile=str(sandbox.ca_file))
     answer = httpx.post(f"{sandbox.instance.url}/oauth_token.do", data=form, verify=trust, trust_env=False)
-    sandbox.vault.put(MAIN, answer.json()["access_token"])
+    sandbox.vault.put(TOKEN, answer.json()["access_token"])
 
 
 def works(sandbox: Sandbox, name: str, vault: str = "main") -> bool:
@@ -79,11 +77,11 @@ def test_the_first_tick_replaces_a_hand_made_token_which_works_until_its_own_end
     sandbox: Sandbox, make_app: MakeApp, script: Script
 ) -> None:
     script()
-    held = sandbox.vault.get(MAIN)
+    held = sandbox.vault.get(TOKEN)
     assert held is not None
     sandbox.clock.advance(minutes=20)
     assert tick(make_app()).outcome is Outcome.REFRESHED
-    assert works(sandbox, MAIN)
+    assert works(sandbox, TOKEN)
     assert works(sandbox, TARGET)
     assert sandbox.instance.is_living_access_token(held.value)
 
@@ -96,9 +94,9 @@ def test_the_script_and_the_refresher_may_overlap(sandbox: Sandbox, make_app: Ma
     for minute in range(0, 180, 5):
         if minute % 50 == 25:
             script()
-            assert works(sandbox, MAIN)
+            assert works(sandbox, TOKEN)
         tick(app)
-        assert works(sandbox, MAIN), minute
+        assert works(sandbox, TOKEN), minute
         assert works(sandbox, TARGET), minute
         sandbox.clock.advance(minutes=5)
 
@@ -111,8 +109,8 @@ def test_a_move_to_another_vault_leaves_no_reader_without_a_token(
     new = sandbox.vaults["new"]
     tick(make_app())
     sandbox.clock.advance(minutes=10)
-    tick(make_app(PUBLISH_TO=f"{TARGET},{new.url}/secrets/{MAIN}"))
-    assert works(sandbox, MAIN, "new")
+    tick(make_app(PUBLISH_TO=f"{TARGET},{new.url}/secrets/{TOKEN}"))
+    assert works(sandbox, TOKEN, "new")
     for name in ("servicenow-client-id", "servicenow-client-secret", REFRESH_TOKEN):
         held = sandbox.vault.get(name)
         assert held is not None
@@ -123,7 +121,7 @@ def test_a_move_to_another_vault_leaves_no_reader_without_a_token(
     moved = make_app(KEY_VAULT_URL=new.url)
     assert tick(moved).outcome is Outcome.PUBLISHED
     assert sandbox.log.count(path="/oauth_token.do") == asked
-    assert works(sandbox, MAIN, "new")
+    assert works(sandbox, TOKEN, "new")
     assert works(sandbox, TARGET, "new")
     sandbox.clock.advance(minutes=35)
     assert tick(moved).outcome is Outcome.REFRESHED
@@ -159,13 +157,13 @@ def test_after_moving_out_the_token_ends_by_itself_and_a_revocation_ends_it_at_o
     app = make_app()
     tick(app)
     sandbox.clock.advance(minutes=59)
-    assert works(sandbox, MAIN)
+    assert works(sandbox, TOKEN)
     sandbox.clock.advance(minutes=2)
-    assert not works(sandbox, MAIN)
+    assert not works(sandbox, TOKEN)
     tick(app)
-    assert works(sandbox, MAIN)
+    assert works(sandbox, TOKEN)
     app.revoke("servicenow", RunRequest(trigger=Trigger.CLI))
-    assert not works(sandbox, MAIN)
+    assert not works(sandbox, TOKEN)
 
 
 def ten_commands() -> list[str]:
@@ -191,7 +189,7 @@ def test_the_ten_commands_move_in_and_nobody_is_without_a_token_at_any_of_them(t
             done = type_in(place, tmp_path, f"{exports}\n{line}", stdin=f"{user.name}\n{user.password}\n")
             codes.append(done.returncode)
             exports = "export REFRESHER_SETTINGS=app.json"
-            assert works(sandbox, MAIN), line
+            assert works(sandbox, TOKEN), line
         assert works(sandbox, TARGET)
     assert codes == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
 
@@ -206,4 +204,4 @@ def test_going_back_the_script_finds_what_it_needs(
     assert held is not None
     assert held.value == secrets.refresh_token
     script()
-    assert works(sandbox, MAIN)
+    assert works(sandbox, TOKEN)

@@ -11,9 +11,8 @@ from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, tick
 from tests.consumers.simple_chat import MAX_NAME_LENGTH, SimpleChat, is_reference
+from tests.names import TARGET, TOKEN
 
-MAIN = "servicenow-oauth-token"
-TARGET = "servicenow--action--global--oauth-token"
 INTERVAL = timedelta(minutes=50)
 
 
@@ -62,7 +61,7 @@ def works(sandbox: Sandbox, bearer: str) -> bool:
         ("a--agent--group--b", True),
         ("a--model-endpoint--global--b", True),
         ("a--other--global--b", True),
-        (MAIN, False),
+        (TOKEN, False),
         ("servicenow--plugin--global--token", False),
         ("servicenow--action--everyone--token", False),
         ("servicenow-action-global-token", False),
@@ -105,8 +104,8 @@ def test_the_plain_secret_is_never_read_by_it(
     sandbox.add_connection()
     tick(make_app())
     chat = simple_chat("main")
-    assert chat.bearer(MAIN) == MAIN
-    assert not works(sandbox, chat.bearer(MAIN))
+    assert chat.bearer(TOKEN) == TOKEN
+    assert not works(sandbox, chat.bearer(TOKEN))
     assert works(sandbox, chat.bearer(TARGET))
 
 

@@ -18,8 +18,6 @@ from sandbox.running import ConnectionSecrets
 from tests.conftest import tick
 
 NAME, TOKEN, REFRESH_TOKEN = "servicenow", "servicenow-oauth-token", "servicenow-refresh-token"
-SECRET = "servicenow-client-secret"
-COPY = "servicenow--action--global--oauth-token"
 BY_HAND, FORCED = RunRequest(trigger=Trigger.CLI), RunRequest(trigger=Trigger.CLI, force=True)
 JSON = {"Content-Type": "application/json"}
 FIREWALL = json.dumps({"error": {"code": "Forbidden", "innererror": {"code": "ForbiddenByFirewall"}}}).encode()

@@ -17,12 +17,11 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Drop, Respond, Stall
 from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, tick
+from tests.names import TARGET
 from tests.rounds import until_released
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
-
-TARGET = "servicenow--action--global--oauth-token"
 
 
 def verdicts(app: App) -> dict[str, Check]:

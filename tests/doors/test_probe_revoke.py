@@ -16,10 +16,9 @@ from sandbox.faults import Fault, Respond
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
 from tests.forks import python
+from tests.names import TARGET
 
 pytestmark = pytest.mark.wire("any")
-
-TARGET = "servicenow--action--global--oauth-token"
 
 
 def revoke(app: App) -> Outcome:

@@ -13,13 +13,11 @@ from refresher.status.connection_status import State
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Fault, Respond
 from tests.conftest import direct, status_of, tick
+from tests.names import RECORD, TARGET, TOKEN
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN = "servicenow-oauth-token"
-COPY = "servicenow--action--global--oauth-token"
-RECORD = "servicenow-refresh-record"
 LAPTOP = {"IDENTITY_ENDPOINT": ""}
 UNTRIED = "by its dates; not tried: this identity may read no values"
 
@@ -64,7 +62,7 @@ def test_it_costs_one_list_of_the_vault_for_all_connections() -> None:
 
 def test_a_token_that_ended_a_copy_that_is_gone_and_one_that_is_older_are_seen() -> None:
     sandbox, app = on_call()
-    sandbox.vault.delete(COPY)
+    sandbox.vault.delete(TARGET)
     status = status_of(app)
     assert (status.working, status.targets[0].current, status.targets[0].working) == (False, False, False)
     app.clock.sleep(2 * 3600)
@@ -74,16 +72,16 @@ def test_a_token_that_ended_a_copy_that_is_gone_and_one_that_is_older_are_seen()
 def test_an_older_copy_is_not_the_current_token() -> None:
     sandbox, app = direct()
     tick(app)
-    older = sandbox.vault.versions(COPY)[-1]
+    older = sandbox.vault.versions(TARGET)[-1]
     app.clock.sleep(60)
     tick(app, force=True)
-    sandbox.vault.put(COPY, older.value, tags=older.tags, expires_on=older.expires_on)
+    sandbox.vault.put(TARGET, older.value, tags=older.tags, expires_on=older.expires_on)
     sandbox.vault.deny("get")
     (copy,) = status_of(app).targets
     assert (copy.current, copy.working) == (False, True)
 
 
-@pytest.mark.parametrize("name", thinned([TOKEN, COPY]))
+@pytest.mark.parametrize("name", thinned([TOKEN, TARGET]))
 def test_one_that_is_disabled_is_no_token(name: str) -> None:
     sandbox, app = on_call()
     sandbox.vault.versions(name)[-1].enabled = False
@@ -159,7 +157,7 @@ def test_doctor_goes_by_dates_too_and_proposes_no_role() -> None:
     checks = {check.name: check for check in app.doctor()}
     assert checks["token"].detail.startswith(UNTRIED)
     assert [check.name for check in checks.values() if check.verdict is Verdict.FAIL and check.name != "timer"] == []
-    for name in ("servicenow-client-secret", "servicenow-refresh-token", TOKEN, COPY):
+    for name in ("servicenow-client-secret", "servicenow-refresh-token", TOKEN, TARGET):
         assert "may not read its value" in checks[name].detail
     assert checks["last refresh"].detail.startswith("succeeded")
     assert "role assignment" not in "".join(f"{check.remedy}" for check in checks.values())

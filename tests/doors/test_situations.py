@@ -20,6 +20,7 @@ from sandbox import CANARY_PREFIX, PERSONALITIES, Fault, Sandbox
 from sandbox.faults import Respond
 from sandbox.running import ConnectionSecrets
 from tests.conftest import MakeApp, tick
+from tests.names import CLIENT_SECRET, TARGET
 from tests.rounds import until_released
 from tests.sampling import thinned
 from tests.typed import understood
@@ -29,8 +30,6 @@ pytestmark = pytest.mark.wire("any")
 JSON = {"Content-Type": "application/json"}
 JWT = {"SERVICENOW_GRANT": "jwt_bearer", "SERVICENOW_JWT": '{"sub": "servicenow.integration"}'}
 TENANTS = ("11111111-2222-4333-8444-555555555555", "99999999-8888-4777-8666-555555555555")
-SECRET = "servicenow-client-secret"
-COPY = "servicenow--action--global--oauth-token"
 Break = Callable[[Sandbox, ConnectionSecrets], object]
 
 
@@ -88,7 +87,7 @@ def access_token_as_refresh_token(sandbox: Sandbox, _: ConnectionSecrets) -> Non
 
 def refresh_token_as_access_token(sandbox: Sandbox, _: ConnectionSecrets) -> None:
     """Put into a copy by hand, under the tags of nobody."""
-    sandbox.vault.put(COPY, sandbox.vault.versions("servicenow-refresh-token")[-1].value)
+    sandbox.vault.put(TARGET, sandbox.vault.versions("servicenow-refresh-token")[-1].value)
 
 
 def open_ssh_key(sandbox: Sandbox, _: ConnectionSecrets) -> None:
@@ -140,11 +139,13 @@ SITUATIONS: Mapping[str, Situation] = {
         step="KEY_VAULT_URL",
     ),
     "a client secret in quotation marks": Situation(
-        do=value("client-secret", '"{}"'), suspects=f"{SECRET}: its value is in quotation marks", step="secret set"
+        do=value("client-secret", '"{}"'),
+        suspects=f"{CLIENT_SECRET}: its value is in quotation marks",
+        step="secret set",
     ),
     "a client secret that is its own name": Situation(
-        do=value("client-secret", SECRET),
-        suspects=f"{SECRET}: its value holds the name of a secret",
+        do=value("client-secret", CLIENT_SECRET),
+        suspects=f"{CLIENT_SECRET}: its value holds the name of a secret",
         step="secret set",
     ),
     "a refresh token that is the whole answer": Situation(
@@ -159,17 +160,19 @@ SITUATIONS: Mapping[str, Situation] = {
     ),
     "a copy that is the refresh token": Situation(
         do=refresh_token_as_access_token,
-        suspects=f"{COPY}: its value holds the same value as -refresh-token",
+        suspects=f"{TARGET}: its value holds the same value as -refresh-token",
         step="refresh servicenow --force",
         ticks=0,
     ),
     "a client secret that begins like JSON, and is refused": Situation(
-        do=value("client-secret", "{CANARY-x"), suspects=f"{SECRET}: its value begins like JSON", step="secret set"
+        do=value("client-secret", "{CANARY-x"),
+        suspects=f"{CLIENT_SECRET}: its value begins like JSON",
+        step="secret set",
     ),
     "another client secret": Situation(
         do=value("client-secret", "CANARY-other"),
         suspects="last refresh: failed",
-        step=f"{SECRET} at 2026-01-05 08:10 UTC: replaced after the last success at 2026-01-05 08:00 UTC",
+        step=f"{CLIENT_SECRET} at 2026-01-05 08:10 UTC: replaced after the last success at 2026-01-05 08:00 UTC",
     ),
     "another refresh token, put there by hand": Situation(
         do=value("refresh-token", "CANARY-other"),
@@ -265,7 +268,7 @@ SITUATIONS: Mapping[str, Situation] = {
     ),
     "a dead refresh token, and a copy that somebody disabled": Situation(
         do=together(
-            dead_refresh_token, lambda sandbox, _: setattr(sandbox.vault.versions(COPY)[-1], "enabled", False)
+            dead_refresh_token, lambda sandbox, _: setattr(sandbox.vault.versions(TARGET)[-1], "enabled", False)
         ),
         suspects="last refresh: failed",
         step="the refresh token may have been revoked",
@@ -395,7 +398,7 @@ def test_a_token_that_is_disabled_is_no_copy_that_simple_chat_could_not_find(
     checks = {check.name: check for check in broken(sandbox, make_app, situation).doctor()}
     assert checks["servicenow-oauth-token"].suspected
     assert checks["Simple Chat"].verdict is Verdict.PASS
-    assert checks["Simple Chat"].detail == f"{COPY} holds the current token"
+    assert checks["Simple Chat"].detail == f"{TARGET} holds the current token"
 
 
 def test_a_token_that_was_deleted_does_not_tell_that_none_was_ever_refreshed(

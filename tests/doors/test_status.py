@@ -11,11 +11,10 @@ from refresher.views.bodies import body_of
 from sandbox import CANARY_PREFIX, Fault, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import status_of, tick
+from tests.names import TARGET
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
-
-TARGET = "servicenow--action--global--oauth-token"
 
 
 def test_a_copy_that_is_gone_counts_as_no_working_token_for_its_readers(sandbox: Sandbox, app: App) -> None:

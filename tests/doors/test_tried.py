@@ -15,12 +15,11 @@ from sandbox.direct import DirectSandbox
 from sandbox.faults import Drop, Respond
 from sandbox.trial.host import Functions, load_functions
 from tests.conftest import MakeApp, direct, tick
+from tests.names import TARGET, TOKEN
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN = "servicenow-oauth-token"
-COPY = "servicenow--action--global--oauth-token"
 PROBE = "/api/now/table/sys_user"
 HIBERNATING = b"<html><title>Instance Hibernating page</title></html>"
 
@@ -112,7 +111,7 @@ def test_a_token_that_somebody_pasted_works_if_the_instance_says_so() -> None:
     """It has no dates: before, it was no token at all."""
     sandbox, app = standing()
     sandbox.vault.put(TOKEN, value(sandbox))
-    sandbox.vault.put(COPY, value(sandbox))
+    sandbox.vault.put(TARGET, value(sandbox))
     status = status_of(app)
     assert (status.working, status.state) == (True, State.DUE)
     assert status_of(app, offline=True).working is False
@@ -121,9 +120,9 @@ def test_a_token_that_somebody_pasted_works_if_the_instance_says_so() -> None:
 @pytest.mark.parametrize("dead", thinned([True, False]))
 def test_a_copy_with_another_token_is_tried(dead: bool) -> None:
     sandbox, app = standing()
-    older = sandbox.vault.versions(COPY)[-1]
+    older = sandbox.vault.versions(TARGET)[-1]
     tick(app, force=True)
-    sandbox.vault.put(COPY, older.value, tags=older.tags, expires_on=older.expires_on)
+    sandbox.vault.put(TARGET, older.value, tags=older.tags, expires_on=older.expires_on)
     if dead:
         sandbox.instance.kill_access_token(older.value)
     status = status_of(app)
@@ -136,7 +135,7 @@ def disable(sandbox: DirectSandbox, name: str) -> None:
     sandbox.vault.versions(name)[-1].enabled = False
 
 
-@pytest.mark.parametrize("name", thinned([TOKEN, COPY]))
+@pytest.mark.parametrize("name", thinned([TOKEN, TARGET]))
 def test_what_is_disabled_is_no_token_for_its_readers(name: str) -> None:
     sandbox, app = standing()
     disable(sandbox, name)
@@ -150,8 +149,8 @@ def test_what_is_disabled_is_no_token_for_its_readers(name: str) -> None:
 
 def test_a_copy_that_may_not_be_read_is_unknown_until_the_last_token_ends_that_it_got() -> None:
     sandbox, app = standing()
-    sandbox.vault.deny("get", COPY)
-    sandbox.vault.deny("set", COPY)
+    sandbox.vault.deny("get", TARGET)
+    sandbox.vault.deny("set", TARGET)
     assert status_of(app).targets[0].working is None
     for _ in range(12):
         app.clock.sleep(5 * 60)

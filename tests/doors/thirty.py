@@ -18,12 +18,8 @@ from sandbox.faults import Drop, Respond
 from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog
 from tests.doors.breaking import (
-    COPY,
     FIREWALL,
     JSON,
-    REFRESH_TOKEN,
-    SECRET,
-    TOKEN,
     Hand,
     Place,
     allowed,
@@ -51,6 +47,7 @@ from tests.doors.breaking import (
 )
 from tests.infra.kql import selects
 from tests.infra.test_alerts import QUERIES, messages
+from tests.names import CLIENT_SECRET, REFRESH_TOKEN, TARGET, TOKEN
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Cure:
 
 FORCE = "python -m refresher refresh servicenow --force"
 AUTHORIZED = Cure(authorized, ("python -m refresher authorize servicenow --grant password",))
-STORED = Cure(stored(SECRET), ("az keyvault secret set", FORCE))
+STORED = Cure(stored(CLIENT_SECRET), ("az keyvault secret set", FORCE))
 ALLOWED = Cure(allowed, ("az role assignment create",))
 
 
@@ -110,7 +107,7 @@ SITUATIONS: Mapping[str, Situation] = {
         mails=mails("AuthorizationRequired", "VerificationRefused"),
     ),
     "the client secret is changed on the instance": replace(REFUSED, do=another_secret_there, heal=STORED),
-    "the client secret is replaced in the vault": replace(REFUSED, do=replaced(SECRET), heal=STORED),
+    "the client secret is replaced in the vault": replace(REFUSED, do=replaced(CLIENT_SECRET), heal=STORED),
     "the application is made inactive": replace(
         REFUSED, do=application(active=False), heal=Cure(both(application(active=True), forced), (FORCE,))
     ),
@@ -169,18 +166,18 @@ SITUATIONS: Mapping[str, Situation] = {
         cause="vault_unavailable",
         mails=mails("RefreshFailing"),
     ),
-    "a copy is deleted": Situation(do=deleted(COPY), late="fresh"),
-    "a copy is disabled": replace(DISABLED, do=switched(COPY, on=False), heal=enabled(COPY)),
+    "a copy is deleted": Situation(do=deleted(TARGET), late="fresh"),
+    "a copy is disabled": replace(DISABLED, do=switched(TARGET, on=False), heal=enabled(TARGET)),
     "the token is disabled": replace(DISABLED, do=switched(TOKEN, on=False), heal=enabled(TOKEN)),
     "a copy may not be written": Situation(
-        do=denied("set", "update", name=COPY),
+        do=denied("set", "update", name=TARGET),
         late="failing",
         cause="publish_failed",
         mails=mails("PublishFailed"),
         step="doctor",
         heal=ALLOWED,
     ),
-    "a copy is overwritten by hand": Situation(do=replaced(COPY), late="fresh"),
+    "a copy is overwritten by hand": Situation(do=replaced(TARGET), late="fresh"),
     "the token is overwritten by hand": Situation(do=replaced(TOKEN), late="fresh"),
     "the refresh token's secret is deleted": Situation(
         do=deleted(REFRESH_TOKEN),
@@ -201,13 +198,13 @@ SITUATIONS: Mapping[str, Situation] = {
         heal=enabled(REFRESH_TOKEN),
     ),
     "the client secret's secret is deleted": Situation(
-        do=deleted(SECRET),
+        do=deleted(CLIENT_SECRET),
         soon="failing",
         late="expired",
         cause="secret_missing",
         mails=mails("RefreshFailing"),
         step="az keyvault secret recover",
-        heal=Cure(recovered(SECRET), ("az keyvault secret recover",)),
+        heal=Cure(recovered(CLIENT_SECRET), ("az keyvault secret recover",)),
     ),
     "the client id's secret is disabled": Situation(
         do=switched("servicenow-client-id", on=False),

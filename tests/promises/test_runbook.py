@@ -15,6 +15,7 @@ import pytest
 
 from sandbox.drills import DRILLS
 from sandbox.trial.serve import Standing, is_stopped, standing
+from tests.names import CLIENT_SECRET
 from tests.needs import need_curl
 from tests.promises.places import place_of
 from tests.sampling import sampled
@@ -24,7 +25,6 @@ RUNBOOK = ROOT / "docs" / "runbook"
 CONSUMERS = ROOT / "docs" / "consumers.md"
 FIRST_NIGHT = ROOT / "docs" / "first-night.md"
 NEED_AZURE = ("az keyvault recover",)
-SECRET = "servicenow-client-secret"
 
 
 def command_lines() -> list[str]:
@@ -91,7 +91,7 @@ def prepare(place: Standing, folder: Path, line: str) -> str:
             sandbox.vault.purge(name)
         sandbox.vault.put(name, value)
     place.functions.fire_timer()
-    line = re.sub(r"\bSECRET\b", SECRET, line).replace("SETTING=VALUE", "REFRESH_INTERVAL_MINUTES=50")
+    line = re.sub(r"\bSECRET\b", CLIENT_SECRET, line).replace("SETTING=VALUE", "REFRESH_INTERVAL_MINUTES=50")
     line = line.replace("https://INSTANCE.service-now.com", sandbox.instance.url)
     named = re.search(r"--name (\S+)", line)
     name = named[1].replace('"', "").replace("$NAME", "servicenow") if named else ""

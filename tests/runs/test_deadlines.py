@@ -12,12 +12,8 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Action, Interrupt, Refuse, Respond, Stall, Throttle
 from sandbox.trial.host import direct_app
 from tests.conftest import direct, tick
+from tests.names import RECORD, REFRESH_TOKEN, TOKEN, TOKEN_ENDPOINT
 from tests.sampling import thinned
-
-TOKEN_ENDPOINT = "/oauth_token.do"
-REFRESH_TOKEN = "servicenow-refresh-token"
-ACCESS_TOKEN = "servicenow-oauth-token"
-RECORD = "servicenow-refresh-record"
 
 
 def take(sandbox: DirectSandbox, seconds: float) -> Callable[[], object]:
@@ -123,11 +119,11 @@ def test_a_machine_that_was_suspended_puts_nothing_over_what_others_wrote(path: 
     def sleep() -> None:
         sandbox.clock.suspend(timedelta(hours=2))
         tick(direct_app(sandbox, Process(sandbox), 1))
-        others.append(sandbox.vault.versions(ACCESS_TOKEN)[-1].version)
+        others.append(sandbox.vault.versions(TOKEN)[-1].version)
 
     sandbox.faults.add(Fault(path=path, action=Interrupt(do=sleep, before=False)))
     tick(app)
-    assert [sandbox.vault.versions(ACCESS_TOKEN)[-1].version] == others
+    assert [sandbox.vault.versions(TOKEN)[-1].version] == others
     held = sandbox.vault.get(REFRESH_TOKEN)
     assert held is not None
     assert sandbox.instance.is_living_refresh_token(held.value)

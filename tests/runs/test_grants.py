@@ -11,15 +11,11 @@ from refresher.model.report import Outcome
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
 from sandbox.faults import Action, Drop, Respond, Throttle
 from tests.conftest import MakeApp, tick
+from tests.names import PASSWORD, RECORD, REFRESH_TOKEN, TOKEN, USER
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN = "servicenow-oauth-token"
-REFRESH_TOKEN = "servicenow-refresh-token"
-RECORD = "servicenow-refresh-record"
-PASSWORD = "servicenow-password"
-USER = "servicenow.integration"
 JWT = '{"sub": "servicenow.integration", "kid": "key-1"}'
 
 

@@ -19,14 +19,12 @@ from sandbox.personality import PERSONALITIES
 from sandbox.trial.host import product_clock
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
+from tests.names import TARGET, TOKEN, TOKEN_ENDPOINT
 from tests.rounds import until_released
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN_ENDPOINT = "/oauth_token.do"
-TOKEN = "servicenow-oauth-token"
-TARGET = "servicenow--action--global--oauth-token"
 INTERVAL = timedelta(minutes=50)
 
 

@@ -15,13 +15,11 @@ from sandbox.hostile.behaviours import tunnels
 from sandbox.hostile.peer import Peer
 from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import MakeApp, tick
+from tests.names import RECORD, REFRESH_TOKEN, TOKEN_ENDPOINT
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN_ENDPOINT = "/oauth_token.do"
-REFRESH_TOKEN = "servicenow-refresh-token"
-RECORD = "servicenow-refresh-record"
 INTERVAL = timedelta(minutes=50)
 
 

@@ -10,11 +10,11 @@ from refresher.model.grants import Grant
 from refresher.model.report import Outcome, WarningCode
 from sandbox.direct import DirectSandbox
 from tests.conftest import direct, tick
+from tests.names import PASSWORD
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-PASSWORD = "servicenow-password"
 KEY = "servicenow-jwt-key"
 NEAR_THE_END = timedelta(days=95)
 BY_PASSWORD = {"SERVICENOW_FALLBACK_GRANT": "password"}

@@ -16,13 +16,11 @@ from sandbox.faults import Respond
 from sandbox.personality import GENERIC_REFUSAL
 from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, direct, tick
+from tests.names import PASSWORD, RECORD, USER
 from tests.sampling import sampled, thinned
 
 pytestmark = pytest.mark.wire("any")
 
-PASSWORD = "servicenow-password"
-RECORD = "servicenow-refresh-record"
-USER = "servicenow.integration"
 GENERIC = Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)
 
 

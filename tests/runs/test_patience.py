@@ -18,11 +18,11 @@ from sandbox.http import Request
 from sandbox.personality import GENERIC_REFUSAL, HIBERNATING, Personality
 from tests.conftest import MakeApp, direct, tick
 from tests.factories import HOUR, MINUTE, NOON, SECOND
+from tests.names import TOKEN
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN = "servicenow-oauth-token"
 FAILED = RunReport(
     connection="servicenow",
     run_id="1",

@@ -9,14 +9,11 @@ from refresher.model.report import Outcome
 from sandbox import Fault, Personality, Sandbox
 from sandbox.faults import Respond
 from tests.conftest import MakeApp, direct, tick
+from tests.names import RECORD, REFRESH_TOKEN, TARGET, TOKEN
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN = "servicenow-oauth-token"
-TARGET = "servicenow--action--global--oauth-token"
-REFRESH_TOKEN = "servicenow-refresh-token"
-RECORD = "servicenow-refresh-record"
 INTERVAL = timedelta(minutes=50)
 TICK = timedelta(minutes=5)
 

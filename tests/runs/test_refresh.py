@@ -12,14 +12,10 @@ from refresher.model.report import Outcome, RunRequest, Trigger
 from sandbox import Fault, Sandbox
 from sandbox.faults import Action, Drop, DropAfter, Respond, Throttle
 from tests.conftest import MakeApp, tick
+from tests.names import RECORD, REFRESH_TOKEN, TARGET, TOKEN
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
-
-TARGET = "servicenow--action--global--oauth-token"
-TOKEN = "servicenow-oauth-token"
-REFRESH_TOKEN = "servicenow-refresh-token"
-RECORD = "servicenow-refresh-record"
 
 
 def value(sandbox: Sandbox, name: str) -> str:

@@ -10,10 +10,9 @@ from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from sandbox import PERSONALITIES
 from sandbox.direct import DirectSandbox
 from tests.conftest import direct
+from tests.names import PASSWORD, USER
 from tests.sampling import sampled
 
-PASSWORD = "servicenow-password"
-USER = "servicenow.integration"
 NEAR_THE_END = timedelta(days=95)
 BY_PASSWORD = {"SERVICENOW_FALLBACK_GRANT": "password"}
 

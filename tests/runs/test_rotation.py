@@ -15,13 +15,11 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Action, Drop, Interrupt, Respond, Rewrite, Stall, Throttle
 from sandbox.trial.host import direct_app
 from tests.conftest import direct, tick
+from tests.names import REFRESH_TOKEN, TOKEN, TOKEN_ENDPOINT
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN_ENDPOINT = "/oauth_token.do"
-TOKEN = "servicenow-oauth-token"
-REFRESH_TOKEN = "servicenow-refresh-token"
 INTERVAL = timedelta(minutes=50)
 TICK = timedelta(minutes=5)
 

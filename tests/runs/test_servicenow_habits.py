@@ -13,12 +13,11 @@ from refresher.status.connection_status import State
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
 from sandbox.faults import Garbage, Respond, Throttle, Truncate
 from tests.conftest import MakeApp, tick
+from tests.names import TARGET, TOKEN
 from tests.sampling import sampled, thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN = "servicenow-oauth-token"
-TARGET = "servicenow--action--global--oauth-token"
 
 REFUSED = {
     "hibernating": Cause.INSTANCE_HIBERNATING,

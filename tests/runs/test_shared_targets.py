@@ -12,7 +12,6 @@ from sandbox.trial.host import direct_app
 from tests.conftest import tick
 from tests.sampling import sampled
 
-TOKEN = "servicenow-oauth-token"
 TICK = timedelta(minutes=5)
 SHARED = "https://chat.vault.azure.net/secrets/servicenow--action--global--oauth-token"
 

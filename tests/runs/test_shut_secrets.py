@@ -15,11 +15,9 @@ from sandbox.direct import DirectSandbox
 from sandbox.faults import Respond
 from sandbox.personality import GENERIC_REFUSAL
 from tests.conftest import direct, tick
+from tests.names import RECORD, TARGET, TOKEN
 from tests.sampling import sampled, thinned
 
-TOKEN = "servicenow-oauth-token"
-TARGET = "servicenow--action--global--oauth-token"
-RECORD = "servicenow-refresh-record"
 TICK = timedelta(minutes=5)
 INTERVAL = timedelta(minutes=50)
 GENERIC = Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)

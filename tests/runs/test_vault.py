@@ -16,14 +16,11 @@ from sandbox.trial.host import direct_app
 from sandbox.vault import SecretVersion
 from tests.conftest import MakeApp, direct, status_of, tick
 from tests.factories import MINUTE
+from tests.names import RECORD, REFRESH_TOKEN, TARGET, TOKEN
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
 
-TOKEN = "servicenow-oauth-token"
-TARGET = "servicenow--action--global--oauth-token"
-REFRESH_TOKEN = "servicenow-refresh-token"
-RECORD = "servicenow-refresh-record"
 INTERVAL = timedelta(minutes=50)
 
 

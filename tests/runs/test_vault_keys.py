@@ -22,12 +22,12 @@ from sandbox.instance import Application
 from sandbox.keys import KeyVersion
 from tests.conftest import CapturedLog, MakeApp, tick
 from tests.infra.kql import selects
+from tests.names import TOKEN
 from tests.sampling import thinned
 from tests.shell import ROOT
 
 DAY = timedelta(days=1)
 CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
-TOKEN = "servicenow-oauth-token"
 
 
 @dataclass

@@ -13,10 +13,10 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.trial.host import product_clock
 from sandbox.vault import Policy
 from tests.conftest import direct, tick
+from tests.names import RECORD
 from tests.sampling import sampled
 
 MADE = ("servicenow-refresh-token", "servicenow-oauth-token", "servicenow--action--global--oauth-token")
-RECORD = "servicenow-refresh-record"
 DAY = timedelta(days=1)
 POLICIES = {
     "none": Policy(),

@@ -10,9 +10,8 @@ from sandbox.direct import DirectSandbox
 from sandbox.faults import Action, Interrupt
 from sandbox.http import Request, Response
 from sandbox.personality import Personality
+from tests.names import TOKEN_ENDPOINT
 from tests.simulation.trouble import COPY, REFRESH_TOKEN, TOKEN
-
-_ENDPOINT = "/oauth_token.do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Watched(DirectSandbox):
             self.run.storing |= request.method == "PUT" and request.path == f"/secrets/{REFRESH_TOKEN}"
         if self.run is not None and action is not None and not isinstance(action, Interrupt):
             self.run.without_leases |= service == "leases"
-            self.run.without_probe |= service == "instance" and request.path != _ENDPOINT
+            self.run.without_probe |= service == "instance" and request.path != TOKEN_ENDPOINT
         return action
 
     def exchange(self, host: str, request: Request, patience: float) -> Response:
@@ -114,7 +113,7 @@ class Watched(DirectSandbox):
             run.unstored.discard(value)
             if stored is None or stored.value != value:
                 run.unstored.add(value)
-        if request.path == _ENDPOINT and response is not None and response.status == 200:
+        if request.path == TOKEN_ENDPOINT and response is not None and response.status == 200:
             token = _json(response.body).get("refresh_token")
             run.received += [token] if isinstance(token, str) else []
 

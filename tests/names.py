@@ -1,0 +1,11 @@
+"""Names that tests of the connection `servicenow` share: its secrets in the vault, its user, the endpoint it asks."""
+
+TOKEN = "servicenow-oauth-token"
+TARGET = "servicenow--action--global--oauth-token"
+"""The consumer's copy."""
+REFRESH_TOKEN = "servicenow-refresh-token"
+RECORD = "servicenow-refresh-record"
+CLIENT_SECRET = "servicenow-client-secret"
+PASSWORD = "servicenow-password"
+USER = "servicenow.integration"
+TOKEN_ENDPOINT = "/oauth_token.do"
