@@ -71,7 +71,9 @@ def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
     suspected, step = _suspicion(evidence, record, succeeded_at, now)
     told = _told(record, now) + (f"; suspected: {suspected}" if suspected else "")
     found = failed(connection.name, LAST_REFRESH, told, step)
-    return replace(found, follows=bool(evidence.in_the_way) and not _is_of_a_credential(record))
+    # Of a credential the comparison speaks for itself, whatever else stands in the way.
+    of_a_credential = Cause.of(record.last_cause) in _REFUSALS | {Cause.TOKEN_REJECTED}
+    return replace(found, follows=bool(evidence.in_the_way) and not of_a_credential)
 
 
 def _untried(evidence: Evidence, succeeded_at: datetime, now: datetime) -> tuple[str, ...]:
@@ -85,11 +87,6 @@ def is_refused(evidence: Evidence) -> bool:
     """Whether refreshing fails since ServiceNow refuses a credential, whichever it is."""
     record = parse_record(evidence.record)
     return bool(record.consecutive_failures) and Cause.of(record.last_cause) in _REFUSALS
-
-
-def _is_of_a_credential(record: RefreshRecord) -> bool:
-    """Whether the comparison speaks for itself, whatever else stands in the way."""
-    return Cause.of(record.last_cause) in _REFUSALS | {Cause.TOKEN_REJECTED}
 
 
 def probe_is_known(evidence: Evidence) -> bool:

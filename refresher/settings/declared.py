@@ -11,6 +11,7 @@ from refresher.settings.schedule import DEFAULT_SCHEDULE
 
 DEFAULT_CONNECTION = "servicenow"
 SEVERAL = "SERVICENOW_CONNECTIONS"
+_SECOND, _MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ CONNECTION_KEYS = (
         name="refresh_token_lifetime",
         default="8640000",
         meaning="seconds that a refresh token lives, as set on the OAuth application",
-        parse=forms.seconds_parser(60, LONGEST_LIFETIME),
+        parse=forms.span_parser(_SECOND, 60, LONGEST_LIFETIME // _SECOND),
     ),
     SettingSpec(
         name="publish_to",
@@ -78,7 +79,7 @@ CONNECTION_KEYS = (
     SettingSpec(
         name="verify_interval_minutes",
         meaning="minutes between two trials of the stored token; not set: each tick; 0 = never",
-        parse=forms.minutes_parser(0, 1440),
+        parse=forms.span_parser(_MINUTE, 0, 1440),
     ),
     SettingSpec(
         name="entra_scope",
@@ -137,13 +138,13 @@ JWT_KEYS = (
         name="lifetime",
         default="300",
         meaning="seconds that an assertion is valid",
-        parse=forms.seconds_parser(1, timedelta(hours=1)),
+        parse=forms.span_parser(_SECOND, 1, 3600),
     ),
     SettingSpec(
         name="backdate",
         default="30",
         meaning="seconds that its start is set back, for differing clocks",
-        parse=forms.seconds_parser(0, timedelta(minutes=10)),
+        parse=forms.span_parser(_SECOND, 0, 600),
     ),
 )
 
@@ -200,7 +201,7 @@ SETTINGS = (
         name="REFRESH_INTERVAL_MINUTES",
         default="50",
         meaning="age at which a token is refreshed, or 5/6 of a shorter life",
-        parse=forms.integer_parser(1, 1440),
+        parse=forms.span_parser(_MINUTE, 1, 1440),
     ),
     SettingSpec(
         name="LEASE_CONTAINER_URL",

@@ -95,28 +95,16 @@ def parse_kid(raw: object) -> str | dict[str, str]:
     return {version: parse_claim(kid) for version, kid in raw.items()}
 
 
-def integer_parser(lowest: int, highest: int) -> Callable[[object], int]:
-    """Make a parser of a whole number, written as a number or as digits."""
+def span_parser(unit: timedelta, lowest: int, highest: int) -> Callable[[object], timedelta]:
+    """Make a parser of a span in whole units, written as a number or as digits."""
 
-    def parse(raw: object) -> int:
+    def parse(raw: object) -> timedelta:
         number = int(raw) if isinstance(raw, str) and re.fullmatch(r"[0-9]{1,12}", raw) else raw
         if isinstance(number, bool) or not isinstance(number, int) or not lowest <= number <= highest:
             raise UnusableError(show(raw), f"a whole number from {lowest} to {highest}")
-        return number
+        return number * unit
 
     return parse
-
-
-def minutes_parser(lowest: int, highest: int) -> Callable[[object], timedelta]:
-    """Make a parser of a span in whole minutes, written like a whole number."""
-    parse = integer_parser(lowest, highest)
-    return lambda raw: timedelta(minutes=parse(raw))
-
-
-def seconds_parser(lowest: int, longest: timedelta) -> Callable[[object], timedelta]:
-    """Make a parser of a span in whole seconds, written like a whole number."""
-    parse = integer_parser(lowest, int(longest.total_seconds()))
-    return lambda raw: timedelta(seconds=parse(raw))
 
 
 def parse_boolean(raw: object) -> bool:

@@ -93,7 +93,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     return Settings(
         vault_url=vault_url,
         connections=tuple(_build(each, vault_url) for each in found),
-        refresh_interval=timedelta(minutes=app["REFRESH_INTERVAL_MINUTES"]),
+        refresh_interval=app["REFRESH_INTERVAL_MINUTES"],
         tick=app[_SCHEDULE],
         lease_container_url=app["LEASE_CONTAINER_URL"],
         schedule_problem=schedule_problem,
