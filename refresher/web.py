@@ -180,21 +180,18 @@ def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:
 
 def error_reply(error: RefresherError) -> Reply:
     """A problem that kept anything from being run: the caller's (400, 404), or ours."""
-    match error:
-        case BadRequestError():
-            code = HTTPStatus.BAD_REQUEST
-        case UnknownConnectionError():
-            code = HTTPStatus.NOT_FOUND
-        case PausedError():
-            code = HTTPStatus.TOO_MANY_REQUESTS
-        case _:
-            code = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = _OF_THE_CALLER.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
     members: dict[str, object] = {"cause": error.cause.value, "hint": error.hint}
     if isinstance(error, SettingsError):
         members["problems"] = list(error.problems)
     return _problem(code, code.phrase, error.message, members, error.retry_after)
 
 
+_OF_THE_CALLER = {
+    BadRequestError: HTTPStatus.BAD_REQUEST,
+    UnknownConnectionError: HTTPStatus.NOT_FOUND,
+    PausedError: HTTPStatus.TOO_MANY_REQUESTS,
+}
 _TITLES = {
     Outcome.BUSY: "Another refresh is under way",
     Outcome.KEPT: "The refresh failed; the old token is still in use",
@@ -202,13 +199,11 @@ _TITLES = {
     Outcome.FAILED: "The refresh failed",
     Outcome.AUTHORIZATION_REQUIRED: "A person must authorize again",
 }
+"""Of what is no success, the gravest last."""
 
 
 def _gravity(report: RunReport) -> int:
-    if report.outcome in SUCCESSES:
-        return 0
-    order = (Outcome.BUSY, Outcome.KEPT, Outcome.PUT_OFF, Outcome.FAILED, Outcome.AUTHORIZATION_REQUIRED)
-    return 1 + order.index(report.outcome)
+    return 0 if report.outcome in SUCCESSES else 1 + [*_TITLES].index(report.outcome)
 
 
 def _status(report: RunReport) -> HTTPStatus:
