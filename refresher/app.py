@@ -15,6 +15,7 @@ from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, VaultError
 from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.model.tokens import Secret
+from refresher.policy.verify import is_tried_each_tick
 from refresher.run.budget import Budget
 from refresher.run.order import Refresher
 from refresher.run.process import Process, Substitutes
@@ -206,6 +207,8 @@ class App:
 
     def _run(self, connections: Sequence[Connection], request: RunRequest) -> tuple[RunReport, ...]:
         parts, settings = self.process.parts(), self.settings
+        if any(is_tried_each_tick(each, settings.timing) for each in connections):
+            self.process.prepare_session()
         verification = Verification(parts.servicenow, self.clock, settings.timing, request.trigger)
         tick = Tick(Refresher(parts), verification, settings, self.clock, time_for(request, settings))
         return tick.run(connections, request)

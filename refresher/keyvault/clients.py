@@ -20,6 +20,7 @@ from azure.keyvault.secrets._generated import models
 
 from refresher.keyvault.asking import CONNECT_TIMEOUT, READ_TIMEOUT
 from refresher.keyvault.errors import token_source
+from refresher.loading import one_at_a_time
 from refresher.model.errors import RefresherError
 from refresher.model.version import USER_AGENT
 from refresher.network.sockets import limit, remaining
@@ -56,7 +57,8 @@ class NoIdentityError(ClientAuthenticationError):
 
 def default_credential(transport: "LimitedTransport") -> "DefaultAzureCredential":
     """The managed identity, or what a developer signed in with; it has a short patience."""
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - loads every credential there is
+    with one_at_a_time:
+        from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - loads every credential there is
 
     return DefaultAzureCredential(
         transport=transport,

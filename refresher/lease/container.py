@@ -20,6 +20,7 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
+from refresher.loading import one_at_a_time
 from refresher.model import steps
 from refresher.model.causes import Cause
 from refresher.model.errors import LeaseUnavailableError
@@ -173,12 +174,13 @@ class Container:
         raise failure
 
     def _open(self) -> "ContainerClient":
-        # First, since the vault's token waits for it: side by side, each import would take longer (6 % of a cold run).
-        import azure.identity  # noqa: F401, PLC0415
-        from azure.storage.blob import ContainerClient, LinearRetry  # noqa: PLC0415
-
         with self._opening:
             if self._client is None:
+                with one_at_a_time:
+                    # First, since the vault's token waits for it.
+                    import azure.identity  # noqa: F401, PLC0415
+                    from azure.storage.blob import ContainerClient, LinearRetry  # noqa: PLC0415
+
                 self._client = ContainerClient.from_container_url(
                     self.url,
                     credential=self._credential,

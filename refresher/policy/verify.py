@@ -42,6 +42,12 @@ class Consequence(StrEnum):
     """The probe never accepted a token of this connection: that it refuses one says nothing of the token."""
 
 
+def is_tried_each_tick(connection: Connection, timing: Timing) -> bool:
+    """Whether its instance is asked in every tick as a rule: for a new token, or about the stored one."""
+    every = timing.tick if connection.verify_interval is None else connection.verify_interval
+    return connection.probe_path is not None and timedelta() < every <= timing.tick
+
+
 def is_to_be_tried(
     connection: Connection, token: StoredAccessToken | None, timing: Timing, now: datetime, *, by_timer: bool
 ) -> bool:

@@ -121,6 +121,17 @@ class Process:
             scopes = (scope,) if self.environ.get("IDENTITY_ENDPOINT") else ()
             self.requests.submit(credential.prepare, *scopes)
 
+    def prepare_session(self) -> None:
+        """Load what asks an instance, beside whatever else goes on, once the vault's token was asked for."""
+
+        def load() -> None:
+            credential = self.credential()
+            if isinstance(credential, SharedCredential):
+                credential.prepare()
+            self.servicenow.prepare()
+
+        self.requests.submit(load)
+
     def close(self) -> None:
         """Close what was opened. A worker does not need it: the process ends with its connections."""
         if self._owns_requests:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from refresher.loading import one_at_a_time
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError
@@ -39,7 +40,8 @@ class ServiceNow:
 
     def prepare(self) -> ssl.SSLContext:
         """Load what a session needs; done before it is needed, it costs no time of its own."""
-        import refresher.servicenow.session  # noqa: F401, PLC0415 - a tick with nothing due needs no httpx
+        with one_at_a_time:
+            import refresher.servicenow.session  # noqa: F401, PLC0415 - a tick with nothing due needs no httpx
 
         return tls_context("SSL_CERT_FILE", "SSL_CERT_DIR")
 

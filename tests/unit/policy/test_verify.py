@@ -18,6 +18,7 @@ from refresher.policy.verify import (
     goes_first,
     insist,
     is_to_be_tried,
+    is_tried_each_tick,
     is_unheard,
     restrain,
     user_before,
@@ -59,6 +60,22 @@ def test_a_token_is_tried_while_it_lives_and_was_not_just_accepted(
 @pytest.mark.parametrize("by_timer", [True, False])
 def test_nothing_is_tried_where_that_was_turned_off(settings: dict[str, str], *, by_timer: bool) -> None:
     assert not is_to_be_tried(connection(**settings), token(), TIMING, NOON + 30 * MINUTE, by_timer=by_timer)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, True),
+        ({"VERIFY_INTERVAL_MINUTES": "5"}, True),
+        ({"VERIFY_INTERVAL_MINUTES": "60"}, False),
+        ({"VERIFY_INTERVAL_MINUTES": "0"}, False),
+        ({"PROBE_PATH": ""}, False),
+    ],
+)
+def test_what_asks_an_instance_is_loaded_ahead_where_each_tick_does(
+    settings: dict[str, str], *, expected: bool
+) -> None:
+    assert is_tried_each_tick(connection(**settings), TIMING) is expected
 
 
 @pytest.mark.parametrize("minutes", [15, 25, 60, 7, 4, 5])
