@@ -2,11 +2,11 @@
 
 import base64
 import json
-import socket
+import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,33 +59,29 @@ def run_azurite(folder: Path) -> Iterator[Azurite]:
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(folder / "cert.pem", append=True)
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    ports = {service: _free_port() for service in ("blob", "queue", "table")}
     command = [str(installed), "--silent", "--inMemoryPersistence", "--oauth", "basic", "--skipApiVersionCheck"]
     command += ["--disableTelemetry", "--cert", str(folder / "cert.pem"), "--key", str(folder / "key.pem")]
-    for service, port in ports.items():
-        command += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
+    # It takes ports of its own: one that was free a moment ago may be another process's by now.
+    for service in ("blob", "queue", "table"):
+        command += [f"--{service}Host", "127.0.0.1", f"--{service}Port", "0"]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as process:
-        for port in ports.values():
-            _await(port, process, folder / "log")
+        listening = _addresses(process, folder / "log")
         yield Azurite(
-            blob_url=f"https://127.0.0.1:{ports['blob']}/{ACCOUNT}",
-            queue_url=f"https://127.0.0.1:{ports['queue']}/{ACCOUNT}",
+            blob_url=f"{listening['Blob']}/{ACCOUNT}",
+            queue_url=f"{listening['Queue']}/{ACCOUNT}",
             certificates=str(folder / "ca.pem"),
         )
         process.terminate()
         process.wait(20)
 
 
-def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        assert process.poll() is None, log.read_text()
+def _addresses(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
+    """The address of each service, once all three listen."""
+    for _ in range(3000):
+        told = log.read_text()
+        listening = dict(re.findall(r"Azurite (\w+) service is successfully listening at (https://\S+)", told))
+        if len(listening) == 3:
+            return listening
+        assert process.poll() is None, told
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    raise AssertionError(told)
