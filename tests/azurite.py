@@ -72,7 +72,7 @@ def run_azurite(folder: Path) -> Iterator[Azurite]:
             certificates=str(folder / "ca.pem"),
         )
         process.terminate()
-        process.wait(20)
+        process.wait(300)
 
 
 def _addresses(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
@@ -84,4 +84,4 @@ def _addresses(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
             return listening
         assert process.poll() is None, told
         time.sleep(0.1)
-    raise AssertionError(told)
+    raise AssertionError(log.read_text())

@@ -42,7 +42,7 @@ def _redirect_port_of_our_own() -> Iterator[None]:
     A port keeps them apart, which there is once on a machine, whoever runs the suite and wherever its files are.
     """
     with socket.socket() as ours:
-        for _ in range(600):
+        for _ in range(3000):
             with suppress(OSError):
                 ours.bind(("127.0.0.1", 8399))
                 break

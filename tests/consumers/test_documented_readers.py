@@ -81,4 +81,4 @@ def test_the_python_example_does_not_ask_for_ever(sandbox: Sandbox, reader: dict
 def test_the_javascript_example_is_javascript(tmp_path: Path) -> None:
     script = tmp_path / "example.mjs"
     script.write_text(example("js"), "utf-8")
-    subprocess.run([need_node(), "--check", script], check=True, timeout=30)
+    subprocess.run([need_node(), "--check", script], check=True, timeout=300)

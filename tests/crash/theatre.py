@@ -90,8 +90,8 @@ class Runner:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
-        self._reader.join(5)
+        self._process.wait(300)
+        self._reader.join(60)
         self._process.stdout.close()
 
     def _read(self) -> None:

@@ -227,7 +227,7 @@ class TestRevoke:
             stderr=subprocess.PIPE,
         )
         os.write(ours, f"{typed}\n".encode())
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
         os.close(ours)
         os.close(theirs)
         assert process.returncode == code

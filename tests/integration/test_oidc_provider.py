@@ -58,7 +58,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
             url=f"https://127.0.0.1:{port}", client_id=client["CLIENT_ID"], client_secret=client["CLIENT_SECRET"]
         )
         process.terminate()
-        process.wait(20)
+        process.wait(300)
 
 
 @pytest.fixture

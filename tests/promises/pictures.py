@@ -81,7 +81,7 @@ def take(browser: str, shown: str, size: tuple[int, int], scheme: int, picture: 
             ],
             capture_output=True,
             check=True,
-            timeout=120,
+            timeout=300,
         )
 
 

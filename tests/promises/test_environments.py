@@ -33,7 +33,7 @@ def test_the_sandbox_works_in_a_shell_with_the_settings_of_production(module: st
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -54,7 +54,7 @@ def test_the_suite_is_alone_before_anything_is_imported() -> None:
         "lives_leaves",
     ]
     done = subprocess.run(
-        command, env={**os.environ, **TOGETHER}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        command, env={**os.environ, **TOGETHER}, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
@@ -74,7 +74,7 @@ def in_a_shell(place: Standing, folder: Path, typed: str) -> subprocess.Complete
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -98,7 +98,7 @@ def test_a_shell_that_reads_the_sandbox_s_file_reaches_the_sandbox_and_nothing_e
 def test_a_value_of_several_lines_is_not_taken_for_variables() -> None:
     shell = ["/bin/sh", "-ec", f'{shell_lines()}\necho "$PATH"']
     environ = {"PATH": os.environ["PATH"], "NOTE": "one\nPATH=two\nthree"}
-    done = subprocess.run(shell, env=environ, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(shell, env=environ, capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.strip() == environ["PATH"]
 
 

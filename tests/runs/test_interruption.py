@@ -21,7 +21,7 @@ from sandbox.trial.host import product_clock
 from tests.sampling import sampled
 
 MANY = 300
-AT_ONCE = 3.0
+AT_ONCE = 9.0
 """Seconds, of which one is allowed and the rest is for a machine that has other things to do."""
 
 
@@ -56,7 +56,7 @@ def test_one_ctrl_c_ends_a_command_that_waits_for_a_peer(sandbox: Sandbox, comma
         process = subprocess.Popen(
             [sys.executable, "-m", "refresher", *command.split()], env=settings, stderr=subprocess.PIPE, text=True
         )
-        assert peer.met.wait(60)
+        assert peer.met.wait(300)
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=300)

@@ -600,7 +600,7 @@ class TestBlobLease:
 
     def test_before_it_writes_it_waits_for_its_note(self, container: str, transport: Recorder) -> None:
         noting = threading.Event()
-        transport.before["metadata"] = lambda: noting.wait(5)
+        transport.before["metadata"] = lambda: noting.wait(60)
         with ThreadPoolExecutor(2) as executor:
             lease = BlobLease(container, StubCredential(), CLOCK, executor, transport=transport)
             with lease.acquire("servicenow", nothing) as (_, confirm):

@@ -137,7 +137,7 @@ def test_the_report_does_not_wait_for_the_release_and_the_next_run_does(
 ) -> None:
     sandbox.add_connection()
     app, reported = make_app(**blob), threading.Event()
-    late = Interrupt(do=lambda: reported.wait(20))
+    late = Interrupt(do=lambda: reported.wait(60))
     sandbox.faults.add(Fault(service="leases", method="PUT", after=3, action=late))
     assert tick(app).outcome is Outcome.REFRESHED
     assert sandbox.leases.is_leased("servicenow")

@@ -50,7 +50,7 @@ def warm(sandbox: Sandbox, app: App) -> App:
 
 def all_together(sandbox: Sandbox, many: int, method: str) -> threading.Barrier:
     """Let so many requests of a method pass only once all of them are there; later ones go by."""
-    barrier = threading.Barrier(many, timeout=5)
+    barrier = threading.Barrier(many, timeout=60)
     sandbox.faults.add(Fault(service="vault", method=method, action=Interrupt(do=barrier.wait), times=many))
     return barrier
 
@@ -106,7 +106,7 @@ def in_rounds(sandbox: Sandbox, *rounds: Round) -> Iterator[None]:
     """Count hops; the release is held up until the report is there, since nobody waits for it."""
     reported = threading.Event()
     counted = Rounds(sandbox, *rounds)
-    release = Interrupt(do=lambda: reported.wait(20))
+    release = Interrupt(do=lambda: reported.wait(60))
     sandbox.faults.add(Fault(service="leases", method="PUT", action=release))
     yield
     counted.check()

@@ -32,7 +32,7 @@ from tests.factories import connection
 from tests.sampling import sampled, thinned
 
 ALLOWED = 0.4
-AT_THE_LATEST = ALLOWED + 3.0
+AT_THE_LATEST = ALLOWED + 30.0
 """Of which most is for a machine that has other things to do."""
 MEGABYTE = 1 << 20
 """The bomb holds four thousand; the peer, in the same process, needs some to make it."""
@@ -170,7 +170,7 @@ class TestAPause:
         sandbox.faults.add(Fault(service="identity", times=None, action=Throttle(3600)))
         began = time.monotonic()
         report = tick(app)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         assert (report.cause, report.retry_after) == (Cause.IDENTITY_UNAVAILABLE, 3600)
         assert "what else may keep it from signing in: python -m refresher doctor" in (report.hint or "")
         # One ahead of the reads, and each of the three for itself where that one has ended when it asks.

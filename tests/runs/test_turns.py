@@ -45,7 +45,7 @@ class Instance:
             self.most = max(self.most, self.inside)
             if self.inside == self._many:
                 self.full.set()
-        self.full.wait(5)
+        self.full.wait(60)
         with self._lock:
             self.inside -= 1
         return httpx.Response(200, json={"result": []})

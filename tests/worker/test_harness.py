@@ -19,7 +19,7 @@ import threading
 import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
-both_here = threading.Barrier(2, timeout=5)
+both_here = threading.Barrier(2, timeout=60)
 
 
 @app.timer_trigger(arg_name="timer", schedule="%SCHEDULE%", run_on_startup=False)

@@ -67,7 +67,7 @@ def met_by_httpx(url: str) -> BaseException:
     trusting = ssl.create_default_context()
     AUTHORITY.configure_trust(trusting)
     with httpx.Client(transport=make_transport(trusting, None)) as client, pytest.raises(httpx.HTTPError) as caught:
-        client.get(url, timeout=2.0)
+        client.get(url, timeout=60.0)
     return caught.value
 
 
@@ -75,7 +75,7 @@ def met_by_requests(url: str, tmp_path: Path) -> BaseException:
     bundle = tmp_path / "authority.pem"
     AUTHORITY.cert_pem.write_to_path(bundle)
     with pytest.raises(requests.RequestException) as caught:
-        requests.get(url, verify=str(bundle), timeout=2.0)
+        requests.get(url, verify=str(bundle), timeout=60.0)
     return ServiceRequestError("as the SDK wraps it", error=caught.value)
 
 

