@@ -128,7 +128,7 @@ def a_herd() -> tuple[DirectSandbox, App, list[float]]:
     connections = {name: {"instance_url": sandbox.instance.url} for name in HERD}
     app = direct_app(sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(connections))
     slept: list[float] = []
-    app.clock = replace(app.clock, sleep=slept.append)
+    app.process.clock = replace(app.clock, sleep=slept.append)
     app.tick(RunRequest(trigger=Trigger.TIMER))
     return sandbox, app, slept
 
