@@ -50,12 +50,12 @@ def test_an_instance_with_a_certificate_that_is_not_trusted_gets_no_secret(
 def test_a_lease_container_with_a_certificate_that_is_not_trusted_gets_no_request(
     sandbox: Sandbox, make_app: MakeApp, stranger: str
 ) -> None:
-    """The vault's client was made before, with the right trust: each client keeps what it was made with."""
+    """The vault's client is made when first asked, with the right trust: each keeps what it was made with."""
     sandbox.add_connection()
     app = make_app(LEASE_CONTAINER_URL=sandbox.leases.url)
-    app.status()
     with environment({"REQUESTS_CA_BUNDLE": stranger}):
-        report = tick(app)
+        app.process.parts()
+    report = tick(app)
     assert WarningCode.LEASE_UNAVAILABLE in {warning.code for warning in report.warnings}
     assert sandbox.log.count(service="leases") == 0
 
