@@ -27,6 +27,7 @@ REVOKED_AT = "revoked-at"
 _LONGEST_TAG = 256
 _UNDATED_LIFETIME = timedelta(minutes=30)
 """What ServiceNow gives a token unless it is told otherwise."""
+_SHORTEST_LIFE = timedelta(seconds=1)
 _RECORD_LASTS = timedelta(days=364)
 _RENEWED_BEFORE = timedelta(days=2)
 """Its end: of a year, or of the month that a strict policy leaves it."""
@@ -37,6 +38,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
 
     The attribute that should say when it ends counts only where something took the tags from what the product stored
     (a restore, a proxy): a policy of the vault may have had another one written, but no token is new at every tick.
+    Who revokes right after a refresh may do so, by a clock that is behind, before it: that life lasted a second.
     """
     issued_at = parse_instant(secret.tags.get("issued-at"))
     expires_at = parse_instant(secret.tags.get("expires-at"))
@@ -44,6 +46,9 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
     described = secret.content_type != ACCESS_TOKEN_CONTENT_TYPE or bool(told)
     if not described and secret.created_on is not None:
         issued_at, expires_at = secret.created_on, secret.expires_on or secret.created_on + _UNDATED_LIFETIME
+    revoked = REVOKED_AT in secret.tags
+    if revoked and issued_at is not None and expires_at is not None:
+        expires_at = max(expires_at, issued_at + _SHORTEST_LIFE)
     consistent = issued_at is not None and expires_at is not None and issued_at < expires_at
     grant, vault = secret.tags.get("grant"), secret.tags.get("vault")
     return StoredAccessToken(
@@ -61,7 +66,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         user_name=secret.tags.get("user-name"),
         user_before=secret.tags.get("user-before"),
         described=described,
-        revoked=REVOKED_AT in secret.tags,
+        revoked=revoked,
         unread=secret.unread,
     )
 

@@ -90,8 +90,8 @@ class StoredAccessToken:
         return (self.confirmed_at or self.issued_at, self.expires_at)
 
     def lives_at(self, moment: datetime) -> bool:
-        """Whether it is known to be alive then."""
-        return self.expires_at is not None and moment < self.expires_at
+        """Whether it is known to be alive then; one that was revoked is dead, also by a clock that is behind."""
+        return not self.revoked and self.expires_at is not None and moment < self.expires_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

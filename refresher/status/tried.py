@@ -39,8 +39,8 @@ def works(token: StoredAccessToken | None, trial: Trial, now: datetime) -> bool:
 
 
 def is_worth_trying(token: StoredAccessToken, now: datetime) -> bool:
-    """Whether its dates leave a question: one that has ended needs no instance to say so."""
-    return bool(token.value) and (token.expires_at is None or now < token.expires_at)
+    """Whether its dates leave a question: one that has ended, or was revoked, needs no instance to say so."""
+    return bool(token.value) and not token.revoked and (token.expires_at is None or now < token.expires_at)
 
 
 UNREAD = (

@@ -141,6 +141,22 @@ class TestRevoke:
         assert "revoked-at" not in token.tags
         assert sandbox.instance.is_living_refresh_token(token.value)
 
+    @pytest.mark.parametrize("ahead", [-31, 31])
+    def test_another_clock_ends_them_as_well(self, sandbox: Sandbox, make_app: MakeApp, ahead: int) -> None:
+        """Whoever revokes right after a refresh may do it, by their own clock, before that refresh or after now."""
+        app = make_app(SERVICENOW_FALLBACK_GRANT="password")
+        sandbox.add_connection(username=True)
+        tick(app)
+        (status,) = app.status()
+        assert status.working
+        sandbox.clock.advance(seconds=ahead)
+        assert revoke(app) is Outcome.REVOKED
+        sandbox.clock.advance(seconds=3 - ahead)
+        (status,) = app.status(anew=False)
+        assert status.working is False
+        assert "the tokens were revoked" in status.message
+        assert tick(app).outcome is Outcome.REFRESHED
+
     def test_no_answer_marks_nothing(self, sandbox: Sandbox, app: App) -> None:
         """Where it is not known that the tokens are dead, the vault does not say so."""
         sandbox.add_connection()

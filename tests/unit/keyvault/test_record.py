@@ -24,7 +24,7 @@ from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.record import ATTEMPT_STARTED, RefreshRecord
-from tests.factories import HOUR, NOON, SECOND, access_token, stored_access_token
+from tests.factories import HOUR, MINUTE, NOON, SECOND, access_token, stored_access_token
 
 DAYS = timedelta(days=100)
 
@@ -116,6 +116,12 @@ class TestAccessToken:
     def test_one_that_was_revoked_says_so(self) -> None:
         assert parse_access_token(tagged(revoked_at=format_instant(NOON))).revoked
         assert not parse_access_token(tagged()).revoked
+
+    @pytest.mark.parametrize("end", [NOON - HOUR, NOON, NOON + MINUTE])
+    def test_one_that_was_revoked_lives_no_more_whatever_clock_its_end_was_told_by(self, end: datetime) -> None:
+        token = parse_access_token(tagged(**{name.replace("-", "_"): tag for name, tag in revoked_tags(end).items()}))
+        assert not token.lives_at(NOON)
+        assert (token.issued_at, token.expires_at) == (NOON, max(end, NOON + SECOND))
 
     def test_a_grant_that_nobody_knows_is_none(self) -> None:
         assert parse_access_token(tagged(grant="carrier_pigeon")).grant is None
