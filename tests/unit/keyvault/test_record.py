@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given, strategies as st
 
 from refresher.keyvault.tags import (
+    ACCESS_TOKEN_CONTENT_TYPE,
     access_token_tags,
     parse_access_token,
     parse_record,
     parse_refresh_token,
+    probe_tags,
+    publisher,
+    record_expiry,
     record_tags,
     refresh_token_tags,
     revoked_tags,
@@ -107,6 +111,46 @@ class TestAccessToken:
     def test_the_attribute_does_not_count(self, attribute: datetime | None) -> None:
         """A policy of the vault may have had another date written, or none."""
         assert parse_access_token(tagged(expires_on=attribute)).expires_at == NOON + HOUR
+
+    @pytest.mark.parametrize(
+        ("fields", "life"),
+        [
+            ({}, (NOON, NOON + 30 * MINUTE)),
+            ({"expires_on": NOON + HOUR}, (NOON, NOON + HOUR)),
+            ({"expires_on": NOON - HOUR}, None),
+            ({"created_on": None, "expires_on": NOON + HOUR}, None),
+            ({"content_type": None}, None),  # a person's: its dates are where a person puts them
+            ({"tags": {"issued-at": format_instant(NOON)}}, None),
+            ({"tags": {"expires-at": format_instant(NOON)}}, None),
+        ],
+    )
+    def test_where_something_took_the_tags_it_lives_from_when_it_was_stored(
+        self, fields: dict[str, Any], life: tuple[datetime, datetime] | None
+    ) -> None:
+        stored = secret(**{"content_type": ACCESS_TOKEN_CONTENT_TYPE, "created_on": NOON, **fields})
+        assert parse_access_token(stored).life == life
+        assert parse_access_token(stored).described is (bool(stored.tags) or stored.content_type is None)
+
+    def test_what_the_product_wrote_is_described(self) -> None:
+        stored = replace(tagged(), content_type=ACCESS_TOKEN_CONTENT_TYPE, created_on=NOON - HOUR)
+        assert parse_access_token(stored).described
+        assert parse_access_token(stored).issued_at == NOON
+
+    @pytest.mark.parametrize("unread", [True, False])
+    def test_whether_its_value_could_be_read_goes_with_it(self, *, unread: bool) -> None:
+        assert parse_access_token(replace(tagged(), unread=unread)).unread is unread
+
+    def test_who_published_it_is_a_connection_of_a_vault(self) -> None:
+        assert parse_access_token(tagged()).publisher == publisher("c", "https://v") == "c of https://v"
+        assert parse_access_token(tagged(vault=None)).publisher is None
+        assert parse_access_token(tagged(connection=None)).publisher == " of https://v"
+
+    def test_what_the_probe_told_comes_back(self) -> None:
+        told = probe_tags("a mark", "a.user", "b.user")
+        assert told == {"accepted-by": "a mark", "user-name": "a.user", "user-before": "b.user"}
+        assert probe_tags(None, "", None) == {}
+        token = parse_access_token(secret(tags=told))
+        assert (token.accepted_by, token.user_name, token.user_before) == ("a mark", "a.user", "b.user")
 
     def test_another_time_zone_and_spaces_are_read(self) -> None:
         token = parse_access_token(tagged(issued_at=" 2026-03-01T13:00:00+01:00 "))
@@ -220,6 +264,20 @@ def fullest() -> RefreshRecord:
 def refused(version: str, count: int, *, tried_at: datetime | None = None) -> RefreshRecord:
     """The record after so many refusals of a password."""
     return RefreshRecord(password=PasswordRefusals(version=version, count=count, tried_at=tried_at))
+
+
+@pytest.mark.parametrize(
+    ("stored", "renewed"),
+    [
+        (None, True),
+        (secret(), True),
+        (secret(expires_on=NOON - DAYS), True),
+        (secret(expires_on=NOON + timedelta(days=2)), True),
+        (secret(expires_on=NOON + timedelta(days=2, seconds=1)), False),
+    ],
+)
+def test_the_record_is_given_another_year_before_it_ends(stored: StoredSecret | None, *, renewed: bool) -> None:
+    assert record_expiry(stored, NOON) == (NOON + timedelta(days=364) if renewed else None)
 
 
 class TestRecord:

@@ -9,7 +9,7 @@ from refresher.model.connection import Connection
 from refresher.model.report import WarningCode
 from refresher.model.stored import KeyLife
 from refresher.policy.forecast import foresee
-from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection
+from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection, stored_access_token, target
 
 DAY = timedelta(days=1)
 ENDING, SOON, STOPS = (
@@ -63,7 +63,30 @@ def test_the_end_of_a_refresh_token_comes_nearer(lifetime: timedelta, remaining:
 def test_the_end_of_a_key_that_signs_comes_nearer(rest: timedelta | None, code: WarningCode | None) -> None:
     """And where it has no date, nobody says that all is well."""
     key = KeyLife(name="signer", expires_on=NOON + rest if rest is not None else None)
-    assert [warning.code for warning in foresee(SIGNED, None, None, TIMING, NOON, key=key)] == ([code] if code else [])
+    warnings = foresee(SIGNED, None, None, TIMING, NOON, key=key)
+    assert [warning.code for warning in warnings] == ([code] if code else [])
+    for each in warnings:
+        if rest is None:
+            assert each.message == "when the key signer ends is unknown: it has no expiration date"
+            assert each.hint == "Give it that of its certificate, so that there is a warning (docs/keys.md)."
+        else:
+            ends = f"{NOON + rest:%Y-%m-%d %H:%M} UTC"
+            assert each.message == f"the key signer ends on {ends}, and signs nothing from then on"
+            assert each.hint == (
+                "Renew the certificate, and give ServiceNow the new one before (docs/keys.md, 'Renewal')."
+            )
+
+
+def test_a_target_that_another_publishes_to_is_told_with_that_other() -> None:
+    theirs = target(stored_access_token(publisher="b of https://w"))
+    (warning,) = foresee(SIGNED, None, None, TIMING, NOON, shared=(theirs,))
+    assert warning.code is WarningCode.TARGET_SHARED
+    assert warning.message == (
+        f"{theirs.target.name} holds a token that another installation published: connection b of https://w"
+    )
+    assert warning.hint == (
+        "Its readers get whichever token came last. Let one of the two publish elsewhere (PUBLISH_TO)."
+    )
 
 
 def test_a_key_that_cannot_be_used_is_not_foreseen_but_met() -> None:

@@ -18,6 +18,7 @@ from refresher.policy.due import (
     Republish,
     Urgency,
     decide_refresh,
+    decide_undated,
     evaluate_urgency,
     is_kept_out,
     refresh_time,
@@ -233,6 +234,59 @@ class TestHeldWithoutEnd:
     @pytest.mark.parametrize(("minutes", "kept_out"), [(0, False), (4, False), (5, True), (600, True)])
     def test_where_its_holder_does(self, minutes: int, *, kept_out: bool) -> None:
         assert is_kept_out("servicenow", NOON - minutes * MINUTE, None, None, TIMING, NOON) is kept_out
+
+    def test_one_that_was_taken_this_very_moment_keeps_nobody_out(self) -> None:
+        overdue = stored_access_token(issued_at=NOON - 2 * HOUR, expires_at=NOON - HOUR)
+        assert not is_kept_out("servicenow", NOON, overdue, None, TIMING, NOON)
+
+    @pytest.mark.parametrize("token", [None, stored_access_token(issued_at=None)])
+    def test_where_nobody_says_anything_nobody_knows(self, token: StoredAccessToken | None) -> None:
+        assert not is_kept_out("servicenow", None, token, None, TIMING, NOON)
+
+    @pytest.mark.parametrize(("since_try", "kept_out"), [(0, False), (4, False), (5, True), (60, True)])
+    def test_a_try_that_came_since_counts_from_then(self, since_try: int, *, kept_out: bool) -> None:
+        overdue = stored_access_token(issued_at=NOON - 3 * HOUR, expires_at=NOON - 2 * HOUR)
+        assert is_kept_out("servicenow", None, overdue, NOON - since_try * MINUTE, TIMING, NOON) is kept_out
+
+    @pytest.mark.parametrize(("minutes", "kept_out"), [(52, False), (53, True)])
+    def test_it_is_due_half_a_tick_before_its_time(self, minutes: float, *, kept_out: bool) -> None:
+        token = stored_access_token(issued_at=NOON - minutes * MINUTE, expires_at=NOON + HOUR)
+        assert is_kept_out("servicenow", None, token, None, TIMING, NOON) is kept_out
+
+    @pytest.mark.parametrize(("minutes", "kept_out"), [(120, False), (123, True)])
+    def test_one_that_is_due_at_half_of_its_life_is_waited_for_until_then(
+        self, minutes: float, *, kept_out: bool
+    ) -> None:
+        token = stored_access_token(
+            issued_at=NOON - minutes * MINUTE, expires_at=NOON - minutes * MINUTE + 4 * HOUR, grant=G.ENTRA_ID
+        )
+        assert is_kept_out("servicenow", None, token, None, TIMING, NOON) is kept_out
+
+
+class TestUndated:
+    """Where no token's dates can be read: once in each interval, by the record."""
+
+    @pytest.mark.parametrize(
+        ("since", "known", "due"),
+        [
+            (None, True, True),
+            (None, False, False),
+            (47 * MINUTE, True, False),
+            (47.5 * MINUTE, True, True),
+            (47.5 * MINUTE, False, False),
+            (timedelta(), True, False),
+            (-SECOND, True, True),  # of a clock that was ahead: it would hold for ever
+            (-SECOND, False, False),
+        ],
+    )
+    def test_by_the_last_attempt(self, since: timedelta | None, *, known: bool, due: bool) -> None:
+        last = NOON - since if since is not None else None
+        decision = decide_undated(last, TIMING, NOON, known=known)
+        unreadable = Reason.ACCESS_TOKEN_UNREADABLE
+        if due:
+            assert decision == Refresh(reason=unreadable, urgency=Urgency.ADVISORY)
+        else:
+            assert decision == NotDue(reason=unreadable, refresh_at=(last or NOON) + 50 * MINUTE)
 
 
 class TestManyConnections:

@@ -7,11 +7,19 @@ import pytest
 from refresher.model.causes import Cause
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import UNATTENDED, Grant
+from refresher.model.stored import StoredAccessToken, StoredRefreshToken
 from refresher.policy.due import Urgency
 from refresher.policy.password_gate import TRIES, PasswordRefusals
 from refresher.policy.record import ATTEMPT_STARTED, RefreshRecord
-from refresher.policy.refusals import Sent, after_refusal, after_success, before_try, refusals_tolerated
-from tests.factories import NOON
+from refresher.policy.refusals import (
+    Sent,
+    after_refusal,
+    after_success,
+    before_try,
+    may_rotate,
+    refusals_tolerated,
+)
+from tests.factories import HOUR, MINUTE, NOON, SECOND, refresh_token, stored_access_token
 from tests.sampling import thinned
 
 CLEAN = RefreshRecord()
@@ -117,6 +125,33 @@ class TestAfterRefusal:
         """One generic 401 says nothing: a person is asked for when it is repeated in the next run."""
         after, person = refuse(record, Grant.REFRESH_TOKEN, cause, answer_lost=answer_lost)
         assert (after.spent_refresh_token_version, person) == (spent, asks)
+
+
+BY_REFRESH = stored_access_token(grant=Grant.REFRESH_TOKEN)
+LONG_STORED = replace(refresh_token(), stored_at=NOON - HOUR)
+
+
+@pytest.mark.parametrize(
+    ("held", "token", "record", "expected"),
+    [
+        (LONG_STORED, BY_REFRESH, CLEAN, False),
+        (LONG_STORED, BY_REFRESH, ROTATES, True),
+        (None, BY_REFRESH, CLEAN, True),
+        (LONG_STORED, None, CLEAN, True),
+        (LONG_STORED, replace(BY_REFRESH, expires_at=None), CLEAN, True),
+        (LONG_STORED, replace(BY_REFRESH, grant=Grant.PASSWORD), CLEAN, True),
+        (LONG_STORED, replace(BY_REFRESH, grant=None), CLEAN, True),
+        (replace(LONG_STORED, stored_at=None), BY_REFRESH, CLEAN, True),
+        # Stored beside the token that came with it: their clocks are two.
+        (replace(LONG_STORED, stored_at=NOON - 5 * MINUTE), BY_REFRESH, CLEAN, True),
+        (replace(LONG_STORED, stored_at=NOON - 5 * MINUTE - SECOND), BY_REFRESH, CLEAN, False),
+        (replace(LONG_STORED, stored_at=NOON + MINUTE), BY_REFRESH, CLEAN, True),
+    ],
+)
+def test_a_refresh_token_may_rotate_until_it_yielded_a_token_and_stayed(
+    held: StoredRefreshToken | None, token: StoredAccessToken | None, record: RefreshRecord, *, expected: bool
+) -> None:
+    assert may_rotate(held, token, record) is expected
 
 
 class TestBeforeTry:

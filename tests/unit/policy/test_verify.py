@@ -7,6 +7,7 @@ import pytest
 
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
+from refresher.model.report import WarningCode
 from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import Secret
 from refresher.policy.due import NotDue, Reason, Refresh, Republish, Urgency
@@ -20,6 +21,7 @@ from refresher.policy.verify import (
     is_to_be_tried,
     is_tried_each_tick,
     is_unheard,
+    refused_without_proof,
     restrain,
     user_before,
     user_changed,
@@ -130,6 +132,28 @@ def test_what_follows_two_refusals(
     consequence, why = after_refusals(connection(**settings), token(accepted_by=accepted_by), record, TIMING, NOON)
     assert consequence is expected
     assert bool(why) is (expected is Consequence.WAIT)
+
+
+@pytest.mark.parametrize(
+    ("settings", "record", "why"),
+    [
+        ({"SERVICENOW_GRANT": "password"}, RefreshRecord(), "the grant password is not used for that alone"),
+        ({}, None, "whether a refresh for that alone was tried before cannot be read"),
+        ({}, RECENTLY, "a refresh for that alone was tried within the last refresh interval"),
+    ],
+)
+def test_why_nothing_follows_is_said(settings: dict[str, str], record: RefreshRecord | None, why: str) -> None:
+    assert after_refusals(connection(**settings), token(), record, TIMING, NOON) == (Consequence.WAIT, why)
+
+
+def test_a_refusal_that_does_not_count_is_warned_of() -> None:
+    warning = refused_without_proof(PLAIN)
+    assert warning.code is WarningCode.VERIFICATION_REFUSED
+    assert warning.message == (
+        "ServiceNow refuses the stored token at PROBE_PATH (401), where it never accepted one of this connection: an "
+        "access policy, or the token"
+    )
+    assert warning.hint == "Try it with a path that its user may read: python -m refresher probe servicenow"
 
 
 @pytest.mark.parametrize(
