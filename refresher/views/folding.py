@@ -27,7 +27,8 @@ class Finding(Generic[T]):
 def fold(findings: Iterable[Finding[T]], *, everything: bool = False) -> tuple[tuple[Finding[T], ...], ...]:
     """What is to be opened, the gravest last; the healthy ones too where `everything` is asked for.
 
-    Several that are told of together have an instance, and what is wrong with it, in common.
+    Several that are told of together have an instance, and what is wrong with it, in common; the gravest of them
+    comes first, and tells for all.
     """
     groups: dict[tuple[str, str], list[Finding[T]]] = {}
     for finding in findings:
@@ -35,4 +36,5 @@ def fold(findings: Iterable[Finding[T]], *, everything: bool = False) -> tuple[t
             alone = finding.shared is None or everything
             key = ("", finding.connection) if alone else (finding.instance, f"{finding.shared}")
             groups.setdefault(key, []).append(finding)
-    return tuple(sorted(map(tuple, groups.values()), key=lambda group: max(each.gravity for each in group)))
+    ordered = (tuple(sorted(group, key=lambda each: -each.gravity)) for group in groups.values())
+    return tuple(sorted(ordered, key=lambda group: group[0].gravity))

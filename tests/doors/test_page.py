@@ -199,6 +199,16 @@ def test_what_an_instance_does_to_many_is_one_card() -> None:
     assert "9 connections of https://i have the same: c0 (failing), c1 (failing)" in Words(page).text
 
 
+def test_one_card_for_many_is_that_of_the_gravest_and_so_is_its_button() -> None:
+    hurt = {"cause": Cause.INSTANCE_HIBERNATING, "instance_url": "https://i"}
+    alive = a_status("alive", state=State.FAILING, **hurt)
+    dead = a_status("dead", state=State.EXPIRED, working=False, next_step=Step(refresh("dead")), **hurt)
+    page = status_page([alive, dead], TICKING, START, {"code": "k"})
+    assert '<article class="bad"><h2>dead' in page
+    (form,) = [attributes for tag, attributes in Words(page).tags if tag == "form"]
+    assert "connection=dead&" in (form["action"] or "")
+
+
 @pytest.mark.parametrize(
     ("changes", "heading"),
     [

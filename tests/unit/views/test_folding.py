@@ -24,7 +24,7 @@ def test_everything_is_opened_each_by_itself_where_that_is_asked_for() -> None:
     assert names(*away, found("well"), everything=True) == [["well"], ["a"], ["b"]]
 
 
-def test_what_an_instance_causes_is_told_once_of_all_its_connections() -> None:
+def test_what_an_instance_causes_is_told_once_of_all_its_connections_by_the_gravest() -> None:
     findings = [
         found("a", 2, shared="away"),
         found("b", 5, shared="away"),
@@ -33,5 +33,5 @@ def test_what_an_instance_causes_is_told_once_of_all_its_connections() -> None:
         found("e", 2),
         found("f", 3, shared="away"),
     ]
-    assert names(*findings) == [["c"], ["d"], ["e"], ["a", "b", "f"]]
+    assert names(*findings) == [["c"], ["d"], ["e"], ["b", "f", "a"]]
     assert {each.instance for each in fold(findings)[-1]} == {ONE}
