@@ -203,4 +203,4 @@ def _retry_after_of(error: HttpResponseError, now: datetime) -> float | None:
     """Seconds that the vault asked to wait, where it did."""
     headers = getattr(error.response, "headers", None) or {}
     value = headers.get("Retry-After")
-    return parse_retry_after(value, now) if isinstance(value, str) else None
+    return parse_retry_after(value, now, headers.get("Date")) if isinstance(value, str) else None

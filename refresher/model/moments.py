@@ -36,18 +36,23 @@ def pause_text(seconds: float | None) -> str:
     return f", and asks for a pause of {round(seconds)} s" if seconds else ""
 
 
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
+def parse_http_date(text: str | None) -> datetime | None:
+    """A moment as HTTP writes it (RFC 9110 section 5.6.7), in UTC; None where it is absent or nonsense."""
+    try:
+        moment = parsedate_to_datetime((text or "")[:64])
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def parse_retry_after(value: str | None, now: datetime, date: str | None = None) -> float | None:
     """Seconds to wait by a `Retry-After` header, in seconds or as an HTTP date (RFC 9110 section 10.2.3).
 
-    None where it is absent or nonsense; 0 where the time has passed.
+    A date is compared with the answer's own `date`, by the clock that named it. None where it is absent or nonsense;
+    0 where the time has passed.
     """
     text = (value or "").strip()
     if re.fullmatch(r"-?[0-9]{1,15}", text, re.ASCII):
         return max(0.0, float(text))
-    try:
-        moment = parsedate_to_datetime(text[:64])
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - now).total_seconds())
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    moment = parse_http_date(text)
+    return max(0.0, (moment - (parse_http_date(date) or now)).total_seconds()) if moment is not None else None

@@ -99,7 +99,7 @@ def decide_refresh(
     ours = tuple(target for target in targets if target not in shared)
     checks: tuple[tuple[Callable[[], bool], Reason], ...] = (
         (lambda: started_at > now, Reason.CLOCK_SKEW),
-        (lambda: expires_at <= now, Reason.ACCESS_TOKEN_EXPIRED),
+        (lambda: not access_token.lives_at(now), Reason.ACCESS_TOKEN_EXPIRED),
         (lambda: expires_at - now <= 2 * timing.tick, Reason.ACCESS_TOKEN_ENDING),
         (lambda: now >= refresh_at - timing.tick / 2, Reason.ACCESS_TOKEN_AGING),
         (lambda: any(_is_ahead(target, access_token, now) for target in ours), Reason.TARGET_AHEAD),

@@ -146,7 +146,7 @@ def _revoke(parts: Parts, run: Run) -> RunReport:
                     )
     message = f"{len(known)} tokens revoked at ServiceNow"
     if not all(known):
-        message += f"; ServiceNow did not know {known.count(False)} of them"
+        message = f"{known.count(True)} of {message}, which did not know the others"
     for target in side.target_errors:
         message += f"; {target.name} cannot be read, and may still hold one of them"
     return run.report(Outcome.REVOKED, message)

@@ -31,11 +31,11 @@ class Memory:
         self._unreadable = side.record_error
         self._expires_on = record_expiry(side.record_secret, run.clock.now())
 
-    def remember(self, record: RefreshRecord) -> None:
+    def remember(self, record: RefreshRecord, *, or_stop: bool = False) -> None:
         """Write what must be known before a request is sent, if it is not known yet. Raises VaultError.
 
         A record that cannot be read or written stops nothing but the password, of which nobody knows how often it was
-        refused.
+        refused, and where one has to `or_stop`, since each tick would do again what one may do once in an interval.
         """
         if record == self.record:
             return
@@ -43,7 +43,7 @@ class Memory:
         try:
             self._save(record, self._run.deadline)
         except VaultError as error:
-            if uncounted or not (self._unreadable is not None or self._alone_is_shut(error)):
+            if or_stop or uncounted or not (self._unreadable is not None or self._alone_is_shut(error)):
                 raise
             self._warn(error)
         self.record = record

@@ -160,7 +160,9 @@ class Refresher:
                 if not plan.grants:
                     message = "ServiceNow refuses the stored token, and nothing may be tried for that reason alone"
                     raise TokenRejectedError(message, cause=Cause.ACCESS_TOKEN_REFUSED)
-                keeper.memory.remember(side.record.with_access_token_refused(run.clock.now()))
+                keeper.memory.remember(side.record.with_access_token_refused(run.clock.now()), or_stop=True)
+            elif not side.is_dated and not run.request.force:
+                keeper.memory.remember(side.record.before_attempt(run.clock.now()), or_stop=True)
             with self._parts.servicenow.session(run.connection, run.deadline) as session:
                 return keeper.publish(obtain(run, keeper, session, plan, decision.urgency, ask_identity))
 

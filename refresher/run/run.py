@@ -100,6 +100,8 @@ class Run:
         stored = self.side.access_token if self.side is not None else None
         expires_at = stored.expires_at if stored is not None else None
         life = stored.life if stored is not None else None
+        if stored is not None and stored.revoked and expires_at is not None:
+            expires_at = min(now, expires_at)  # By a clock that was ahead it ended in a time to come.
         if outcome is Outcome.REVOKED:
             expires_at, life = now, None
         elif self.published is not None:

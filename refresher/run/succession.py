@@ -55,6 +55,7 @@ class Succession:
         token, secret = credentials.refresh_token, credentials.refresh_token_secret
         self.life = (token.issued_at, token.expires_at) if token is not None else None
         self._stored_version = secret.version if secret is not None else None
+        self._found_from = secret.created_on if secret is not None else None
         self._looked_at = run.clock.now() - _CLOCKS_DIFFER
         # Of a vault that still tells for a while what it held before, that is no other one either.
         self._own_values = {token.value} if token is not None else set()
@@ -144,8 +145,12 @@ class Succession:
             held = self._vaults.main.read(name, Deadline(self._run.clock, _LOOK_TAKES))
         except VaultError:
             return None  # A doubt is no reason to lose what is in hand.
-        if held is None or held.version == self._stored_version or held.value.stripped() in self._own_values:
+        if held is None or held.version == self._stored_version:
             return None
+        if not held.value.stripped() or held.value.stripped() in self._own_values:
+            return None
+        if self._found_from is not None and held.created_on is not None and held.created_on < self._found_from:
+            return None  # The vault tells what it held before what this run found.
         if self._stored_version is None and held.created_on is not None and held.created_on < self._looked_at:
             return None  # Its name was deleted, and came back with what it held before.
         return held

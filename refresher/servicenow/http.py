@@ -137,7 +137,8 @@ class Wire:
                     self.disconnect()
                     break
             if answer.status == _TOO_MANY_REQUESTS:
-                pause = parse_retry_after(answer.headers.get("retry-after"), self._clock.now())
+                asked, date = answer.headers.get("retry-after"), answer.headers.get("date")
+                pause = parse_retry_after(asked, self._clock.now(), date)
                 self.turns.pause(self._connection, pause)
 
     def _connect(self, proxy: Proxy | None) -> httpx.Client:

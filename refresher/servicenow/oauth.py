@@ -214,7 +214,7 @@ class _Answer:
             too_large=too_large,
             whole=whole,
             transaction_id=transaction_id if is_transaction_id(transaction_id) else None,
-            retry_after=parse_retry_after(by_name.get("retry-after"), now),
+            retry_after=parse_retry_after(by_name.get("retry-after"), now, by_name.get("date")),
             packed=_packed(by_name.get("content-encoding", "")) if not fields else "",
             leads_to=leads_to(by_name.get("location")),
         )

@@ -6,13 +6,13 @@ a failure uses a fresh connection, since passing faults sit in connections as we
 
 from collections.abc import Callable
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 from refresher.model.causes import Cause, Kind
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, TokenEndpointError
 from refresher.model.grants import Grant
+from refresher.model.moments import parse_http_date
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.retry import retrying
 from refresher.servicenow.answers import ANSWER_TAKES, Attempts, Probe, Verdict
@@ -161,7 +161,7 @@ class Session:
             )
         except TokenEndpointError as error:
             refusal = error
-        return refusal, _parse_date(answer.headers.get("date"))
+        return refusal, parse_http_date(answer.headers.get("date"))
 
     def revoke(self, token: Secret) -> bool:
         """Revoke a token; the token stands in the URL, as ServiceNow wants it. Returns whether it was known.
@@ -172,8 +172,10 @@ class Session:
 
     def _revoke_once(self, token: Secret) -> bool:
         answer = self._wire.send("GET", self._connection.revocation_endpoint, params={"token": token.reveal()})
-        if answer.status not in _REVOCATION_ANSWERS:
-            message = f"the ServiceNow instance did not confirm the revocation (status {answer.status})"
+        page = answer.body.lstrip()[:1] == b"<"
+        if page or answer.status not in _REVOCATION_ANSWERS:
+            with_page = ", with a web page" if page else ""
+            message = f"the ServiceNow instance did not confirm the revocation (status {answer.status}{with_page})"
             raise TokenEndpointError(
                 message,
                 cause=Cause.INSTANCE_ERROR,
@@ -181,11 +183,3 @@ class Session:
                 transaction_id=answer.headers.get("x-transaction-id"),
             )
         return answer.status == _OK
-
-
-def _parse_date(text: str | None) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text) if text is not None else None
-    except ValueError:
-        return None
-    return moment if moment is not None and moment.tzinfo else None

@@ -13,6 +13,7 @@ from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.servicenow.answers import Verdict
 from sandbox import CANARY_PREFIX, Sandbox
 from sandbox.faults import Fault, Respond
+from sandbox.personality import HIBERNATING
 from tests.conftest import MakeApp, tick
 from tests.doors.test_commands import run
 from tests.forks import python
@@ -141,7 +142,7 @@ class TestRevoke:
         assert "revoked-at" not in token.tags
         assert sandbox.instance.is_living_refresh_token(token.value)
 
-    @pytest.mark.parametrize("ahead", [-31, 31])
+    @pytest.mark.parametrize("ahead", [-31, 31, 41 * 60])
     def test_another_clock_ends_them_as_well(self, sandbox: Sandbox, make_app: MakeApp, ahead: int) -> None:
         """Whoever revokes right after a refresh may do it, by their own clock, before that refresh or after now."""
         app = make_app(SERVICENOW_FALLBACK_GRANT="password")
@@ -155,7 +156,32 @@ class TestRevoke:
         (status,) = app.status(anew=False)
         assert status.working is False
         assert "the tokens were revoked" in status.message
-        assert tick(app).outcome is Outcome.REFRESHED
+        sandbox.vault.delete(TARGET)
+        report = tick(app)
+        assert (report.outcome, report.working) == (Outcome.REFRESHED, True)
+
+    def test_where_it_ends_in_a_time_to_come_no_tick_says_that_it_works(self, sandbox: Sandbox, app: App) -> None:
+        sandbox.add_connection()
+        tick(app)
+        sandbox.clock.advance(minutes=41)
+        revoke(app)
+        sandbox.clock.advance(minutes=-40)
+        report = tick(app)
+        assert (report.outcome, report.working) == (Outcome.AUTHORIZATION_REQUIRED, False)
+        assert report.access_token_expires_at == sandbox.clock.now()
+
+    @pytest.mark.parametrize("status", [200, 400, 404])
+    def test_a_page_is_no_answer(self, sandbox: Sandbox, app: App, status: int) -> None:
+        """A hibernating instance or a sign-in before it revokes nothing."""
+        sandbox.add_connection()
+        tick(app)
+        page = Respond(status, {"Content-Type": "text/html"}, b"\n" + HIBERNATING)
+        sandbox.faults.add(Fault(path="/oauth_revoke_token.do", times=None, action=page))
+        assert revoke(app) is not Outcome.REVOKED
+        for name in ("servicenow-refresh-token", "servicenow-oauth-token"):
+            token = sandbox.vault.get(name)
+            assert token is not None
+            assert "revoked-at" not in token.tags
 
     def test_no_answer_marks_nothing(self, sandbox: Sandbox, app: App) -> None:
         """Where it is not known that the tokens are dead, the vault does not say so."""
@@ -212,7 +238,7 @@ class TestRevoke:
         report = app.revoke("servicenow", RunRequest(trigger=Trigger.CLI))
         assert (report.outcome, report.message) == (
             Outcome.REVOKED,
-            "2 tokens revoked at ServiceNow; ServiceNow did not know 2 of them",
+            "0 of 2 tokens revoked at ServiceNow, which did not know the others",
         )
 
     def test_the_command_asks_first(self, real_time: Sandbox) -> None:

@@ -52,6 +52,15 @@ def is_published(sandbox: DirectSandbox) -> bool:
     return held is not None and sandbox.instance.is_living_access_token(held.value)
 
 
+def told_late(sandbox: DirectSandbox, which: int) -> Respond:
+    """The vault's answer from a copy of it that lags: one of the versions of the refresh token that it holds now."""
+    held = sandbox.vault.versions(REFRESH_TOKEN)[which]
+    attributes = {"enabled": True, "created": int(held.created_on.timestamp())}
+    url = f"{sandbox.vault.url}/secrets/{REFRESH_TOKEN}/{held.version}"
+    secret = {"id": url, "value": held.value, "tags": held.tags, "attributes": attributes}
+    return Respond(200, {"Content-Type": "application/json"}, json.dumps(secret).encode())
+
+
 def answer_with(sandbox: DirectSandbox, change: Callable[[bytes], bytes], times: int | None = 1) -> None:
     """Change the answers of the token endpoint on their way."""
     sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=Rewrite(change), times=times))
@@ -320,17 +329,29 @@ class TestSomebodyStoresAnother:
     def test_what_a_vault_tells_late_is_no_other_one(self) -> None:
         """It takes a write and still tells for a while what it held before: that hides no second successor."""
         sandbox, app = rotating()
-        before = sandbox.vault.get(REFRESH_TOKEN)
-        assert before is not None
         answer_with(sandbox, field("expires_in", 0))
-        attributes = {"enabled": True, "created": int(before.created_on.timestamp())}
-        url = f"{sandbox.vault.url}/secrets/{REFRESH_TOKEN}/{before.version}"
-        late = json.dumps({"id": url, "value": before.value, "tags": before.tags, "attributes": attributes}).encode()
-        old = Respond(200, {"Content-Type": "application/json"}, late)
-        fault(sandbox, "GET", REFRESH_TOKEN, old, times=None, after=2)
+        fault(sandbox, "GET", REFRESH_TOKEN, told_late(sandbox, -1), times=None, after=2)
         report = tick(app)
         assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 2)
         assert WarningCode.REFRESH_TOKEN_REPLACED not in {warning.code for warning in report.warnings}
+        assert is_kept(sandbox)
+
+    def test_nor_is_what_it_held_before_this_run_found_another(self) -> None:
+        sandbox, app = rotating()
+        tick(app)
+        sandbox.clock.advance(INTERVAL)
+        fault(sandbox, "GET", REFRESH_TOKEN, told_late(sandbox, -2), after=1)
+        report = tick(app)
+        assert report.outcome is Outcome.REFRESHED
+        assert WarningCode.REFRESH_TOKEN_REPLACED not in {warning.code for warning in report.warnings}
+        assert is_kept(sandbox)
+
+    def test_nor_is_what_holds_nothing(self) -> None:
+        """A mistyped `az keyvault secret set` in the middle of a run is not worth the one that works."""
+        sandbox, app = rotating()
+        blank = Interrupt(lambda: sandbox.vault.put(REFRESH_TOKEN, " "), before=False)
+        sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=blank))
+        assert tick(app).outcome is Outcome.REFRESHED
         assert is_kept(sandbox)
 
     def test_so_does_what_another_run_stored_while_this_one_was_frozen(self) -> None:

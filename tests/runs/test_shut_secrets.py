@@ -18,6 +18,10 @@ from tests.conftest import direct, tick
 from tests.names import RECORD, TARGET, TOKEN
 from tests.sampling import sampled, thinned
 
+UNAUTHENTICATED = Respond(
+    401, {"Content-Type": "application/json"}, b'{"error": {"message": "User Not Authenticated"}}'
+)
+
 TICK = timedelta(minutes=5)
 INTERVAL = timedelta(minutes=50)
 GENERIC = Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)
@@ -157,6 +161,34 @@ def test_without_a_record_as_well_only_force_refreshes() -> None:
     assert {each.cause for each in reports} == {Cause.VAULT_FORBIDDEN}
     (report,) = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
     assert report.outcome is Outcome.REFRESHED
+
+
+def test_nor_does_a_tick_where_no_record_can_be_made() -> None:
+    """Nothing would tell the next tick that this one refreshed."""
+    sandbox, app = direct({"PUBLISH_TO": ""})
+    hide(sandbox, TOKEN)
+    for operation in ("set", "update"):
+        sandbox.vault.deny(operation, RECORD)
+    reports = for_hours(sandbox, app, 1)
+    assert sandbox.log.count(path="/oauth_token.do") == 0
+    assert {each.cause for each in reports} == {Cause.VAULT_FORBIDDEN}
+    (report,) = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
+    assert report.outcome is Outcome.REFRESHED
+
+
+def test_a_refusal_leads_to_no_refresh_that_nothing_would_remember() -> None:
+    """An access policy refuses living tokens as well: each tick would ask for another one."""
+    sandbox, app = direct()
+    tick(app)
+    sandbox.vault.put(RECORD, "The record is in the tags.", tags={"connection": "servicenow"})
+    for operation in ("set", "update"):
+        sandbox.vault.deny(operation, RECORD)
+    sandbox.faults.add(Fault(service="instance", path="/api/now", times=None, action=UNAUTHENTICATED))
+    sandbox.log.clear()
+    sandbox.clock.advance(TICK)
+    reports = [tick(app) for _ in range(6)]
+    assert sandbox.log.count(path="/oauth_token.do") == 0
+    assert {each.cause for each in reports} == {Cause.VAULT_FORBIDDEN}
 
 
 def test_nothing_is_asked_for_where_every_place_is_disabled() -> None:

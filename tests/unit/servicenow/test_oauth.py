@@ -507,6 +507,20 @@ class TestRetryAfter:
     def test_forms(self, value: str | None, seconds: float | None) -> None:
         assert parse_retry_after(value, NOW) == seconds
 
+    @pytest.mark.parametrize(
+        ("date", "seconds"),
+        [
+            ("Sun, 01 Mar 2026 11:59:00 GMT", 120.0),
+            ("Sun, 01 Mar 2026 12:59:00 +0100", 120.0),
+            ("Sun, 01 Mar 2026 12:02:00 GMT", 0.0),
+            ("soon", 60.0),
+            (None, 60.0),
+        ],
+    )
+    def test_a_date_is_compared_with_the_answers_own(self, date: str | None, seconds: float) -> None:
+        """Whatever this machine's clock says."""
+        assert parse_retry_after("Sun, 01 Mar 2026 12:01:00 GMT", NOW, date) == seconds
+
     @given(st.text(max_size=80) | st.text("0123456789 :,-+GMTSunMar", max_size=40) | DATES)
     def test_any_text_is_a_time_or_nothing(self, value: str) -> None:
         seconds = parse_retry_after(value, NOW)
