@@ -14,6 +14,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from sandbox import Sandbox, SandboxClock
+from tests.promises.places import files_of_the_documents
 from tests.promises.test_layout import DEPLOYED, ROOT
 from tests.promises.test_requirements import read_pins
 
@@ -22,11 +23,13 @@ JUNK = (
     ".env",
     ".venv/lib/python3.13/site-packages/httpx/__init__.py",
     ".venv-3.13/bin/python",
+    ".venv.lock/pid",
     "__azurite_db_blob__.json",
     "__pycache__/function_app.cpython-313.pyc",
     "local.settings.json",
     "node_modules/azurite/package.json",
     "refresher/__pycache__/app.cpython-313.pyc",
+    *sorted(files_of_the_documents()),
 )
 """What lies about in a developer's folder."""
 TICK = """
@@ -107,6 +110,13 @@ def test_it_holds_the_app_and_nothing_else(package: Path) -> None:
     files = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
     assert {name.split("/")[0] for name in files} == DEPLOYED
     assert files == {name for name in git("ls-files", cwd=ROOT) if name.split("/")[0] in DEPLOYED}
+
+
+def test_git_is_offered_nothing_that_lies_about_and_no_credential(clone: Path) -> None:
+    made = files_of_the_documents()
+    assert {"CLIENT_SECRET_FILE", "app.json", "key.pem"} <= made
+    git("init", "--quiet", cwd=clone)
+    assert set(git("check-ignore", *JUNK, cwd=clone)) == set(JUNK)
 
 
 @pytest.mark.exhaustive
