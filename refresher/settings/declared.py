@@ -83,7 +83,7 @@ CONNECTION_KEYS = (
     ),
     SettingSpec(
         name="entra_scope",
-        meaning="scope of grant entra_id: <application client id>/.default or an api:// URI",
+        meaning="scope of grant entra_id: APPLICATION/.default or an api:// URI",
         parse=forms.parse_entra_scope,
     ),
     SettingSpec(

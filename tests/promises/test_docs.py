@@ -84,6 +84,13 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor in slugs, f"{place_of(path, target)} links to {target}, which has no such heading"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_word_of_a_page_vanishes_because_it_looks_like_html(path: Path) -> None:
+    words = re.sub(r"```.*?```|`[^`]*`", "", path.read_text("utf-8"), flags=re.DOTALL)
+    for tag in re.findall(r"<[^>]*>", words):
+        assert re.match(r"<(?:!--|/?picture>|source |img )", tag), place_of(path, tag)
+
+
 def test_every_picture_of_the_status_page_is_shown_and_light_enough_to_be() -> None:
     shown = {
         name for path in DOCUMENTS for name in re.findall(r"images/(status-[\w-]+\.png)", path.read_text("utf-8"))
