@@ -12,6 +12,7 @@ _DIFFERS = re.compile(rf'{FIELD} != "(\w+)"')
 _IN = re.compile(rf"{FIELD} in \((.+)\)")
 _NOT_IN = re.compile(rf"{FIELD} !in \((.+)\)")
 _AT_LEAST = re.compile(rf"{FIELD} >= (\d+)")
+_BELOW = re.compile(rf"{FIELD} < (\d+)")
 
 
 def conditions(query: str) -> list[str]:
@@ -37,6 +38,7 @@ def _holds(condition: str, message: str) -> bool:
         (_IN, lambda event, found: f'"{event.get(found[1])}"' in found[2].split(", ")),
         (_NOT_IN, lambda event, found: f'"{event.get(found[1])}"' not in found[2].split(", ")),
         (_AT_LEAST, lambda event, found: isinstance(value := event.get(found[1]), int) and value >= int(found[2])),
+        (_BELOW, lambda event, found: isinstance(value := event.get(found[1]), int) and value < int(found[2])),
     ]
     event = json.loads(message)
     for pattern, judge in kinds:

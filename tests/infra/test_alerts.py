@@ -89,21 +89,36 @@ def last_tick(log: CapturedLog, now: datetime) -> datetime | None:
     return now if any(heard) else None
 
 
-@pytest.mark.parametrize("settings", thinned([{}, {"REFRESH_QUEUE": "refreshq"}]), ids=["ticks", "a queue"])
 def test_the_dead_mans_switch_hears_each_tick_and_nobody_else(
-    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, settings: dict[str, str]
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
 ) -> None:
     """Whatever comes of it, and with a token that lives for long; an engineer who refreshes is no timer."""
     sandbox.add_connection()
-    app = make_app(**settings)
+    app = make_app()
     for fault in (None, Fault(action=GENERIC_401, service="instance", path="/oauth_token.do", times=None)):
         if fault is not None:
             sandbox.faults.add(fault)
-        app.due() if settings else tick(app)
+        tick(app)
         assert last_tick(everything_logged, sandbox.clock.now()) == sandbox.clock.now()
         sandbox.clock.advance(minutes=50)
     app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
     assert last_tick(everything_logged, sandbox.clock.now()) is None
+
+
+def test_it_hears_who_takes_from_the_queue_and_not_who_fills_it(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    """A tick that finds something due has only asked for a refresh; with nothing due it has done its work."""
+    sandbox.add_connection()
+    app = make_app(REFRESH_QUEUE="refreshq")
+    heard = []
+    for trigger in (None, Trigger.QUEUE, None):
+        if trigger is None:
+            app.due()
+        else:
+            app.refresh(["servicenow"], RunRequest(trigger=trigger))
+        heard.append(last_tick(everything_logged, sandbox.clock.now()) is not None)
+    assert heard == [False, True, True]
 
 
 def test_two_intervals_of_silence_fire_and_an_empty_workspace_is_one() -> None:
@@ -214,6 +229,7 @@ def test_queries_read_fields_that_are_emitted_and_compare_with_values_that_exist
     sandbox.clock.advance(minutes=10)
     tick(app)
     emit_poisoned(b"servicenow")
+    make_app(REFRESH_QUEUE="refreshq").due()
     emitted = {field for message in messages(everything_logged) for field in json.loads(message)}
     known = {each.value for kind in (Outcome, Cause, WarningCode, Reason) for each in kind}
     for query in (*QUERIES.values(), *WORKBOOK_QUERIES):
