@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from refresher.doctor.remedies import follows_from, remedy_of_cause
-from refresher.doctor.replaced import Comparison, Known, Replaced, compare
+from refresher.doctor.replaced import WRITES_TAKE, Comparison, Known, Replaced, compare
 from refresher.doctor.standing import behind_a_policy
 from refresher.keyvault.tags import parse_access_token, parse_record, parse_refresh_token
 from refresher.model import steps
@@ -120,7 +120,7 @@ _Suspicion = tuple[str, Step]
 def _suspicion(evidence: Evidence, record: RefreshRecord, succeeded_at: datetime | None, now: datetime) -> _Suspicion:
     cause, connection = Cause.of(record.last_cause) or Cause.UNEXPECTED, evidence.connection
     if cause in _REFUSALS:
-        return _refused(evidence, cause, succeeded_at, now)
+        return _refused(evidence, record, cause, succeeded_at, now)
     if cause is Cause.TOKEN_REJECTED:
         step = Step("A token just issued is refused as well: so it is not the token. ", behind_a_policy(connection))
         return "an access policy before PROBE_PATH", step
@@ -135,8 +135,14 @@ def _suspicion(evidence: Evidence, record: RefreshRecord, succeeded_at: datetime
     return "", remedy_of_cause(cause, evidence.connection.name)
 
 
-def _refused(evidence: Evidence, cause: Cause, succeeded_at: datetime | None, now: datetime) -> _Suspicion:
-    """Which credential is meant, by what is younger than the last success."""
+def _refused(
+    evidence: Evidence, record: RefreshRecord, cause: Cause, succeeded_at: datetime | None, now: datetime
+) -> _Suspicion:
+    """Which credential is meant, by what is younger than the last success; none that the last attempt did not send."""
+    untried = _stored_after(evidence, record.last_attempt_at, now)
+    if untried:
+        lead = f"{', '.join(untried)}: stored after the last attempt, and not tried yet. Try it: "
+        return "", Step(lead, steps.refresh(evidence.connection.name, force=True))
     if succeeded_at is None:
         step = diagnose(cause, evidence.connection.name).next_step
         return "any of the values, none of which is known to have worked", Step("Look at each of them first. ", step)
@@ -144,6 +150,14 @@ def _refused(evidence: Evidence, cause: Cause, succeeded_at: datetime | None, no
     if compared.replaced:
         return _put_right(evidence, compared.replaced, succeeded_at)
     return _changed_there(evidence, cause, compared, succeeded_at, now)
+
+
+def _stored_after(evidence: Evidence, moment: datetime | None, now: datetime) -> tuple[str, ...]:
+    """Names of credentials that stand there since then only."""
+    if moment is None:
+        return ()
+    compared = compare(evidence.connection, evidence.credentials, evidence.key, moment - WRITES_TAKE, now)
+    return tuple(each.name for each in compared.replaced)
 
 
 def _would_have_been_met(cause: Cause) -> bool:

@@ -98,6 +98,16 @@ class Credentials:
         secret = self.secrets.get(self.connection.refresh_token_name)
         return secret if isinstance(secret, StoredSecret) else None
 
+    def stored_after(self, moment: datetime) -> tuple[str, ...]:
+        """Names of what somebody stored since then; a refresh token that a run stored, ServiceNow gave it."""
+        sent = {
+            suffix for grant in self.connection.configured_grants for suffix in self.connection.sends(grant).values()
+        }
+        by_hand = self.refresh_token is not None and not self.refresh_token.own
+        sent = sent | {REFRESH_TOKEN} if by_hand else sent - {REFRESH_TOKEN}
+        stored = [secret for secret in map(self._stored, sorted(sent)) if secret is not None]
+        return tuple(each.name for each in stored if each.created_on is not None and each.created_on > moment)
+
     def holds(self, values: Mapping[str, Secret]) -> bool:
         """Whether the vault holds these values already, by the ends of their secrets' names."""
         stored = {suffix: self._stored(suffix) for suffix in values}

@@ -50,5 +50,7 @@ class Overview:
     """Of the key of a vault that signs; None where none does."""
     fallback_ready: bool
     """Whether the fallback grant could start another life."""
+    untried: tuple[str, ...] = ()
+    """Names of credentials that somebody stored after the last attempt."""
     blocked: VaultError | None = None
     """What keeps a refresh from being asked for, of which no record tells: a credential missing, or not to be read."""

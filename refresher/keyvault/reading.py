@@ -60,11 +60,13 @@ def read_overview(
     credentials = _credentials(vaults, connection, found, now, key())
     if side.access_token is None:
         checked(found.get(place))
+    last = side.record.last_attempt_at
     return Overview(
         side=side,
         refresh_token=credentials.refresh_token,
         key=credentials.key_life,
         fallback_ready=credentials.fallback_ready(side.record),
+        untried=credentials.stored_after(last) if last is not None else (),
         blocked=_blocked(connection, credentials),
     )
 

@@ -23,7 +23,10 @@ from refresher.servicenow.answers import Verdict
 from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus, judge_copies
 from refresher.status.lives import Life, recall
+from refresher.status.sentence import put_right_in, say
 from refresher.status.tried import Trial, basis, verdict_on, works
+
+_TRIED_NEXT = "The next refresh tries it. At once: "
 
 
 def evaluate(
@@ -37,6 +40,7 @@ def evaluate(
     acts_as = trial[token.value].probe.user_name if token is not None and verdict is not None else None
     state = _state(connection, found, timing, now, trial)
     cause = _cause(state, connection, found)
+    put_right = state is not State.AUTHORIZATION_REQUIRED and bool(put_right_in(found))
     # What the dates of a refresh token promise is no news while a person has to replace it.
     described = refresh_token if state is not State.AUTHORIZATION_REQUIRED else None
     failing = side.record.consecutive_failures > 1
@@ -60,11 +64,12 @@ def evaluate(
         instance_url=connection.instance_url,
         state=state,
         working=works(token, trial, now) and all(target.working is not False for target in targets),
-        message=_message(state, targets, found, tried=verdict is Verdict.ACCEPTED),
+        message=say(state, targets, found, tried=verdict is Verdict.ACCEPTED),
         basis=basis(token, trial, now, untried=untried),
         tried=verdict,
         user_name=acts_as or (token.user_name if token is not None else None),
-        next_step=_hint(state, cause, found, warnings)
+        next_step=(Step(_TRIED_NEXT, steps.refresh(connection.name, force=True)) if put_right else None)
+        or _hint(state, cause, found, warnings)
         or _next_step(state, cause, connection.name, targets, passed_over=passed_over)
         or next((_see_to(error, connection.name) for error in side.target_errors.values()), None),
         cause=cause,
@@ -90,54 +95,10 @@ def evaluate(
     )
 
 
-_MESSAGES = {
-    State.FRESH: "the token works and is fresh",
-    State.DUE: "the token works; the next tick refreshes it",
-    State.EXPIRING: "the token works, but ends before the next tick",
-    State.EXPIRED: "there is no working token",
-    State.REFUSED: "ServiceNow refuses the token, whatever its dates say",
-    State.FAILING: "refreshing fails; the token still works",
-    State.AUTHORIZATION_REQUIRED: "a person must authorize again",
-    State.UNKNOWN: "the vault cannot be read",
-}
-_AFTER_REVOKING = {
-    State.AUTHORIZATION_REQUIRED: "a person must authorize again",
-    State.EXPIRED: "the next tick starts a new life by another grant",
-}
-_BY_DATES = {
-    State.FRESH: "by its dates the token is fresh",
-    State.DUE: "by its dates the token lives; the next tick refreshes it",
-    State.EXPIRING: "by its dates the token lives, but ends before the next tick",
-    State.FAILING: "refreshing fails; by its dates the token still lives",
-}
-
-
-def _message(state: State, targets: tuple[TargetStatus, ...], found: Overview, *, tried: bool) -> str:
-    token, record, blocked = found.side.access_token, found.side.record, found.blocked
-    if token is not None and token.revoked and state in {State.AUTHORIZATION_REQUIRED, State.EXPIRED}:
-        return f"the tokens were revoked; {_AFTER_REVOKING[state]}"
-    subject = "the token works" if tried else "by its dates the token lives"
-    if state in {State.FRESH, State.DUE}:
-        for target in targets:
-            if target.working is False and target.current is None:
-                return f"{subject}, but {target.name} {target.remark}"
-        if state is State.DUE and any(target.current is False for target in targets):
-            return f"{subject}, but not every target holds it; the next tick publishes it again"
-    message = _MESSAGES[state] if tried or state not in _BY_DATES else _BY_DATES[state]
-    if state is State.FAILING and record.last_cause == Cause.PUBLISH_FAILED and blocked is None:
-        message = message.replace("refreshing", "publishing", 1)
-    if state is State.EXPIRED and token is None and any(target.working for target in targets):
-        message = "the connection's own secret holds no token"
-    if blocked is not None and state in {State.FAILING, State.EXPIRED, State.REFUSED}:
-        return f"{message}: {blocked.message}"
-    dead = [target.name for target in targets if target.working is False]
-    return f"{message}, but the copy in {dead[0]} does not" if dead and state is State.FAILING else message
-
-
 def _state(connection: Connection, found: Overview, timing: Timing, now: datetime, trial: Trial) -> State:
     token, record, blocked = found.side.access_token, found.side.record, found.blocked
     ended = _cannot_start(connection, found.refresh_token) and blocked is None
-    if record.last_outcome == Outcome.AUTHORIZATION_REQUIRED or ended:
+    if (record.last_outcome == Outcome.AUTHORIZATION_REQUIRED and not put_right_in(found)) or ended:
         return State.AUTHORIZATION_REQUIRED
     if token is None or not works(token, trial, now):
         return State.REFUSED if verdict_on(token, trial) is Verdict.REJECTED else State.EXPIRED
@@ -154,12 +115,12 @@ def _cannot_start(connection: Connection, refresh_token: StoredRefreshToken | No
 
 
 def _cause(state: State, connection: Connection, found: Overview) -> Cause | None:
-    record = found.side.record
+    record, put_right = found.side.record, put_right_in(found)
     if found.blocked is not None and state is not State.AUTHORIZATION_REQUIRED:
         return found.blocked.cause
     if record.consecutive_failures or state is not State.FRESH:
         recorded = Cause.of(record.last_cause)
-        if recorded is not None:
+        if recorded is not None and not put_right:
             return recorded
     if _cannot_start(connection, found.refresh_token):
         return Cause.REFRESH_TOKEN_MISSING

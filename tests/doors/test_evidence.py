@@ -6,8 +6,10 @@ import pytest
 
 from refresher.app import App
 from refresher.model.check import Check, Verdict
+from refresher.model.steps import refresh
+from refresher.status.connection_status import State
 from sandbox import CANARY_PREFIX, PERSONALITIES, Sandbox
-from tests.conftest import MakeApp, tick
+from tests.conftest import MakeApp, status_of, tick
 
 pytestmark = pytest.mark.wire("any")
 
@@ -77,6 +79,50 @@ def test_a_client_secret_that_was_replaced_since_the_last_success_is_suspected(s
         "servicenow-client-secret at 2026-01-05 08:10 UTC: replaced after the last success at 2026-01-05 08:00 UTC"
     )
     assert "authorize" not in found.remedy
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_was_put_right_since_the_last_attempt_is_to_be_tried_and_not_suspected(
+    sandbox: Sandbox, app: App, settled: bool
+) -> None:
+    """Whether or not a refresh ever succeeded; `status` says the same."""
+    sandbox.add_connection()
+    right = sandbox.vault.versions("servicenow-client-secret")[-1].value
+    if settled:
+        tick(app)
+        sandbox.clock.advance(timedelta(minutes=10))
+    sandbox.vault.put("servicenow-client-secret", f"{CANARY_PREFIX}wrong")
+    failing(sandbox, app)
+    sandbox.clock.advance(timedelta(minutes=1))
+    sandbox.vault.put("servicenow-client-secret", right)
+    told, attempt = (
+        "servicenow-client-secret: stored after the last attempt, and not tried yet",
+        refresh("servicenow", force=True),
+    )
+    found = last_refresh(app)
+    assert (found.verdict, found.remedy) == (Verdict.FAIL, f"{told}. Try it: {attempt}")
+    assert "suspected" not in found.detail
+    status = status_of(app)
+    assert status.message == f"there is no working token; {told}"
+    assert (status.state, status.cause, status.checks) == (State.EXPIRED, None, ())
+    assert status.next_step == f"The next refresh tries it. At once: {attempt}"
+    assert tick(app).outcome == "refreshed"
+
+
+def test_a_refresh_token_that_was_pasted_since_needs_no_person_any_more(sandbox: Sandbox, app: App) -> None:
+    sandbox.add_connection()
+    right = sandbox.vault.versions("servicenow-refresh-token")[-1].value
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=10))
+    sandbox.vault.put("servicenow-refresh-token", f"{CANARY_PREFIX}wrong")
+    assert "servicenow-refresh-token, replaced since" in failing(sandbox, app).detail
+    assert status_of(app).state is State.AUTHORIZATION_REQUIRED
+    sandbox.clock.advance(timedelta(minutes=1))
+    sandbox.vault.put("servicenow-refresh-token", right)
+    told = "servicenow-refresh-token: stored after the last attempt, and not tried yet"
+    assert (last_refresh(app).remedy or "").startswith(told)
+    assert (status_of(app).state, status_of(app).message) == (State.EXPIRED, f"there is no working token; {told}")
+    assert tick(app).outcome == "refreshed"
 
 
 def test_a_client_id_is_suspected_in_the_same_way(sandbox: Sandbox, app: App) -> None:
