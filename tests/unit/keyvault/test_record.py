@@ -253,11 +253,12 @@ def fullest() -> RefreshRecord:
         last_outcome=max(Outcome, key=len),
         last_cause=max(Cause, key=len),
         consecutive_failures=999_999_999,
-        password=PasswordRefusals(version=version, count=999_999_999, tried_at=moment),
+        password=PasswordRefusals(version=version, count=999_999_999, tried_at=moment, user="deadbeef"),
         refused_refresh_token_version=version,
         refresh_token_refusals=999_999_999,
         spent_refresh_token_version=version,
         rotates=True,
+        access_token_refused_at=moment,
     )
 
 

@@ -8,7 +8,7 @@ from refresher.keyvault.key_errors import key_missing
 from refresher.model.connection import Connection
 from refresher.model.report import WarningCode
 from refresher.model.stored import KeyLife
-from refresher.policy.forecast import foresee
+from refresher.policy.forecast import foresee, lost_tags
 from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection, stored_access_token, target
 
 DAY = timedelta(days=1)
@@ -86,6 +86,19 @@ def test_a_target_that_another_publishes_to_is_told_with_that_other() -> None:
     )
     assert warning.hint == (
         "Its readers get whichever token came last. Let one of the two publish elsewhere (PUBLISH_TO)."
+    )
+
+
+def test_a_token_that_lost_its_tags_is_told_of() -> None:
+    assert lost_tags(None) == lost_tags(stored_access_token()) == ()
+    (warning,) = lost_tags(stored_access_token(described=False))
+    assert warning.code is WarningCode.TAGS_LOST
+    assert warning.message == (
+        "the stored token has lost its tags, and is judged by when it was stored and by the secret's expiry"
+    )
+    assert warning.hint == (
+        "Find what takes the tags from this vault's secrets (a copy, a restore, something in front of it): they tell "
+        "the user, the age of the refresh token, and how often a password was refused."
     )
 
 

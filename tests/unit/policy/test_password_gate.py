@@ -69,6 +69,15 @@ class TestGate:
         assert held.of("p1") == held
         assert held.of(version) == PasswordRefusals(version=version)
 
+    @pytest.mark.parametrize("recorded", ["p1.u1.c1", "p1"])
+    def test_what_is_judged_together_is_known_by_all_versions_or_as_once_by_the_passwords(self, recorded: str) -> None:
+        held = replace(refused(3), version=recorded, user="mark")
+        assert held.of("p1.u1.c1") == replace(held, version="p1.u1.c1")
+        assert held.of("p2.u1.c1") == PasswordRefusals(version="p2.u1.c1")
+
+    def test_a_try_says_for_whom(self) -> None:
+        assert NONE.before_try(NOON, "mark") == replace(NONE, count=1, tried_at=NOON, user="mark")
+
     def test_no_version_is_none_of_another(self) -> None:
         assert replace(refused(3), version=None).of(None) == PasswordRefusals()
 

@@ -1,6 +1,7 @@
 """The decisions: what is due and how urgent, which grants, when to fall back, which token consumers should read."""
 
 import zlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -22,6 +23,7 @@ from refresher.policy.due import (
     evaluate_urgency,
     is_kept_out,
     refresh_time,
+    shared_targets,
 )
 from refresher.policy.grants import is_ready, may_fall_back, plan_grants, renewal_time
 from refresher.policy.password_gate import PAUSE, TRIES, PasswordRefusals
@@ -217,6 +219,38 @@ class TestCopies:
     def test_a_due_token_is_refreshed_before_it_is_copied(self) -> None:
         """No stale token is spread."""
         assert isinstance(decide(stored_access_token(), NOON + 50 * MINUTE, target(None)), Refresh)
+
+
+class TestCopiesOfAnother:
+    """A target to which another installation publishes: each would answer the other at every tick."""
+
+    OURS = stored_access_token(publisher="a of https://v")
+    THEIRS = stored_access_token("CANARY-theirs", publisher="b of https://w")
+
+    @pytest.mark.parametrize(
+        ("holds", "publisher", "shared"),
+        [
+            (THEIRS, "a of https://v", True),
+            (THEIRS, None, False),  # nobody knows who published ours
+            (OURS, "a of https://v", False),
+            (stored_access_token("CANARY-theirs"), "a of https://v", False),  # nor who published that
+            (None, "a of https://v", False),
+            (replace(THEIRS, expires_at=NOON + 5 * MINUTE), "a of https://v", False),  # it ends before the next tick
+            (replace(THEIRS, expires_at=NOON + 5 * MINUTE + SECOND), "a of https://v", True),
+        ],
+    )
+    def test_by_what_it_holds(self, holds: StoredAccessToken | None, publisher: str | None, *, shared: bool) -> None:
+        state = target(holds)
+        assert shared_targets(publisher, (state,), TIMING, NOON) == ((state,) if shared else ())
+
+    def test_it_gets_ours_at_the_next_refresh_and_not_before(self) -> None:
+        assert isinstance(decide(self.OURS, NOON + MINUTE, target(self.THEIRS)), NotDue)
+        assert isinstance(decide(replace(self.OURS, publisher=None), NOON + MINUTE, target(self.THEIRS)), Republish)
+
+    @pytest.mark.parametrize("changes", [{"issued_at": None}, {"issued_at": NOON}])
+    def test_one_that_does_not_say_since_when_is_not_ahead(self, changes: dict[str, None]) -> None:
+        held = stored_access_token("CANARY-other", **changes)
+        assert isinstance(decide(stored_access_token(), NOON + MINUTE, target(held)), Republish)
 
 
 class TestHeldWithoutEnd:

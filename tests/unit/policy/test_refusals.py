@@ -166,12 +166,17 @@ class TestBeforeTry:
         assert after.password == PasswordRefusals(version="p1", count=2, tried_at=NOON)
         assert (after.last_outcome, after.last_attempt_at) == (ATTEMPT_STARTED, NOON)
 
+    def test_the_user_whose_password_it_is_goes_with_it(self) -> None:
+        after = before_try(CLEAN, sent(Grant.PASSWORD)._replace(user="mark"), NOON)
+        assert after.password == PasswordRefusals(version="p1", count=1, tried_at=NOON, user="mark")
+
     def test_a_password_that_nobody_stored_is_nobodys(self) -> None:
         assert before_try(CLEAN, Sent(grant=Grant.PASSWORD), NOON) == CLEAN
 
     def test_a_refresh_token_that_rotates_counts_as_spent(self) -> None:
         after = before_try(ROTATES, sent(Grant.REFRESH_TOKEN), NOON)
         assert (after.spent_refresh_token_version, after.last_outcome) == ("r1", ATTEMPT_STARTED)
+        assert after.last_attempt_at == NOON
 
 
 class TestAfterSuccess:

@@ -25,6 +25,7 @@ from refresher.policy.verify import (
     restrain,
     user_before,
     user_changed,
+    user_still_changed,
 )
 from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection, stored_access_token, target
 
@@ -262,5 +263,31 @@ def test_another_user_is_warned_of(before: str | None, now: str | None, *, warne
     warnings = user_changed(token(user_name=before), now)
     assert len(warnings) == warned
     for each in warnings:
-        assert "b.user" in each.message
-        assert "a.user" in each.message
+        assert each.code is WarningCode.USER_CHANGED
+        assert each.message == "the token acts as b.user; at the refresh before it acted as a.user"
+        assert each.hint == (
+            "See whether that was meant: the user's roles are what consumers may do. Otherwise authorize again."
+        )
+
+
+@pytest.mark.parametrize(
+    ("stored", "warned"),
+    [
+        (token(user_name="b.user", user_before="a.user"), True),
+        (token(user_name="b.user"), False),
+        (token(user_before="a.user"), False),
+        (None, False),
+    ],
+)
+def test_a_change_of_the_user_is_told_of_until_somebody_answers(
+    stored: StoredAccessToken | None, *, warned: bool
+) -> None:
+    warnings = user_still_changed("servicenow", stored)
+    assert len(warnings) == warned
+    for each in warnings:
+        assert each.code is WarningCode.USER_CHANGED
+        assert each.message == "the token acts as b.user; before, tokens of servicenow acted as a.user"
+        assert each.hint == (
+            "Was it meant? Then say so: python -m refresher refresh servicenow --force. "
+            "Otherwise correct what was stored."
+        )

@@ -1,6 +1,7 @@
 """The token endpoint's answers: what is a token, and what each other answer means."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from refresher.model.causes import Cause, diagnose
-from refresher.model.connection import Connection
+from refresher.model.connection import Connection, JwtClaims
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after
@@ -61,6 +62,38 @@ def failure(
     return error
 
 
+class TestWhatIsNoAccessToken:
+    """Consumers would get a refresh token, or a password, and send it to everybody."""
+
+    @pytest.mark.parametrize("unseen", ["", "\u200b", " "])
+    def test_one_that_comes_under_both_names(self, unseen: str) -> None:
+        error = failure({**GOOD, "refresh_token": f"{CANARY}{unseen}"})
+        assert (error.cause, error.doubtful) == (Cause.NOT_A_TOKEN, True)
+        assert error.message == "the token endpoint answered 200 with JSON without a usable access_token"
+        assert error.refresh_token == Secret(CANARY)
+
+    def test_one_that_was_sent(self) -> None:
+        with pytest.raises(TokenEndpointError) as caught:
+            parse_token_response(
+                200,
+                JSON_HEADERS,
+                json.dumps(GOOD).encode(),
+                now=NOW,
+                grant=Grant.REFRESH_TOKEN,
+                sent=("refresh_token", Secret(CANARY)),
+            )
+        assert (caught.value.cause, caught.value.doubtful) == (Cause.NOT_A_TOKEN, False)
+        assert caught.value.refresh_token == Secret("CANARY-refresh")
+
+    @pytest.mark.parametrize("header", ["Content-Length", "Transfer-Encoding", None])
+    def test_a_form_counts_where_its_end_was_told(self, header: str | None) -> None:
+        """One that was cut short would hand on half a refresh token."""
+        body = f"access_token={CANARY}&expires_in=0&refresh_token=CANARY-refresh".encode()
+        headers = {"Content-Type": "text/plain", **({header: "1"} if header else {})}
+        error = failure(body, headers=headers)
+        assert error.refresh_token == (Secret("CANARY-refresh") if header else None)
+
+
 class TestRequest:
     """Requests are forms that hold the grant's own fields, and stripped secrets."""
 
@@ -104,6 +137,23 @@ class TestRequest:
         assert sent == {"client_id": "id", "client_secret": "s&c=r%t", **fields}
         assert request.url == "https://x.service-now.com/oauth_token.do"
         assert request.grant is grant
+
+    def test_a_grant_that_sends_no_form_is_one_as_well(self) -> None:
+        with pytest.raises(ValueError, match="the grant entra_id sends no form"):
+            build_token_request(connection(), Grant.ENTRA_ID, CLIENT)
+
+    def test_an_application_without_a_secret_sends_none_where_it_signs(self) -> None:
+        """And a refresh sends it all the same, where there is one: only the assertion says who asks."""
+        base = connection()
+        asks = replace(base, jwt=JwtClaims(subject="x", public_client=True))
+        assertion = {**CLIENT, "assertion": Secret("a.b.c"), "refresh_token": Secret("r")}
+        assert list(build_token_request(asks, Grant.JWT_BEARER, assertion).form) == [
+            "grant_type",
+            "client_id",
+            "assertion",
+        ]
+        for each, grant in ((asks, Grant.REFRESH_TOKEN), (base, Grant.JWT_BEARER)):
+            assert "client_secret" in build_token_request(each, grant, assertion).form
 
     @pytest.mark.parametrize(
         ("grant", "missing"),
@@ -334,6 +384,10 @@ class TestFailure:
         error = failure(GOOD, status=status)
         assert (error.cause, error.transient) == (Cause.NOT_A_TOKEN, False)
         assert error.message == f"the token endpoint answered {status}, a redirect, which is not followed"
+        assert error.hint == (
+            "Where that is the instance, SERVICENOW_INSTANCE_URL has to be its address; where it is a sign-in, "
+            "something in front of the instance has to let the token endpoint through."
+        )
         assert "SERVICENOW_INSTANCE_URL" in error.hint
 
     @pytest.mark.parametrize(
