@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from refresher.doctor.instance_checks import INSTANCE, instance_checks
-from refresher.doctor.last_refresh import LAST_REFRESH, Evidence, judge_last_refresh, probe_is_known
+from refresher.doctor.last_refresh import LAST_REFRESH, Evidence, judge_last_refresh
 from refresher.doctor.lease_checks import LEASE, lease_checks
 from refresher.doctor.remedies import follows_from, remedy_of, remedy_of_cause, without_doctor
 from refresher.doctor.secret_checks import Examination
@@ -105,11 +105,10 @@ class Doctor:
             first += self._guarded(connection, LAST_REFRESH, lambda: [judge_last_refresh(evidence, self.clock.now())])
         first += self._guarded(connection, "lives", lambda: life_checks(connection, status))
         first += self._guarded(connection, "Simple Chat", lambda: simple_chat_check(connection, status))
-        known = evidence is not None and probe_is_known(evidence)
         token = self._guarded(
             connection,
             TOKEN,
-            lambda: [token_check(connection, status, in_the_way(instance), probe_is_known=known)],
+            lambda: [token_check(connection, status, in_the_way(instance))],
         )
         checks = (*token, *first, *others)
         failing = any(check.name == LAST_REFRESH and check.verdict is Verdict.FAIL for check in checks)

@@ -89,12 +89,6 @@ def is_refused(evidence: Evidence) -> bool:
     return bool(record.consecutive_failures) and Cause.of(record.last_cause) in _REFUSALS
 
 
-def probe_is_known(evidence: Evidence) -> bool:
-    """Whether this very probe accepted a token of the connection before: if not, its refusals say nothing of one."""
-    token = _token(evidence)
-    return token is not None and token.accepted_by == evidence.connection.probe_mark
-
-
 def accepted_until(evidence: Evidence) -> tuple[datetime | None, frozenset[str]]:
     """When a refresh last succeeded, and the ends of the names of the secrets that its request sent."""
     token = _token(evidence)

@@ -46,29 +46,26 @@ def timer_check(timer: TimerStatus) -> Check:
             return warned(None, "timer", detail, timer.next_step or "The portal shows when the timer fired.")
 
 
-def token_check(
-    connection: Connection, status: ConnectionStatus, in_the_way: Sequence[str], *, probe_is_known: bool
-) -> Check:
+def token_check(connection: Connection, status: ConnectionStatus, in_the_way: Sequence[str]) -> Check:
     """Whether whoever reads the vault gets a token that works, and on what that rests.
 
     `in_the_way` are the checks of the instance that fail, and so the reasons why it could not be tried; a probe that
     is not known to accept any token accuses what stands before its path.
     """
     name, path = status.connection, connection.probe_path
+    shut = any(warning.code is WarningCode.VERIFICATION_REFUSED for warning in status.warnings)
     detail = f"{status.message}; {status.basis}" if status.basis else status.message
     if status.working is not True:
         remedy = without_doctor(status.next_step, name) or Step(steps.refresh(name, force=True))
-        if status.tried is Verdict.REJECTED and not probe_is_known:
-            remedy = behind_a_policy(connection)
-        return failed(name, TOKEN, detail, remedy)
+        return failed(name, TOKEN, detail, behind_a_policy(connection) if shut else remedy)
     told = status.basis or status.message
+    if shut or told.endswith(PATH_IS_SHUT):
+        return warned(name, TOKEN, told, behind_a_policy(connection))
     if status.tried is Verdict.UNKNOWN:
         look = f"See what answers at {path}: a login page, a proxy or a limit in front of it keeps the probe out."
         if in_the_way:
             return replace(warned(name, TOKEN, told, follows_from(in_the_way)), follows=True)
         return warned(name, TOKEN, told, look)
-    if told.endswith(PATH_IS_SHUT):
-        return warned(name, TOKEN, told, behind_a_policy(connection))
     return passed(name, TOKEN, told)
 
 
@@ -111,7 +108,7 @@ def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Ch
     """How long both tokens live, and what is foreseen of it, unless a refusal contradicts it already."""
     refused = status.cause is not None and status.cause.row.kind in {Kind.REFUSED, Kind.PERSON}
     for warning in status.warnings:
-        if refused and warning.code in ENDING:
+        if (refused and warning.code in ENDING) or warning.code is WarningCode.VERIFICATION_REFUSED:
             continue
         about = REFRESH_TOKEN_LIFE if warning.code in ENDING else ACCESS_TOKEN_LIFE
         about = KEY_LIFE if warning.code in KEY_ENDING else about

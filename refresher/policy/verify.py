@@ -55,7 +55,7 @@ def is_to_be_tried(
     every = timing.tick if connection.verify_interval is None else connection.verify_interval
     if connection.probe_path is None or not every or token is None or not token.value or not token.lives_at(now):
         return False
-    accepted_at = token.life[0] if token.life is not None and token.accepted_by == connection.probe_mark else None
+    accepted_at = token.life[0] if token.life is not None and is_proven(connection, token) else None
     if accepted_at is not None and timedelta() <= now - accepted_at < timing.tick - _RUN_TAKES:
         return False
     return not by_timer or _is_its_tick(connection.name, every, timing.tick, now)
@@ -68,6 +68,11 @@ def _is_its_tick(name: str, every: timedelta, tick: timedelta, now: datetime) ->
     return every <= tick or (begun + moved) // every != (begun - tick + moved) // every
 
 
+def is_proven(connection: Connection, token: StoredAccessToken) -> bool:
+    """Whether this very probe accepted a token of the connection before: if not, its refusals say nothing of one."""
+    return token.accepted_by == connection.probe_mark
+
+
 def after_refusals(
     connection: Connection, token: StoredAccessToken, record: RefreshRecord | None, timing: Timing, now: datetime
 ) -> tuple[Consequence, str]:
@@ -75,7 +80,7 @@ def after_refusals(
 
     `record` is None where it cannot be read: nobody knows then what was tried before.
     """
-    if token.accepted_by != connection.probe_mark:
+    if not is_proven(connection, token):
         return Consequence.WARN, ""
     if connection.grant.row.sends_password:
         return Consequence.WAIT, f"the grant {connection.grant} is not used for that alone"

@@ -21,6 +21,7 @@ from refresher.policy.verify import (
     Consequence,
     after_refusals,
     goes_first,
+    is_proven,
     is_to_be_tried,
     refused_without_proof,
     user_changed,
@@ -121,7 +122,7 @@ class Verification:
             and (token := side.access_token) is not None
             and token.issued_at is not None
             and since <= at <= token.issued_at
-            and token.accepted_by == connection.probe_mark
+            and is_proven(connection, token)
         )
 
     def _left_in_place(self, report: RunReport) -> bool:

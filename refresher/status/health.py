@@ -18,13 +18,13 @@ from refresher.policy.due import NotDue, Urgency, decide_refresh, evaluate_urgen
 from refresher.policy.forecast import foresee, lost_tags
 from refresher.policy.grants import renewal_time
 from refresher.policy.reserve import reserve
-from refresher.policy.verify import user_changed, user_still_changed
+from refresher.policy.verify import refused_without_proof, user_changed, user_still_changed
 from refresher.servicenow.answers import Verdict
 from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus, judge_copies
 from refresher.status.lives import Life, recall
 from refresher.status.sentence import put_right_in, say
-from refresher.status.tried import Trial, basis, verdict_on, works
+from refresher.status.tried import Trial, basis, verdict_on, without_unproven, works
 
 _TRIED_NEXT = "The next refresh tries it. At once: "
 
@@ -36,7 +36,9 @@ def evaluate(
     side, token, refresh_token = found.side, found.side.access_token, found.refresh_token
     life = token.life if token is not None else None
     issued = life[1] - life[0] if life and _lives_as_issued(token) else None
-    verdict = verdict_on(token, trial)
+    counted = without_unproven(trial, connection, side)
+    unproven = (refused_without_proof(connection),) if counted != trial else ()
+    trial, verdict = counted, verdict_on(token, counted)
     acts_as = trial[token.value].probe.user_name if token is not None and verdict is not None else None
     state = _state(connection, found, timing, now, trial)
     cause = _cause(state, connection, found)
@@ -91,7 +93,7 @@ def evaluate(
         consecutive_failures=side.record.consecutive_failures,
         attempts=last_attempts(side.record.failures, _refreshed_at(token), revoked_at=_revoked_at(token)),
         targets=targets,
-        warnings=warnings + (user_changed(token, acts_as) or user_still_changed(connection.name, token)),
+        warnings=warnings + unproven + (user_changed(token, acts_as) or user_still_changed(connection.name, token)),
     )
 
 

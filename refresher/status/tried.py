@@ -1,11 +1,14 @@
 """What may be said of a token: what its instance said when it was tried, else what its dates say, and which it was."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from refresher.keyvault.found import ConsumerSide
+from refresher.model.connection import Connection
 from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import Secret
+from refresher.policy.verify import is_proven
 from refresher.servicenow.answers import Probe, Verdict
 
 
@@ -36,6 +39,27 @@ def works(token: StoredAccessToken | None, trial: Trial, now: datetime) -> bool:
             return False
         case _:
             return token is not None and token.lives_at(now)
+
+
+UNPROVEN = "PROBE_PATH answers 401, and never accepted a token of this connection"
+
+
+def without_unproven(trial: Trial, connection: Connection, side: ConsumerSide) -> Trial:
+    """The trial, but a refusal counts only where ticks let it count: for others the instance has said nothing.
+
+    What the probe accepts of the connection's own secret, just now or before, proves it for the copies as well.
+    """
+    own, copies = side.access_token, [state.holds for state in side.targets if state.holds is not None]
+    accepted = own is not None and (is_proven(connection, own) or verdict_on(own, trial) is Verdict.ACCEPTED)
+    proven = {each.value for each in copies if accepted or is_proven(connection, each)}
+    proven |= {own.value} if own is not None and accepted else set()
+    unsure = Probe(verdict=Verdict.UNKNOWN, remark=UNPROVEN)
+    return {
+        value: tried
+        if tried.probe.verdict is not Verdict.REJECTED or value in proven
+        else replace(tried, probe=unsure)
+        for value, tried in trial.items()
+    }
 
 
 def is_worth_trying(token: StoredAccessToken, now: datetime) -> bool:

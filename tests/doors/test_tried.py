@@ -8,6 +8,7 @@ import pytest
 
 from refresher.app import App
 from refresher.model.causes import Cause
+from refresher.model.report import WarningCode
 from refresher.servicenow.answers import Verdict
 from refresher.status.connection_status import ConnectionStatus, State
 from sandbox import Fault, Sandbox
@@ -91,6 +92,24 @@ def test_what_the_instance_does_not_say_leaves_the_dates(happen: Respond | Drop,
     assert (status.state, status.working, status.tried) == (State.FRESH, True, Verdict.UNKNOWN)
     assert status.message == "by its dates the token is fresh"
     assert status.basis == f"by its dates; could not be tried: {remark}"
+
+
+def test_a_probe_that_never_accepted_a_token_says_nothing_of_one() -> None:
+    """An access policy answers the same 401: ticks only warn of it, and so do `status` and `doctor`, of copies too."""
+    sandbox, app = standing()
+    for name in (TOKEN, TARGET):
+        del sandbox.vault.versions(name)[-1].tags["accepted-by"]
+    sandbox.faults.add(Fault(path=PROBE, times=None, action=Respond(401, {"Content-Type": "application/json"}, b"{}")))
+    status = status_of(app)
+    assert (status.state, status.working, status.tried) == (State.FRESH, True, Verdict.UNKNOWN)
+    assert [target.working for target in status.targets] == [True]
+    assert status.basis is not None
+    assert status.basis.endswith("PROBE_PATH answers 401, and never accepted a token of this connection")
+    assert WarningCode.VERIFICATION_REFUSED in {warning.code for warning in status.warnings}
+    checks = {check.name: check for check in app.doctor()}
+    assert (checks["token"].verdict, checks["Simple Chat"].verdict) == ("warn", "pass")
+    assert (checks["token"].remedy or "").startswith("Most likely a REST API access policy")
+    assert not any("refresh servicenow --force" in (check.remedy or "") for check in checks.values())
 
 
 @pytest.mark.parametrize(
