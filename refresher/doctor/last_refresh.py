@@ -12,7 +12,7 @@ from datetime import datetime
 from refresher.doctor.remedies import follows_from, remedy_of_cause
 from refresher.doctor.replaced import WRITES_TAKE, Comparison, Known, Replaced, compare
 from refresher.doctor.standing import behind_a_policy
-from refresher.keyvault.tags import parse_access_token, parse_record, parse_refresh_token
+from refresher.keyvault.tags import parse_refresh_token
 from refresher.model import steps
 from refresher.model.causes import Cause, Kind, diagnose
 from refresher.model.check import Check, failed, passed, warned
@@ -37,8 +37,8 @@ class Evidence:
     connection: Connection
     vault: str
     """The vault's name."""
-    record: StoredSecret | None
-    access_token: StoredSecret | None
+    record: RefreshRecord
+    access_token: StoredAccessToken | None
     readable: bool = True
     """Whether both of them could be read, where they are there."""
     credentials: Mapping[str, Known] = field(default_factory=dict)
@@ -54,8 +54,7 @@ class Evidence:
 
 def judge_last_refresh(evidence: Evidence, now: datetime) -> Check:
     """Whether the last refresh succeeded; if not, what to suspect and what to do first."""
-    connection, record = evidence.connection, parse_record(evidence.record)
-    token = _token(evidence)
+    connection, record, token = evidence.connection, evidence.record, evidence.access_token
     succeeded_at = token.life[0] if token is not None and token.life is not None else None
     if not record.consecutive_failures:
         if succeeded_at is None:
@@ -85,20 +84,16 @@ def _untried(evidence: Evidence, succeeded_at: datetime, now: datetime) -> tuple
 
 def is_refused(evidence: Evidence) -> bool:
     """Whether refreshing fails since ServiceNow refuses a credential, whichever it is."""
-    record = parse_record(evidence.record)
+    record = evidence.record
     return bool(record.consecutive_failures) and Cause.of(record.last_cause) in _REFUSALS
 
 
 def accepted_until(evidence: Evidence) -> tuple[datetime | None, frozenset[str]]:
     """When a refresh last succeeded, and the ends of the names of the secrets that its request sent."""
-    token = _token(evidence)
+    token = evidence.access_token
     if token is None or token.life is None or token.grant is None:
         return None, frozenset()
     return token.life[0], frozenset(evidence.connection.sends(token.grant).values())
-
-
-def _token(evidence: Evidence) -> StoredAccessToken | None:
-    return parse_access_token(evidence.access_token) if evidence.access_token is not None else None
 
 
 def _told(record: RefreshRecord, now: datetime) -> str:

@@ -13,6 +13,7 @@ from refresher.doctor.values import Beside, has_unseen_around, oddity
 from refresher.keyvault.credentials import Found
 from refresher.keyvault.errors import missing
 from refresher.keyvault.listing import Listing
+from refresher.keyvault.tags import parse_access_token, parse_record
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.whole_vault import vault_name
 from refresher.model import steps
@@ -83,11 +84,14 @@ class Examination:
             found = self._found.get(place)
             if found is not None:
                 credentials[suffix] = "it cannot be read" if isinstance(found, VaultError) else found
+        stored = self._read(own(connection.access_token_name))
+        token = parse_access_token(stored) if stored is not None else None
+        record = parse_record(self._read(own(connection.record_name)))
         return Evidence(
             connection=connection,
             vault=vault_name(self.vaults.own_url),
-            record=self._read(own(connection.record_name)),
-            access_token=self._read(own(connection.access_token_name)),
+            record=record.read_beside(token, self.clock.now()),
+            access_token=token,
             readable=not any(
                 isinstance(self._found.get(own(name)), VaultError)
                 for name in (connection.record_name, connection.access_token_name)

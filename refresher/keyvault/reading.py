@@ -57,6 +57,7 @@ def read_overview(
     if any(isinstance(listed[token], StoredSecret) for token in tokens):
         found = listed
     side = _consumer_side(vaults, connection, found)
+    side = replace(side, record=side.record.read_beside(side.access_token, now))
     credentials = _credentials(vaults, connection, found, now, key())
     if side.access_token is None:
         checked(found.get(place))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from refresher.model.causes import Cause, Kind
+from refresher.model.stored import StoredAccessToken
 from refresher.policy.attempts import Attempt, with_failure
 from refresher.policy.password_gate import PasswordRefusals
 
@@ -58,6 +59,17 @@ class RefreshRecord:
     def after_success(self, now: datetime, outcome: str) -> "RefreshRecord":
         """The record once a failure is over. What was refused stays refused: another grant's success mends nothing."""
         return replace(self, last_attempt_at=now, last_outcome=outcome, last_cause=None, consecutive_failures=0)
+
+    def read_beside(self, token: StoredAccessToken | None, now: datetime) -> "RefreshRecord":
+        """The record as people should read it: where a token was issued after the last attempt, that failure is over.
+
+        A vault that takes tokens and no record leaves it as it was. What failed in publishing, no token's dates tell.
+        """
+        since = token.life[0] if token is not None and token.life is not None else None
+        told, last = self.last_attempt_at, Cause.of(self.last_cause)
+        if since is None or told is None or not told < since <= now or last is Cause.PUBLISH_FAILED:
+            return self
+        return self.after_success(since, "refreshed") if self.consecutive_failures else self
 
     def after_failure(self, now: datetime, outcome: str, cause: str, *, counts: bool = True) -> "RefreshRecord":
         """The record after one more failed run; one in the same tick as another does not count."""

@@ -10,6 +10,7 @@ from refresher.model.steps import refresh
 from refresher.status.connection_status import State
 from sandbox import CANARY_PREFIX, PERSONALITIES, Sandbox
 from tests.conftest import MakeApp, status_of, tick
+from tests.names import RECORD
 
 pytestmark = pytest.mark.wire("any")
 
@@ -195,6 +196,26 @@ def test_what_does_not_stand_in_the_way_any_more_is_over(sandbox: Sandbox, app: 
     remedy = last_refresh(app).remedy or ""
     assert remedy.startswith("Nothing of the kind was met from here: it has passed, or only the app meets it")
     assert remedy.endswith("Try it: python -m refresher refresh servicenow --force")
+
+
+def test_a_failure_is_over_where_a_token_was_issued_since_and_only_the_record_could_not_be_written(
+    sandbox: Sandbox, app: App
+) -> None:
+    sandbox.add_connection()
+    tick(app)
+    sound, sandbox.instance.personality = sandbox.instance.personality, PERSONALITIES["hibernating"]
+    failing(sandbox, app)
+    assert status_of(app).cause == "instance_hibernating"
+    sandbox.instance.personality = sound
+    sandbox.vault.deny("update", RECORD)
+    sandbox.vault.deny("set", RECORD)
+    sandbox.clock.advance(timedelta(minutes=5))
+    assert tick(app).outcome == "refreshed"
+    sandbox.clock.advance(timedelta(minutes=5))
+    status = status_of(app)
+    assert (status.state, status.cause, status.consecutive_failures) == (State.FRESH, None, 0)
+    assert [attempt.code for attempt in status.attempts[:2]] == ["refreshed", "instance_hibernating"]
+    assert last_refresh(app).verdict is Verdict.PASS
 
 
 def test_what_cannot_be_read_is_not_judged(sandbox: Sandbox, app: App) -> None:

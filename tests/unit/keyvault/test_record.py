@@ -365,6 +365,26 @@ class TestRecord:
         assert replace(record, failures=()) == record
         assert record.after_success(NOON + HOUR, "refreshed").failures == record.failures
 
+    @pytest.mark.parametrize(
+        ("issued_at", "changes", "over"),
+        [
+            (NOON + SECOND, {}, True),
+            (NOON, {}, False),
+            (NOON + HOUR, {}, False),  # by a clock that is ahead
+            (NOON + SECOND, {"last_cause": "publish_failed"}, False),
+            (NOON + SECOND, {"last_attempt_at": None}, False),
+        ],
+    )
+    def test_a_token_that_was_issued_since_ends_a_failure_for_people(
+        self, issued_at: datetime, changes: dict[str, Any], over: bool
+    ) -> None:
+        failed = {"last_attempt_at": NOON, "last_cause": "access_denied", "consecutive_failures": 3}
+        record = replace(FULL, **{**failed, **changes})
+        token = stored_access_token(issued_at=issued_at, expires_at=NOON + 2 * HOUR)
+        read = record.read_beside(token, NOON + MINUTE)
+        assert read == (record.after_success(issued_at, "refreshed") if over else record)
+        assert record.read_beside(None, NOON + MINUTE) == record
+
     def test_a_failure_of_the_same_tick_stands_in_the_place_of_the_one_before(self) -> None:
         first = FULL.after_failure(NOON, "failed", "instance_error")
         again = first.after_failure(NOON + timedelta(minutes=1), "failed", "access_denied", counts=False)
