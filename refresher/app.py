@@ -167,7 +167,9 @@ class App:
         from refresher.status.trials import Trials  # noqa: PLC0415 - as above
 
         settings, vaults = self.settings, self.process.parts().vaults
-        connections, listing = self._connections(names), Listing(vaults)
+        connections, environ = self._connections(names), self.process.environ
+        # As the platform says; who signs in there is asked only where that is examined.
+        listing = Listing(vaults, by_app=bool(environ.get("WEBSITE_SITE_NAME") or environ.get("IDENTITY_ENDPOINT")))
         reading_time = self._reading_time(connections)
         found = in_order(lambda each: look(vaults, listing, each, self.clock, reading_time()), connections)
         wanted = () if offline else (each for one in found for each in one.to_try(self.clock.now()))

@@ -67,7 +67,7 @@ class Doctor:
         statuses = {status.connection: status for status in self.look(each.name for each in connections)}
         checks = [self.surroundings.identity_check(identity), self._settings_check()]
         # Whoever looks may be allowed names and dates alone, and find by them what is wrong; the app needs values.
-        listing = None if self.surroundings.is_the_apps(identity) else Listing(self.vaults)
+        listing = None if self.surroundings.is_the_apps(identity) else Listing(self.vaults, by_app=False)
         for each in self._side_by_side(lambda one: self._examine_one(one, statuses[one.name], listing), connections):
             checks += each
         checks += self._guarded(None, "timer", lambda: [timer_check(self.timer())])

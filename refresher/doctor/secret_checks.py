@@ -57,7 +57,8 @@ class Examination:
         tokens = [*map(own, written), *connection.publish_to]
         self._found = self.vaults.read((*credentials, *tokens), self.deadline)
         if self.listing is not None:
-            self._found = self.listing.instead(self._found, self.deadline)
+            readers = (own(connection.access_token_name), *connection.publish_to)
+            self._found = self.listing.instead(self._found, readers, self.deadline)
         jobs: list[Callable[[], Check]] = [
             *(lambda place=place: self._credential_check(place) for place in credentials),
             *([lambda: self._signing_check(key, claims)] if key is not None and claims is not None else []),

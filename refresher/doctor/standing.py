@@ -31,6 +31,8 @@ KEY_LIFE = "signing key's life"
 ACCESS_TOKEN_LIFE = "access token's life"  # noqa: S105
 SIMPLE_CHAT = "Simple Chat"
 _SIMPLE_CHAT_NAME = re.compile(r".+--(action|action-addset|agent|model-endpoint|other)--(global|user|group)--.+")
+_TOLD_BY_OTHERS = frozenset({WarningCode.VERIFICATION_REFUSED, WarningCode.CREDENTIAL_UNSEEN})
+"""By the checks of the token and of the secrets."""
 _LIVES = frozenset({WarningCode.ACCESS_TOKEN_SHORT, WarningCode.ACCESS_TOKEN_LONG})
 
 
@@ -108,7 +110,7 @@ def life_checks(connection: Connection, status: ConnectionStatus) -> Iterator[Ch
     """How long both tokens live, and what is foreseen of it, unless a refusal contradicts it already."""
     refused = status.cause is not None and status.cause.row.kind in {Kind.REFUSED, Kind.PERSON}
     for warning in status.warnings:
-        if (refused and warning.code in ENDING) or warning.code is WarningCode.VERIFICATION_REFUSED:
+        if (refused and warning.code in ENDING) or warning.code in _TOLD_BY_OTHERS:
             continue
         about = REFRESH_TOKEN_LIFE if warning.code in ENDING else ACCESS_TOKEN_LIFE
         about = KEY_LIFE if warning.code in KEY_ENDING else about

@@ -54,3 +54,11 @@ class Overview:
     """Names of credentials that somebody stored after the last attempt."""
     blocked: VaultError | None = None
     """What keeps a refresh from being asked for, of which no record tells: a credential missing, or not to be read."""
+    by_app: bool = True
+    """Whether the app itself looked; what is refused to another says nothing of what the app may do."""
+
+    @property
+    def hindered(self) -> VaultError | None:
+        """What keeps the app from asking for a refresh, as far as whoever looked can tell."""
+        unseen = self.blocked is not None and self.blocked.cause is Cause.VAULT_FORBIDDEN and not self.by_app
+        return None if unseen else self.blocked

@@ -2,12 +2,12 @@
 
 *Key Vault Reader* allows just that (`secrets/readMetadata/action`), and is the role of whoever is on call. The list
 tells the newest version's attributes and tags of every secret, 25 to a page
-(https://learn.microsoft.com/rest/api/keyvault/secrets/get-secrets/get-secrets); it is asked for where every value was
-refused, and once for all connections.
+(https://learn.microsoft.com/rest/api/keyvault/secrets/get-secrets/get-secrets); it is asked for once for all
+connections: where every value was refused, or any to somebody who is not the app. What the app may not read, it lacks.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from refresher.keyvault.credentials import Found
@@ -26,17 +26,28 @@ Listed = Mapping[str, Found]
 class Listing:
     """The lists of vaults, each read when it is first needed. Safe between threads; good for one look."""
 
-    def __init__(self, vaults: Vaults) -> None:
+    def __init__(self, vaults: Vaults, *, by_app: bool) -> None:
+        self.by_app = by_app
+        """Whether the app itself looks, as far as can be seen: what is refused to it keeps it from refreshing."""
         self._vaults = vaults
         self._lock = threading.Lock()
         self._listed: dict[str, Listed | VaultError] = {}
 
-    def instead(self, found: Mapping[SecretIdentifier, Found], deadline: Deadline) -> Mapping[SecretIdentifier, Found]:
-        """What was read; or, where the connection's own vault refused every value, what its list tells instead."""
-        own = [held for place, held in found.items() if place.vault_url == self._vaults.own_url]
-        if not all(map(_is_refused, own)):
+    def instead(
+        self, found: Mapping[SecretIdentifier, Found], tokens: Collection[SecretIdentifier], deadline: Deadline
+    ) -> Mapping[SecretIdentifier, Found]:
+        """What was read, and what the list tells instead of values that were refused.
+
+        Tokens are compared, by their values or by their tags: while any can be read, none is told by its tags.
+        """
+        own = {place: _is_refused(held) for place, held in found.items() if place.vault_url == self._vaults.own_url}
+        if self.by_app and not all(own.values()):
             return found
-        return {place: self.described(place, held, deadline) for place, held in found.items()}
+        unread = all(refused for place, refused in own.items() if place in tokens)
+        return {
+            place: self.described(place, held, deadline) if unread or place not in tokens else held
+            for place, held in found.items()
+        }
 
     def described(self, place: SecretIdentifier, held: Found, deadline: Deadline) -> Found:
         """The same, but for a value that was refused: its secret without the value, or the refusal as it was."""

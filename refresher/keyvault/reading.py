@@ -51,9 +51,9 @@ def read_overview(
     needed = _credential_names(vaults, connection)
     key = _reading_key(vaults, connection, deadline)
     found: Mapping[SecretIdentifier, Found] = vaults.read((*_consumer_names(vaults, connection), *needed), deadline)
-    listed = listing.instead(found, deadline)
-    # Where no token was ever published, what was refused is all that there is to say.
     tokens = (vaults.own(connection.access_token_name), *connection.publish_to)
+    listed = listing.instead(found, tokens, deadline)
+    # Where no token was ever published, what was refused is all that there is to say.
     if any(isinstance(listed[token], StoredSecret) for token in tokens):
         found = listed
     side = _consumer_side(vaults, connection, found)
@@ -69,6 +69,7 @@ def read_overview(
         fallback_ready=credentials.fallback_ready(side.record),
         untried=credentials.stored_after(last) if last is not None else (),
         blocked=_blocked(connection, credentials),
+        by_app=listing.by_app,
     )
 
 

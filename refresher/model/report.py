@@ -35,6 +35,7 @@ class WarningCode(StrEnum):
     GRANT_FAILED = "grant_failed"
     PROBE_INCONCLUSIVE = "probe_inconclusive"
     VERIFICATION_REFUSED = "verification_refused"
+    CREDENTIAL_UNSEEN = "credential_unseen"
     USER_CHANGED = "user_changed"
     LEASE_UNAVAILABLE = "lease_unavailable"
     RECORD_NOT_WRITTEN = "record_not_written"

@@ -93,23 +93,37 @@ def evaluate(
         consecutive_failures=side.record.consecutive_failures,
         attempts=last_attempts(side.record.failures, _refreshed_at(token), revoked_at=_revoked_at(token)),
         targets=targets,
-        warnings=warnings + unproven + (user_changed(token, acts_as) or user_still_changed(connection.name, token)),
+        warnings=warnings
+        + unproven
+        + _unseen(found)
+        + (user_changed(token, acts_as) or user_still_changed(connection.name, token)),
     )
 
 
 def _state(connection: Connection, found: Overview, timing: Timing, now: datetime, trial: Trial) -> State:
-    token, record, blocked = found.side.access_token, found.side.record, found.blocked
-    ended = _cannot_start(connection, found.refresh_token) and blocked is None
+    token, record, hindered = found.side.access_token, found.side.record, found.hindered
+    ended = _cannot_start(connection, found.refresh_token) and found.blocked is None
     if (record.last_outcome == Outcome.AUTHORIZATION_REQUIRED and not put_right_in(found)) or ended:
         return State.AUTHORIZATION_REQUIRED
     if token is None or not works(token, trial, now):
         return State.REFUSED if verdict_on(token, trial) is Verdict.REJECTED else State.EXPIRED
-    if record.consecutive_failures or blocked is not None:
+    if record.consecutive_failures or hindered is not None:
         return State.FAILING
     if token.expires_at is not None and evaluate_urgency(token, timing, now) is Urgency.MANDATORY:
         return State.EXPIRING
     decision = decide_refresh(connection.name, token, found.side.targets, timing, now)
     return State.FRESH if isinstance(decision, NotDue) else State.DUE
+
+
+def _unseen(found: Overview) -> tuple[Warning_, ...]:
+    """A warning where whoever looks may not see what the app needs: whether the app may is not known."""
+    if found.blocked is None or found.hindered is not None:
+        return ()
+    hint = Step(
+        "What the app may read, only the app can see: its log and its status page. To look from here, names and dates "
+        "are enough, without values (docs/azure.md, 'Who may do what')."
+    )
+    return (Warning_(code=WarningCode.CREDENTIAL_UNSEEN, message=found.blocked.message, hint=hint),)
 
 
 def _cannot_start(connection: Connection, refresh_token: StoredRefreshToken | None) -> bool:
@@ -118,21 +132,21 @@ def _cannot_start(connection: Connection, refresh_token: StoredRefreshToken | No
 
 def _cause(state: State, connection: Connection, found: Overview) -> Cause | None:
     record, put_right = found.side.record, put_right_in(found)
-    if found.blocked is not None and state is not State.AUTHORIZATION_REQUIRED:
-        return found.blocked.cause
+    if found.hindered is not None and state is not State.AUTHORIZATION_REQUIRED:
+        return found.hindered.cause
     if record.consecutive_failures or state is not State.FRESH:
         recorded = Cause.of(record.last_cause)
         if recorded is not None and not put_right:
             return recorded
-    if _cannot_start(connection, found.refresh_token):
+    if _cannot_start(connection, found.refresh_token) and found.blocked is None:
         return Cause.REFRESH_TOKEN_MISSING
     return Cause.ACCESS_TOKEN_REFUSED if state is State.REFUSED else None
 
 
 def _hint(state: State, cause: Cause | None, found: Overview, warnings: tuple[Warning_, ...]) -> Step | None:
     """What knows more than the cause: what blocks the refresh, or a life that is too short for the ticks."""
-    if found.blocked is not None and cause is found.blocked.cause:
-        return found.blocked.hint
+    if found.hindered is not None and cause is found.hindered.cause:
+        return found.hindered.hint
     if cause is not None or state not in {State.EXPIRED, State.EXPIRING}:
         return None
     return next((each.hint for each in warnings if each.code is WarningCode.ACCESS_TOKEN_SHORT), None)

@@ -29,7 +29,7 @@ _BY_DATES = {
 
 def say(state: State, targets: tuple[TargetStatus, ...], found: Overview, *, tried: bool) -> str:
     """The sentence; `tried` says that the instance accepted the token just now."""
-    token, record, blocked = found.side.access_token, found.side.record, found.blocked
+    token, record, blocked = found.side.access_token, found.side.record, found.hindered
     message = _MESSAGES[state] if tried or state not in _BY_DATES else _BY_DATES[state]
     put_right = put_right_in(found)
     if put_right and state in {State.FAILING, State.EXPIRED, State.REFUSED}:
@@ -57,4 +57,4 @@ def put_right_in(found: Overview) -> tuple[str, ...]:
     """Names of what was stored since something was refused: the next refresh sends it, and may succeed."""
     record, cause = found.side.record, Cause.of(found.side.record.last_cause)
     refused = cause is not None and cause.row.kind in {Kind.REFUSED, Kind.PERSON}
-    return found.untried if refused and record.consecutive_failures and found.blocked is None else ()
+    return found.untried if refused and record.consecutive_failures and found.hindered is None else ()

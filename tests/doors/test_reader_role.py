@@ -8,7 +8,7 @@ import pytest
 from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.check import Verdict
-from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.model.report import Outcome, RunRequest, Trigger, WarningCode
 from refresher.status.connection_status import State
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Fault, Respond
@@ -127,6 +127,37 @@ def test_one_value_that_is_refused_is_no_reader_on_call() -> None:
     sandbox.vault.deny("get", TOKEN)
     status_of(app)
     assert lists(sandbox) == 0
+
+
+CREDENTIALS = ("servicenow-client-id", "servicenow-client-secret", "servicenow-refresh-token")
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_whoever_may_read_tokens_and_no_credentials_does_not_take_his_own_lack_for_the_apps(lists: bool) -> None:
+    """What he may list is told by dates; what he may not is a warning while the token works."""
+    sandbox, app = direct(LAPTOP)
+    tick(app)
+    app.clock.sleep(60)
+    for name in (*CREDENTIALS, RECORD):
+        sandbox.vault.deny("get", name)
+    if not lists:
+        sandbox.vault.deny("list")
+    status = status_of(app)
+    assert (status.state, status.working, status.cause) == (State.FRESH, True, None)
+    assert (status.tried, status.refresh_token_expires_at is not None) == ("accepted", lists)
+    told = [warning for warning in status.warnings if warning.code is WarningCode.CREDENTIAL_UNSEEN]
+    assert len(told) == (not lists)
+    if lists:
+        failed = [check.name for check in app.doctor() if check.verdict is Verdict.FAIL and check.name != "timer"]
+        assert failed == []
+
+
+def test_a_copy_that_is_refused_is_not_compared_by_its_tags_with_a_token_that_was_read() -> None:
+    sandbox, app = direct(LAPTOP)
+    tick(app)
+    sandbox.vault.deny("get", TARGET)
+    (copy,) = status_of(app).targets
+    assert (copy.current, copy.working) == (None, None)
 
 
 def test_a_tick_never_goes_by_a_list() -> None:
