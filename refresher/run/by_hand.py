@@ -85,12 +85,17 @@ def revoke(parts: Parts, connection: Connection, request: RunRequest) -> RunRepo
 
 
 def probe(parts: Parts, connection: Connection) -> Probe | None:
-    """Try the stored access token; None where there is none. Raises VaultError, but for that of the token alone."""
+    """Try the stored access token; None where there is none. Raises VaultError, but for that of the token alone.
+
+    Where its secret cannot be read, a copy that works says nothing of it.
+    """
     deadline = parts.deadline()
     side = read_consumer_side(parts.vaults, connection, deadline)
+    unread = side.target_errors.get(parts.vaults.own(connection.access_token_name))
+    if unread is not None:
+        return Probe(verdict=Verdict.UNKNOWN, remark=unread.message)
     if side.access_token is None:
-        unread = side.target_errors.get(parts.vaults.own(connection.access_token_name))
-        return None if unread is None else Probe(verdict=Verdict.UNKNOWN, remark=unread.message)
+        return None
     with parts.servicenow.session(connection, deadline) as session:
         answer = session.probe(side.access_token.value)
     return replace(answer, remark="the tokens were revoked") if side.access_token.revoked else answer

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from refresher.model.causes import Kind
+from refresher.model.report import Outcome
 from refresher.model.steps import Step
 from refresher.policy.forecast import ENDING
 from refresher.status.connection_status import ConnectionStatus, State
@@ -33,8 +34,9 @@ def _cells(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
     unknown = status.state is State.UNKNOWN
     none = ("unknown" if unknown else "none", "")
     current = sum(target.current is True for target in status.targets)
+    ended = "refused" if status.state is State.REFUSED else "revoked" if _is_revoked(status) else ""
     cells = {
-        "access token": ("refused", "") if status.state is State.REFUSED else _end(status.expires_at, now) or none,
+        "access token": (ended, "") if ended else _end(status.expires_at, now) or none,
         "age": (span_text(now - status.issued_at) if status.issued_at else "", ""),
         "next refresh": ("", "") if unknown else _next_refresh(status, now),
         "refresh token": _refresh_token(status, now) or none,
@@ -77,6 +79,11 @@ def _attempts(status: ConnectionStatus, now: datetime) -> Iterator[Fact]:
         yield Fact("last attempts (UTC)", Step(attempts_text(status.attempts, now)))
 
 
+def _is_revoked(status: ConnectionStatus) -> bool:
+    """Whether somebody ended the token's life, whatever time their clock told."""
+    return any(each.at == status.expires_at and each.code == Outcome.REVOKED for each in status.attempts)
+
+
 def _end(moment: datetime | None, now: datetime) -> tuple[str, str] | None:
     if moment is None:
         return None
@@ -99,7 +106,7 @@ def _next_refresh(status: ConnectionStatus, now: datetime) -> tuple[str, str]:
     due = at is None or at <= now
     if status.state is State.AUTHORIZATION_REQUIRED:
         return "overdue" if due else "none", ""
-    if at is None or due or status.state is State.REFUSED:
+    if at is None or due or status.state is State.REFUSED or _is_revoked(status):
         return "overdue" if status.consecutive_failures else "next tick", ""
     return f"in {span_text(at - now)}", _clock(at, now)
 

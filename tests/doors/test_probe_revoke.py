@@ -11,6 +11,7 @@ import pytest
 from refresher.app import App
 from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.servicenow.answers import Verdict
+from refresher.views.facts import facts
 from sandbox import CANARY_PREFIX, Sandbox
 from sandbox.faults import Fault, Respond
 from sandbox.personality import HIBERNATING
@@ -47,6 +48,17 @@ class TestProbe:
         (answer,) = app.probe(["servicenow"])
         assert answer is not None
         assert answer.user_name == "servicenow.integration"
+
+    def test_a_copy_that_works_is_not_taken_for_the_token_that_somebody_disabled(
+        self, sandbox: Sandbox, app: App
+    ) -> None:
+        sandbox.add_connection()
+        tick(app)
+        sandbox.vault.versions("servicenow-oauth-token")[-1].enabled = False
+        (answer,) = app.probe(["servicenow"])
+        assert answer is not None
+        assert answer.verdict is Verdict.UNKNOWN
+        assert "servicenow-oauth-token" in (answer.remark or "")
 
     @pytest.mark.parametrize("typed", ["CANARY-with a space", "CANARY-line\n", "CANARY-t\u00f6ken"])
     def test_what_no_header_can_carry_is_no_token(self, sandbox: Sandbox, app: App, typed: str) -> None:
@@ -166,6 +178,8 @@ class TestRevoke:
         sandbox.clock.advance(minutes=41)
         revoke(app)
         sandbox.clock.advance(minutes=-40)
+        told = {fact.label: fact.text for fact in facts(app.status()[0], sandbox.clock.now())}
+        assert (told["access token"], told["next refresh"]) == ("revoked", "none")
         report = tick(app)
         assert (report.outcome, report.working) == (Outcome.AUTHORIZATION_REQUIRED, False)
         assert report.access_token_expires_at == sandbox.clock.now()
