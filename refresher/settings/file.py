@@ -5,12 +5,15 @@ number or true/false is taken as it is written, `null` means "not set", and noth
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from refresher.model.errors import SettingsError
 from refresher.settings.forms import printable, show
 
+_UNUSABLE = re.compile(r"[\0\ud800-\udfff]")
+"""What a process's environment cannot hold: NUL, and half a surrogate pair."""
 _EXPECTED = "a local.settings.json with an object 'Values', or the list of app settings that the Azure CLI prints"
 
 
@@ -30,13 +33,20 @@ def read_settings_file(path: Path) -> dict[str, str]:
     values = _values(document)
     if values is None:
         raise SettingsError((f"{path} {found}; expected {_EXPECTED}",))
-    problems = tuple(
+    problems = [
         f"{printable(name)} in {path} is {show(value)}; expected a text"
         for name, value in values.items()
         if isinstance(value, dict | list)
-    )
+    ]
+    for name, value in values.items():
+        if not name or "=" in name or _UNUSABLE.search(name):
+            problems.append(
+                f'a setting in {path} is named "{printable(name)}"; expected a name that is not empty, and without "="'
+            )
+        elif isinstance(value, str) and _UNUSABLE.search(value):
+            problems.append(f"{printable(name)} in {path} holds a sign that no environment takes; expected a text")
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(tuple(problems))
     return {name: _text(value) for name, value in values.items() if value is not None}
 
 

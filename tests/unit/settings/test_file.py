@@ -61,6 +61,21 @@ def test_an_object_or_a_list_is_no_value_of_a_setting(file: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("A=B", "x", 'a setting in {file} is named "A=B"; expected a name that is not empty, and without "="'),
+        ("", "x", 'a setting in {file} is named ""; expected a name that is not empty, and without "="'),
+        ("A\0", "x", 'a setting in {file} is named "A\ufffd"; expected a name that is not empty, and without "="'),
+        ("A", "CANARY\0", "A in {file} holds a sign that no environment takes; expected a text"),
+        ("A", "CANARY\ud800", "A in {file} holds a sign that no environment takes; expected a text"),
+    ],
+)
+def test_what_no_environment_can_hold_is_named(file: Path, name: str, value: str, told: str) -> None:
+    file.write_text(json.dumps({"Values": {name: value}}))
+    assert problems(file) == (told.format(file=file),)
+
+
 def test_an_encrypted_file_is_named_as_such(file: Path) -> None:
     file.write_text('{"IsEncrypted": true, "Values": {"KEY_VAULT_URL": "CfDJ8…"}}')
     (told,) = problems(file)
