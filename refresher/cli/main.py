@@ -177,13 +177,22 @@ def _history(app: "App", options: argparse.Namespace) -> int:
     from refresher.views.tables import show_history  # noqa: PLC0415 - a view of this command's own
 
     names = [options.name] if options.name else [connection.name for connection in app.settings.connections]
-    histories = [app.history(name) for name in names]
+    histories = []
+    for name in names:
+        try:
+            histories.append(app.history(name))
+        except RefresherError as error:
+            if len(names) == 1:
+                raise
+            if options.debug:
+                _print_origin(error)
+            say(f"{name}: {error.message}. {next_step(error, name)}", aside=True)
     if options.json:
         say_json({"connections": [body_of(history) for history in histories]})
     else:
         for history in histories:
             show_history(history, app.clock.now(), options.limit)
-    return ExitCode.DONE
+    return ExitCode.DONE if len(histories) == len(names) else ExitCode.FAILED
 
 
 def _doctor(app: "App", options: argparse.Namespace) -> int:

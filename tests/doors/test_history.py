@@ -1,13 +1,16 @@
 """What was published when, from the versions of the secret and nothing else."""
 
 import json
+from argparse import Namespace
 from datetime import timedelta
 
 import pytest
 
+from refresher.cli.exit_codes import ExitCode
+from refresher.cli.main import COMMANDS
 from refresher.model.causes import Cause
 from refresher.model.errors import VaultError
-from refresher.model.report import Outcome
+from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.status.lives import gaps
 from refresher.views.bodies import body_of
 from refresher.views.page import status_page
@@ -113,3 +116,23 @@ def test_listing_that_is_not_permitted_names_the_role(sandbox: Sandbox, make_app
         app.history("servicenow")
     assert caught.value.cause is Cause.VAULT_FORBIDDEN
     assert "Key Vault Secrets Officer" in caught.value.hint
+
+
+def test_one_connection_that_may_not_be_listed_hides_no_other(
+    sandbox: Sandbox, make_app: MakeApp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("hr", "itsm")
+    for name in names:
+        sandbox.add_connection(name)
+    url = "https://sandbox.service-now.com"
+    app = make_app(SERVICENOW_CONNECTIONS=json.dumps({name: {"instance_url": url} for name in names}))
+    app.tick(RunRequest(trigger=Trigger.TIMER))
+    refusal = Respond(403, {"Content-Type": "application/json"}, b'{"error":{"code":"Forbidden","message":"no"}}')
+    sandbox.faults.add(
+        Fault(service="vault:main", path="/secrets/hr-oauth-token/versions", times=None, action=refusal)
+    )
+    options = Namespace(name=None, json=False, limit=5, debug=False)
+    assert COMMANDS["history"](app, options) == ExitCode.FAILED
+    out, err = capsys.readouterr()
+    assert "itsm: 1 token since" in out
+    assert err.startswith("hr: Key Vault refused")
