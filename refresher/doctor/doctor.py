@@ -15,7 +15,7 @@ from refresher.doctor.last_refresh import LAST_REFRESH, Evidence, judge_last_ref
 from refresher.doctor.lease_checks import LEASE, lease_checks
 from refresher.doctor.remedies import follows_from, remedy_of, remedy_of_cause, without_doctor
 from refresher.doctor.secret_checks import Examination
-from refresher.doctor.standing import TOKEN, life_checks, simple_chat_check, timer_check, token_check
+from refresher.doctor.standing import TIMER, TOKEN, life_checks, simple_chat_check, timer_check, token_check
 from refresher.doctor.surroundings import IDENTITY, Identity, Surroundings, addressed
 from refresher.doctor.suspicion import concluded, in_the_way
 from refresher.keyvault.listing import Listing
@@ -70,7 +70,9 @@ class Doctor:
         listing = None if self.surroundings.is_the_apps(identity) else Listing(self.vaults, by_app=False)
         for each in self._side_by_side(lambda one: self._examine_one(one, statuses[one.name], listing), connections):
             checks += each
-        checks += self._guarded(None, "timer", lambda: [timer_check(self.timer())])
+        ahead = next((check.ahead for check in checks if check.ahead), timedelta())
+        tick, now = self.settings.tick, self.clock.now
+        checks += self._guarded(None, TIMER, lambda: [timer_check(self.timer(), tick, now(), ahead=ahead)])
         return tuple(self._told(check, identity) for check in checks)
 
     def _side_by_side(
@@ -113,7 +115,9 @@ class Doctor:
         checks = (*token, *first, *others)
         failing = any(check.name == LAST_REFRESH and check.verdict is Verdict.FAIL for check in checks)
         copies = [target.name for target in connection.publish_to]
-        return concluded(checks, heals=status.state is State.REFUSED and not failing, copies=copies)
+        by_clock = status.state is State.EXPIRED and _lives_by_theirs(status.expires_at, checks, self.clock.now())
+        heals = status.state is State.REFUSED and not failing
+        return concluded(checks, heals=heals, by_clock=by_clock, copies=copies)
 
     def _examine_without_identity(self, connection: Connection) -> tuple[Check, ...]:
         """What needs no sign-in: the instance, and a lock that is a file."""
@@ -175,3 +179,9 @@ class Doctor:
             default = steps.set_app_setting("REFRESH_SCHEDULE", DEFAULT_SCHEDULE)
             return failed(None, "settings", problem, Step("Set what counts until then: ", default))
         return passed(None, "settings", f"valid; connections: {names}; vault {self.settings.vault_url}")
+
+
+def _lives_by_theirs(ends_at: datetime | None, checks: Iterable[Check], now: datetime) -> bool:
+    """Whether a token that has ended by this machine's clock lives by the instance's."""
+    ahead = next((check.ahead for check in checks if check.ahead), timedelta())
+    return ends_at is not None and now - ahead < ends_at

@@ -4,6 +4,7 @@ The token endpoint is asked without credentials, which counts against nobody.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from refresher.doctor.remedies import remedy_of
@@ -62,6 +63,7 @@ def clock_check(name: str, date: datetime | None, now: datetime, *, signs: bool 
     )
     detail = f"this machine's clock is {seconds} s {which}, by the instance's: {meaning}"
     remedy = "Set this machine's clock by NTP (timedatectl). Is it right? Then tell the instance's administrators."
+    found = warned(name, CLOCK, detail, remedy)
     if signs:
-        return failed(name, CLOCK, f"{detail}, and assertions are refused (iat, exp)", remedy)
-    return warned(name, CLOCK, detail, remedy)
+        found = failed(name, CLOCK, f"{detail}, and assertions are refused (iat, exp)", remedy)
+    return replace(found, ahead=ahead)

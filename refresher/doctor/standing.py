@@ -1,12 +1,15 @@
 """What `status` found, as checks: whether a token works that consumers read, and what is foreseen.
 
-Status judged it once; nothing is judged again here. The first question of whoever is on call comes first.
+Status judged it once; nothing is judged again here, but for the timer by a clock that is right. The first question of
+whoever is on call comes first.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
+from refresher.doctor.instance_checks import CLOCK
 from refresher.doctor.remedies import follows_from, without_doctor
 from refresher.model import steps
 from refresher.model.causes import Kind
@@ -21,10 +24,11 @@ from refresher.policy.forecast import ENDING, KEY_ENDING
 from refresher.servicenow.answers import Verdict
 from refresher.servicenow.probing import PATH_IS_SHUT
 from refresher.status.connection_status import ConnectionStatus
-from refresher.status.timer import TimerState, TimerStatus
+from refresher.status.timer import TimerState, TimerStatus, judge_timer
 from refresher.views.verdict import STANDING
 from refresher.views.words import holds
 
+TIMER = "timer"
 TOKEN = "token"  # noqa: S105 - a check's name
 REFRESH_TOKEN_LIFE = "refresh token's life"  # noqa: S105
 KEY_LIFE = "signing key's life"
@@ -36,16 +40,21 @@ _TOLD_BY_OTHERS = frozenset({WarningCode.VERIFICATION_REFUSED, WarningCode.CREDE
 _LIVES = frozenset({WarningCode.ACCESS_TOKEN_SHORT, WarningCode.ACCESS_TOKEN_LONG})
 
 
-def timer_check(timer: TimerStatus) -> Check:
-    """Whether anything refreshes the tokens once they age."""
+def timer_check(timer: TimerStatus, tick: timedelta, now: datetime, *, ahead: timedelta) -> Check:
+    """Whether anything refreshes the tokens once they age.
+
+    Where this machine's clock is `ahead`, or behind, the last tick is judged by the instance's, too.
+    """
     detail = "; ".join((timer.message, *timer.remarks))
-    match timer.state:
-        case TimerState.TICKING:
-            return passed(None, "timer", detail)
-        case TimerState.NO_TICK:
-            return failed(None, "timer", detail, timer.next_step or steps.refresh_all())
-        case TimerState.UNKNOWN:
-            return warned(None, "timer", detail, timer.next_step or "The portal shows when the timer fired.")
+    if timer.state is TimerState.TICKING:
+        return passed(None, TIMER, detail)
+    theirs = judge_timer(timer.last_tick_at, shared=True, tick=tick, now=now - ahead)
+    if ahead and theirs.state is TimerState.TICKING:
+        told = f"{detail}; by the instance's clock, {theirs.message}"
+        return replace(warned(None, TIMER, told, follows_from([CLOCK])), follows=True)
+    if timer.state is TimerState.NO_TICK:
+        return failed(None, TIMER, detail, timer.next_step or steps.refresh_all())
+    return warned(None, TIMER, detail, timer.next_step or "The portal shows when the timer fired.")
 
 
 def token_check(connection: Connection, status: ConnectionStatus, in_the_way: Sequence[str]) -> Check:

@@ -11,7 +11,7 @@ from refresher.doctor.instance_checks import CLOCK, INSTANCE, TOKEN_ENDPOINT
 from refresher.doctor.last_refresh import LAST_REFRESH
 from refresher.doctor.lease_checks import LEASE
 from refresher.doctor.remedies import follows_from
-from refresher.doctor.standing import ACCESS_TOKEN_LIFE, REFRESH_TOKEN_LIFE, SIMPLE_CHAT, TOKEN
+from refresher.doctor.standing import ACCESS_TOKEN_LIFE, REFRESH_TOKEN_LIFE, SIMPLE_CHAT, TIMER, TOKEN
 from refresher.doctor.surroundings import IDENTITY
 from refresher.model.check import Check, Verdict
 
@@ -27,7 +27,7 @@ _ORDER = (
     LAST_REFRESH,
     REFRESH_TOKEN_LIFE,
     LEASE,
-    "timer",
+    TIMER,
     ACCESS_TOKEN_LIFE,
     TOKEN,
     SIMPLE_CHAT,
@@ -46,13 +46,13 @@ def in_the_way(checks: Iterable[Check]) -> tuple[str, ...]:
     )
 
 
-def concluded(checks: Sequence[Check], *, heals: bool, copies: Collection[str]) -> tuple[Check, ...]:
+def concluded(checks: Sequence[Check], *, heals: bool, by_clock: bool, copies: Collection[str]) -> tuple[Check, ...]:
     """The checks of a connection, the first suspicion marked, and symptoms with what they follow from.
 
-    `heals`: a refresh is what the token needs, and none failed. `copies`: names of what consumers read, which nobody
-    can mend before there is a token.
+    `heals`: a refresh is what the token needs, and none failed. `by_clock`: it has ended by this machine's clock
+    alone, which is wrong. `copies`: names of what consumers read, which nobody can mend before there is a token.
     """
-    reasons = in_the_way(checks)
+    reasons = (CLOCK,) if by_clock else in_the_way(checks)
     told = [
         replace(check, follows=True, remedy=follows_from(reasons))
         if check.verdict is Verdict.FAIL and check.name in _SYMPTOMS and reasons and not heals

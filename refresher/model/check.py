@@ -1,6 +1,7 @@
 """What an examination finds: preconditions that hold, and those that do not with their remedy."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from refresher.model.steps import Command, Step
@@ -29,6 +30,8 @@ class Check:
     """Whether it is a warning of how things were set up, which is there every day and no news."""
     follows: bool = False
     """Whether it only follows from others that fail, and is mended with them."""
+    ahead: timedelta = timedelta()
+    """How far this machine's clock was found to be ahead, where it differs; negative where it is behind."""
 
 
 def passed(connection: str | None, name: str, detail: str) -> Check:

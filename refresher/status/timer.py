@@ -70,8 +70,13 @@ def judge_timer(
         message = f"when the last tick was is unknown: {last.message}"
         return TimerStatus(state=TimerState.UNKNOWN, message=message, next_step=last.hint, remarks=remarks)
     step: Step | None = None
-    # A mark of the future is a wrong clock's, which any tick since would have replaced.
-    if last is not None and -_MISSED * tick <= now - last <= _MISSED * tick:
+    if last is not None and last - now > _MISSED * tick:
+        state = TimerState.UNKNOWN
+        message = f"the last tick was noted at {minute(last)}, ahead of this machine's clock"
+        step = Step(
+            "Set this machine's clock by NTP (timedatectl). Is it right? Then the next tick notes another time."
+        )
+    elif last is not None and now - last <= _MISSED * tick:
         state = TimerState.TICKING
         message = f"the last tick was {max(0, round((now - last).total_seconds() / 60))} min ago"
     elif shared:

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -12,6 +13,7 @@ from refresher.cli.main import main
 from refresher.model.check import Verdict
 from refresher.model.report import Outcome
 from refresher.status.timer import TimerState
+from refresher.views.examination import verdict
 from sandbox import Sandbox, SandboxClock
 from sandbox.faults import Fault, Interrupt, Respond
 from sandbox.server import Server
@@ -178,3 +180,33 @@ def test_an_address_that_comes_back_brings_no_mark_of_an_earlier_sandbox(
     with Sandbox() as later:
         assert later.vault.url == sandbox.vault.url
         assert make_app().process.parts().lease.last_tick() is None
+
+
+@pytest.mark.parametrize("ahead", [20, -20, 70])
+def test_a_wrong_clock_is_suspected_before_a_timer_that_ticks_by_the_instances(
+    working: Sandbox, make_app: MakeApp, ahead: int
+) -> None:
+    """And so it is before a token that has ended by this clock alone."""
+    noted(make_app())
+    right = working.clock.now()
+    working.clock.advance(ahead * MINUTES)
+    head = {"Date": format_datetime(right, usegmt=True), "Content-Type": "application/json"}
+    answer = Respond(401, head, b'{"error": "access_denied"}')
+    working.faults.add(Fault(service="instance", path="/oauth_token.do", times=None, action=answer))
+    checks = {check.name: check for check in make_app().doctor()}
+    assert (checks["timer"].verdict, checks["timer"].follows) == (Verdict.WARN, True)
+    assert "by the instance's clock, the last tick was 0 min ago" in checks["timer"].detail
+    assert checks["clock"].suspected
+    assert [check.name for check in checks.values() if check.verdict is Verdict.FAIL and not check.follows] == []
+    assert (checks["token"].verdict is Verdict.FAIL) is (ahead == 70)
+    assert "Most likely: servicenow: clock: this machine's clock is" in verdict(tuple(checks.values()))
+
+
+def test_a_timer_that_is_dead_by_either_clock_fails(working: Sandbox, make_app: MakeApp) -> None:
+    noted(make_app())
+    working.clock.advance(40 * MINUTES)
+    theirs = format_datetime(working.clock.now() - 2 * MINUTES, usegmt=True)
+    answer = Respond(401, {"Date": theirs, "Content-Type": "application/json"}, b'{"error": "access_denied"}')
+    working.faults.add(Fault(service="instance", path="/oauth_token.do", times=None, action=answer))
+    (check,) = [check for check in make_app().doctor() if check.name == "timer"]
+    assert check.verdict is Verdict.FAIL

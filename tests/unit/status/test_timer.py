@@ -24,7 +24,12 @@ GONE = LeaseUnavailableError("the container does not exist", cause=Cause.LEASE_U
             TimerState.NO_TICK,
             "the last tick was at 2026-03-01 11:44 UTC; the timer should fire every 5 min",
         ),
-        (NOON + 15 * MINUTE + SECOND, True, TimerState.NO_TICK, "the last tick was at 2026-03-01 12:15 UTC"),
+        (
+            NOON + 15 * MINUTE + SECOND,
+            True,
+            TimerState.UNKNOWN,
+            "the last tick was noted at 2026-03-01 12:15 UTC, ahead of this machine's clock",
+        ),
         (NOON - 16 * MINUTE, False, TimerState.UNKNOWN, "the last tick of this machine was at 2026-03-01 11:44 UTC"),
         (None, True, TimerState.NO_TICK, "no tick was ever noted"),
         (None, False, TimerState.UNKNOWN, "no tick was noted on this machine"),
