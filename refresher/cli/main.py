@@ -21,7 +21,7 @@ from refresher.model.causes import Cause
 from refresher.model.errors import RefresherError, SettingsError, next_step
 from refresher.model.report import RunReport, RunRequest, Trigger
 from refresher.model.version import VERSION
-from refresher.views.terminal import clear, say, say_json, take_everything
+from refresher.views.terminal import clear, say, say_json, take_everything, while_read, write_no_more
 
 if TYPE_CHECKING:
     from refresher.app import App
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
-UNREAD = 141
-"""And of one whose output nobody reads any more, as in front of `head`."""
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """What a full or broken disk answers."""
 
@@ -41,12 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     logging.getLogger("refresher").addHandler(logging.NullHandler())
     try:
-        code = _run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
+        return while_read(lambda: _run(options))
     except KeyboardInterrupt:
         # A watch is ended that way; anything else was in the middle of something.
         if not getattr(options, "watch", False):
@@ -61,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001 - a person gets a sentence; what it says may hold a secret
         if isinstance(error, OSError) and error.errno in _UNWRITABLE:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            write_no_more()
             say(f"the output could not be written: {os.strerror(error.errno)}", aside=True)
             return ExitCode.FAILED
         if options.debug:
@@ -72,7 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             aside=True,
         )
         return ExitCode.FAILED
-    return code
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -8,8 +8,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+UNREAD = 141
+"""What a shell expects of a program whose output nobody reads any more, as in front of `head`."""
 
 
 def visible(text: str) -> str:
@@ -49,3 +52,19 @@ def take_everything() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open as long as the process
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def while_read(program: Callable[[], int]) -> int:
+    """The exit code of a program; UNREAD, and no complaint, where nobody reads its output any more."""
+    try:
+        code = program()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        write_no_more()
+        return UNREAD
+    return code
+
+
+def write_no_more() -> None:
+    """Let what is left go nowhere: the interpreter flushes once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from refresher.model.report import Outcome
+from refresher.views.terminal import while_read
 from sandbox.alone import be_alone
 from sandbox.simulation.picture import draw_picture
 from sandbox.simulation.scenarios import SCENARIOS, Job, Result, run_job
@@ -160,4 +161,4 @@ def _as_json(results: Sequence[Result], options: argparse.Namespace) -> dict[str
 
 if __name__ == "__main__":
     be_alone()
-    sys.exit(main())
+    sys.exit(while_read(main))

@@ -20,6 +20,7 @@ from azure.keyvault.secrets import SecretClient
 
 from refresher.model.errors import RefresherError
 from refresher.telemetry import LOGGER
+from refresher.views.terminal import while_read
 from sandbox import Sandbox
 from sandbox.alone import be_alone
 from sandbox.trial.host import Functions, environment, load_functions
@@ -128,4 +129,4 @@ def say(who: str, what: str) -> None:
 
 if __name__ == "__main__":
     be_alone()
-    sys.exit(main())
+    sys.exit(while_read(main))

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 from urllib.parse import urlsplit
 
 from refresher.telemetry import LOGGER
+from refresher.views.terminal import while_read
 from sandbox import Sandbox, SandboxClock
 from sandbox.alone import be_alone, shell_lines
 from sandbox.drills import DRILLS, TICK, live_through
@@ -55,18 +57,31 @@ def main() -> int:
     try:
         with standing(broken, options.port) as place:
             explain(place)
-            LOGGER.addHandler(logging.StreamHandler(sys.stdout))
+            LOGGER.addHandler(_Told(sys.stdout))
             LOGGER.setLevel(logging.INFO)
             tick_until_interrupted(place.functions, at_once=broken is None)
     except PortError as error:
         print(f"{error}; choose another: make serve ARGS='--port 7072'", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"the sandbox cannot start here: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped")
     return 0
+
+
+class _Told(logging.StreamHandler[TextIO]):
+    """The log, for as long as somebody reads it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """End where nobody does any more; whichever thread notices."""
+        if isinstance(sys.exception(), BrokenPipeError):
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            super().handleError(record)
 
 
 def _end(_: int, __: FrameType | None) -> None:
@@ -132,7 +147,11 @@ def explain(place: Standing) -> None:
 In a browser: {place.url}/api/status?code={FUNCTION_KEY}
 What people do elsewhere, in that terminal:
   az keyvault secret set ...                 and what else the runbook does with az, by a stand-in
-  python -m refresher authorize ...          signs in by itself: the browser is a stand-in, too
+  python -m refresher authorize "$NAME" --grant authorization_code
+                                             signs in by itself: the browser is a stand-in, too
+  python -m refresher authorize "$NAME" --grant password
+                                             asks for the user, {place.secrets.user_name}, and the password:
+  az keyvault secret show --vault-name "$VAULT" --name servicenow-password --query value --output tsv
   curl $URL/sandbox/system-log               read the instance's system log
   curl -o FILE $URL/sandbox/client-secret    copy the secret from the application registry
   curl -X POST $URL/sandbox/wake             wake the instance
@@ -175,4 +194,4 @@ def shell_file(sandbox: Sandbox, url: str) -> Path:
 
 if __name__ == "__main__":
     be_alone()
-    sys.exit(main())
+    sys.exit(while_read(main))

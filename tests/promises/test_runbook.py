@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.drills import DRILLS
-from sandbox.trial.serve import Standing, is_stopped, standing
+from sandbox.trial.serve import Standing, explain, is_stopped, standing
 from tests.names import CLIENT_SECRET
 from tests.needs import need_curl
 from tests.promises.places import place_of
@@ -152,6 +152,21 @@ def test_stopping_is_what_the_timer_goes_by(place: Standing, folder: Path) -> No
     assert is_stopped()
     assert type_in(place, folder, resume).returncode == 0
     assert not is_stopped()
+
+
+def test_what_make_serve_says_of_authorizing_works_as_it_stands(
+    place: Standing, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explain(place)
+    told = capsys.readouterr().out
+    by_browser, by_password = re.findall(r"^  (python -m refresher authorize \S+ --grant \w+)$", told, re.MULTILINE)
+    (user,) = re.findall(r"asks for the user, (\S+),", told)
+    (read_it,) = re.findall(r"^  (az keyvault secret show .+)$", told, re.MULTILINE)
+    secrets = place.secrets
+    place.sandbox.vault.put("servicenow-password", secrets.application.user.password)
+    place.sandbox.instance.kill_refresh_token(secrets.refresh_token or "")
+    for typed in (by_browser, f"{{ echo {user}; {read_it}; }} > typed && {by_password} < typed"):
+        assert type_in(place, folder, typed).returncode == 0
 
 
 def status_code(url: str, key: str | None = None) -> int:
