@@ -144,6 +144,21 @@ def test_every_command_that_a_document_names_is_one() -> None:
             pytest.fail(f"{where}: not a command: {command}")
 
 
+def test_options_are_shown_with_all_that_their_command_needs() -> None:
+    """Of commands that stand in a sentence or a table, without `python -m refresher`."""
+    shown = [
+        (place_of(path, command), command)
+        for path in DOCUMENTS
+        for command in re.findall(rf"`((?:{'|'.join(subcommands())}) [^`]*--[^`]*)`", path.read_text("utf-8"))
+    ]
+    assert shown
+    for where, command in shown:
+        try:
+            build_parser().parse_args(shlex.split(command))
+        except SystemExit:
+            pytest.fail(f"{where}: not a command: {command}")
+
+
 def test_the_schema_of_the_json_names_every_field_and_every_value() -> None:
     """Of what stands in refresher/views/bodies.py, the one place that makes it, and of what it shows whole.
 
