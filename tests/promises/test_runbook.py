@@ -145,6 +145,29 @@ def test_the_five_commands_after_a_disaster_fill_an_empty_vault(tmp_path: Path) 
     assert [re.split(r"  +", line)[2] for line in failed] == ["token", "refresh token's life", "Simple Chat"]
 
 
+def test_deploying_as_the_readme_says_ends_with_a_token_where_the_app_publishes_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    (block,) = re.findall(r"^azd up\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    typed = block.replace("make .venv && .venv/bin/python", "python")
+    assert typed != block
+    with standing(None, 0) as place:
+        application = place.secrets.application
+        for name in place.sandbox.vault.names():
+            place.sandbox.vault.delete(name)
+            place.sandbox.vault.purge(name)
+        (tmp_path / "CLIENT_ID_FILE").write_text(application.client_id, "utf-8")
+        (tmp_path / "CLIENT_SECRET_FILE").write_text(application.client_secret, "utf-8")
+        chosen = "--settings PUBLISH_TO=servicenow--action--group--token"
+        type_in(
+            place, tmp_path, f'az functionapp config appsettings set --name "$APP" --resource-group "$GROUP" {chosen}'
+        )
+        done = type_in(place, tmp_path, typed, stdin=f"{application.user.name}\n{application.user.password}\n")
+        assert done.returncode == 0, done.stderr
+        made = {name for name in place.sandbox.vault.names() if "--" in name}
+    assert made == {"servicenow--action--group--token"}
+
+
 def test_stopping_is_what_the_timer_goes_by(place: Standing, folder: Path) -> None:
     """The stand-in of `az` changes the app settings that `make serve` looks at before each tick."""
     stop, resume = (line for line in COMMANDS if "Disabled=" in line)
