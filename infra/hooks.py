@@ -21,8 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from refresher.model.grants import CLIENT_SECRET, JWT_KEY, Grant  # noqa: E402 - found by the line above
+from refresher.settings.declared import SETTINGS  # noqa: E402
 
 PROVIDERS = ("Insights", "KeyVault", "ManagedIdentity", "OperationalInsights", "Storage", "Web")
+LIFETIME = "SERVICENOW_REFRESH_TOKEN_LIFETIME"
 NETWORK_PROVIDERS = ("App", "Network")
 NETWORK_CHOICES = {"PRIVATE_NETWORK": "true", "FIXED_ADDRESS": "true", "APP_ACCESS": "private"}
 ASSIGN, DEFINE = "Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleDefinitions/write"
@@ -108,6 +110,30 @@ def link_alerts(environ: Mapping[str, str]) -> None:
         print("the alerts' mails will have no link: azd env set RUNBOOK_URL https://.../docs/runbook")
 
 
+def lifetimes(environ: Mapping[str, str]) -> str:
+    """How long refresh tokens live as the alerts will count, in one line; "" where no connection has one."""
+    (default,) = (spec.default for spec in SETTINGS if spec.name == LIFETIME)
+    single = {"grant": environ.get("SERVICENOW_GRANT"), "refresh_token_lifetime": environ.get(LIFETIME)}
+    counted = [
+        f"{name} {keys.get('refresh_token_lifetime') or default} s"
+        for name, keys in _connections(environ, single).items()
+        if (keys.get("grant") or Grant.REFRESH_TOKEN) == Grant.REFRESH_TOKEN
+    ]
+    several = "refresh_token_lifetime in SERVICENOW_CONNECTIONS"
+    setting = several if environ.get("SERVICENOW_CONNECTIONS") else f"azd env set {LIFETIME} SECONDS"
+    return (
+        f"alerts will count refresh tokens' lives as {', '.join(counted)}; does the OAuth application say otherwise "
+        f"(Simple Chat's guide: 86400)? {setting}"
+        if counted
+        else ""
+    )
+
+
+def _connections(environ: Mapping[str, str], single: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    several: Mapping[str, Mapping[str, Any]] = json.loads(environ.get("SERVICENOW_CONNECTIONS") or "{}")
+    return several or {"servicenow": single}
+
+
 def needed(environ: Mapping[str, str]) -> list[str]:
     """Names of the secrets that the grants of the connections send."""
     single = {
@@ -115,9 +141,8 @@ def needed(environ: Mapping[str, str]) -> list[str]:
         "fallback_grant": environ.get("SERVICENOW_FALLBACK_GRANT"),
         "jwt": json.loads(environ.get("SERVICENOW_JWT") or "{}"),
     }
-    connections: Mapping[str, Mapping[str, Any]] = json.loads(environ.get("SERVICENOW_CONNECTIONS") or "{}")
     names: list[str] = []
-    for name, keys in (connections or {"servicenow": single}).items():
+    for name, keys in _connections(environ, single).items():
         grants = [keys.get("grant") or Grant.REFRESH_TOKEN, keys.get("fallback_grant")]
         for grant in (Grant(grant) for grant in grants if grant):
             without = _not_sent(keys.get("jwt") or {}) if grant.row.signed else set()
@@ -156,6 +181,12 @@ def main(arguments: Sequence[str]) -> int:
     """Before a provision: 1 where it would fail. After it: always 0, since what was made is made."""
     if list(arguments) == ["before"]:
         link_alerts(os.environ)
+        try:
+            told = lifetimes(os.environ)
+        except (ValueError, AttributeError):
+            told = "SERVICENOW_CONNECTIONS is no JSON object of objects: the provision will refuse it"
+        if told:
+            print(told)
         found = list(obstacles(os.environ))
         print("\n".join(found) or "nothing stands in the way of the provision")
         return 1 if found else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.hooks import may, needed, runbook_of
+from infra.hooks import lifetimes, may, needed, runbook_of
 from sandbox import CANARY_PREFIX
 from tests.infra.snapshots import ROOT
 from tests.sampling import thinned
@@ -50,7 +50,28 @@ def answers(**changed: object) -> dict[str, object]:
 
 def test_where_all_is_well_nothing_is_stopped(tmp_path: Path) -> None:
     finished = hook(tmp_path, "before", answers(), RUNBOOK_URL="https://contoso.com/runbook")
-    assert (finished.returncode, finished.stdout) == (0, "nothing stands in the way of the provision\n")
+    lives = (
+        "alerts will count refresh tokens' lives as servicenow 8640000 s; does the OAuth application say otherwise "
+        "(Simple Chat's guide: 86400)? azd env set SERVICENOW_REFRESH_TOKEN_LIFETIME SECONDS\n"
+    )
+    assert (finished.returncode, finished.stdout) == (0, f"{lives}nothing stands in the way of the provision\n")
+
+
+def test_the_lives_that_alerts_count_by_are_those_of_the_connections_that_have_a_refresh_token() -> None:
+    assert "as servicenow 86400 s;" in lifetimes({"SERVICENOW_REFRESH_TOKEN_LIFETIME": "86400"})
+    assert lifetimes({"SERVICENOW_GRANT": "entra_id"}) == ""
+    connections = {"a": {}, "b": {"refresh_token_lifetime": 86400}, "c": {"grant": "jwt_bearer"}}
+    told = lifetimes({"SERVICENOW_CONNECTIONS": json.dumps(connections)})
+    assert "as a 8640000 s, b 86400 s;" in told
+    assert told.endswith("refresh_token_lifetime in SERVICENOW_CONNECTIONS")
+
+
+@pytest.mark.parametrize("broken", ["{", "[1]", '{"a": 1}'])
+def test_connections_that_cannot_be_read_are_named_before_the_provision(tmp_path: Path, broken: str) -> None:
+    finished = hook(tmp_path, "before", answers(), RUNBOOK_URL="https://x/runbook", SERVICENOW_CONNECTIONS=broken)
+    assert finished.returncode == 0
+    assert "SERVICENOW_CONNECTIONS is no JSON object" in finished.stdout
+    assert finished.stderr == ""
 
 
 @pytest.mark.parametrize(
