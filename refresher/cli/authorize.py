@@ -26,6 +26,7 @@ from refresher.model.tokens import Secret
 from refresher.run.by_hand import Authorization
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.authorization import AuthorizationRequest
+from refresher.servicenow.probing import UNAUTHORIZED
 from refresher.views.tables import show_step
 from refresher.views.terminal import ask, say, say_json
 
@@ -143,9 +144,9 @@ def _show_probe(name: str, answer: Probe | None) -> None:
             say(f"{name}: the token works; {who}")
         case Verdict.REJECTED:
             say(f"{name}: ServiceNow refuses the token ({answer.remark or 401}){transaction}")
-            # One that somebody revoked is not the only one: what helps then depends on the grants that are left.
-            revoked = answer.remark not in {None, "401"}
-            show_step(Step(steps.status(name) if revoked else steps.refresh(name, force=True)))
+            # Of one that somebody revoked, or that a policy refuses, `status` knows what helps.
+            otherwise = answer.remark not in {None, UNAUTHORIZED}
+            show_step(Step(steps.status(name) if otherwise else steps.refresh(name, force=True)))
         case Verdict.UNKNOWN:
             say(f"{name}: the token could not be tried: {answer.remark or 'no answer'}{transaction}")
             show_step(Step("Try again; then: ", steps.doctor(name)))

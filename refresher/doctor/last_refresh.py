@@ -11,7 +11,6 @@ from datetime import datetime
 
 from refresher.doctor.remedies import follows_from, remedy_of_cause
 from refresher.doctor.replaced import WRITES_TAKE, Comparison, Known, Replaced, compare
-from refresher.doctor.standing import behind_a_policy
 from refresher.keyvault.tags import parse_refresh_token
 from refresher.model import steps
 from refresher.model.causes import Cause, Kind, diagnose
@@ -22,6 +21,7 @@ from refresher.model.moments import minute
 from refresher.model.steps import Command, Step
 from refresher.model.stored import StoredAccessToken, StoredSecret
 from refresher.policy.record import RefreshRecord
+from refresher.policy.verify import behind_a_policy
 from refresher.views.words import ago_text
 
 LAST_REFRESH = "last refresh"

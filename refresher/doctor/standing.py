@@ -21,6 +21,7 @@ from refresher.model.report import WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import KeyLife
 from refresher.policy.forecast import ENDING, KEY_ENDING
+from refresher.policy.verify import behind_a_policy
 from refresher.servicenow.answers import Verdict
 from refresher.servicenow.probing import PATH_IS_SHUT
 from refresher.status.connection_status import ConnectionStatus
@@ -78,17 +79,6 @@ def token_check(connection: Connection, status: ConnectionStatus, in_the_way: Se
             return replace(warned(name, TOKEN, told, follows_from(in_the_way)), follows=True)
         return warned(name, TOKEN, told, look)
     return passed(name, TOKEN, told)
-
-
-def behind_a_policy(connection: Connection) -> Step:
-    """What to do where the probe's path is shut, and not the token dead."""
-    path = (connection.probe_path or "").partition("?")[0]
-    return Step(
-        f"Most likely a REST API access policy or an ACL keeps this user or address out of PROBE_PATH, {path}: let it "
-        "through (System Web Services > REST API Access Policies), or set PROBE_PATH to what the user is there to "
-        "read, its incidents for example: ",
-        steps.set_app_setting("PROBE_PATH", "/api/now/table/incident?sysparm_limit=1"),
-    )
 
 
 def simple_chat_check(connection: Connection, status: ConnectionStatus) -> Iterator[Check]:

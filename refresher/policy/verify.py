@@ -182,5 +182,15 @@ def refused_without_proof(connection: Connection) -> Warning_:
         "ServiceNow refuses the stored token at PROBE_PATH (401), where it never accepted one of this connection: an "
         "access policy, or the token"
     )
-    hint = Step("Try it with a path that its user may read: ", steps.probe(connection.name))
-    return Warning_(code=WarningCode.VERIFICATION_REFUSED, message=message, hint=hint)
+    return Warning_(code=WarningCode.VERIFICATION_REFUSED, message=message, hint=behind_a_policy(connection))
+
+
+def behind_a_policy(connection: Connection) -> Step:
+    """What to do where the probe's path is shut, and not the token dead."""
+    path = (connection.probe_path or "").partition("?")[0]
+    return Step(
+        f"Most likely a REST API access policy or an ACL keeps this user or address out of PROBE_PATH, {path}: let it "
+        "through (System Web Services > REST API Access Policies), or set PROBE_PATH to what the user is there to "
+        "read, its incidents for example: ",
+        steps.set_app_setting("PROBE_PATH", "/api/now/table/incident?sysparm_limit=1"),
+    )

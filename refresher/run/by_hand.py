@@ -20,6 +20,7 @@ from refresher.model.steps import VAULT, Step
 from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret
 from refresher.policy.due import Urgency
+from refresher.policy.verify import is_proven
 from refresher.run.failures import reported
 from refresher.run.keep import Keeper, Obtained
 from refresher.run.obtain import check_token
@@ -27,6 +28,8 @@ from refresher.run.parts import Parts
 from refresher.run.run import Run
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.oauth import build_token_request
+from refresher.servicenow.probing import UNAUTHORIZED
+from refresher.status.tried import UNPROVEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,11 @@ def probe(parts: Parts, connection: Connection) -> Probe | None:
         return None
     with parts.servicenow.session(connection, deadline) as session:
         answer = session.probe(side.access_token.value)
-    return replace(answer, remark="the tokens were revoked") if side.access_token.revoked else answer
+    if side.access_token.revoked:
+        return replace(answer, remark="the tokens were revoked")
+    if answer.remark == UNAUTHORIZED and connection.probe_path and not is_proven(connection, side.access_token):
+        return replace(answer, remark=UNPROVEN)
+    return answer
 
 
 def client_id(parts: Parts, connection: Connection) -> Secret:

@@ -19,6 +19,10 @@ _API_ACL = "API level ACL"
 """In ServiceNow's 403 where a REST API ACL or an access policy refuses, before any table's ACL is looked at."""
 
 
+UNAUTHORIZED = "401"
+"""Remark of a refusal that the instance pronounced; it need not be about the token."""
+
+
 def unusable(token: Secret) -> Probe | None:
     """The verdict on what no instance has to be asked about: a value that no header can carry."""
     if is_token(token):
@@ -37,7 +41,7 @@ def parse_probe_answer(path: str, status: int, headers: Mapping[str, str], body:
         remark = _refusal(document) if status == HTTPStatus.FORBIDDEN else None
         return Probe(verdict=Verdict.ACCEPTED, user_name=user_name, transaction_id=told, remark=remark)
     if status == HTTPStatus.UNAUTHORIZED and not page:
-        return Probe(verdict=Verdict.REJECTED, transaction_id=told, remark="401")
+        return Probe(verdict=Verdict.REJECTED, transaction_id=told, remark=UNAUTHORIZED)
     what = "a web page" if page else "no JSON" if status in _ALIVE else ""
     what = f" with {what}" if what else leads_to(headers.get("location"))
     remark = f"the instance answered {status}{what}"

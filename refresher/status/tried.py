@@ -10,6 +10,7 @@ from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import Secret
 from refresher.policy.verify import is_proven
 from refresher.servicenow.answers import Probe, Verdict
+from refresher.servicenow.probing import UNAUTHORIZED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,7 @@ def without_unproven(trial: Trial, connection: Connection, side: ConsumerSide) -
     proven |= {own.value} if own is not None and accepted else set()
     unsure = Probe(verdict=Verdict.UNKNOWN, remark=UNPROVEN)
     return {
-        value: tried
-        if tried.probe.verdict is not Verdict.REJECTED or value in proven
-        else replace(tried, probe=unsure)
+        value: tried if tried.probe.remark != UNAUTHORIZED or value in proven else replace(tried, probe=unsure)
         for value, tried in trial.items()
     }
 

@@ -110,6 +110,21 @@ def test_a_probe_that_never_accepted_a_token_says_nothing_of_one() -> None:
     assert (checks["token"].verdict, checks["Simple Chat"].verdict) == ("warn", "pass")
     assert (checks["token"].remedy or "").startswith("Most likely a REST API access policy")
     assert not any("refresh servicenow --force" in (check.remedy or "") for check in checks.values())
+    (probed,) = app.probe(["servicenow"])
+    assert probed is not None
+    assert (probed.verdict, probed.remark) == (Verdict.REJECTED, status.basis.partition("tried: ")[2])
+
+
+def test_what_no_token_can_be_is_refused_whatever_the_probe_ever_accepted() -> None:
+    sandbox, app = standing()
+    stored = sandbox.vault.versions(TARGET)[-1]
+    tags = {name: tag for name, tag in stored.tags.items() if name != "accepted-by"}
+    del sandbox.vault.versions(TOKEN)[-1].tags["accepted-by"]
+    for name in (TOKEN, TARGET):
+        sandbox.vault.put(name, "${CANARY TOKEN}", tags=tags, expires_on=stored.expires_on)
+    status = status_of(app)
+    assert (status.state, status.working) == (State.REFUSED, False)
+    assert "holds characters that no token has" in (status.basis or "")
 
 
 @pytest.mark.parametrize(

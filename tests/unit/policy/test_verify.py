@@ -154,7 +154,8 @@ def test_a_refusal_that_does_not_count_is_warned_of() -> None:
         "ServiceNow refuses the stored token at PROBE_PATH (401), where it never accepted one of this connection: an "
         "access policy, or the token"
     )
-    assert warning.hint == "Try it with a path that its user may read: python -m refresher probe servicenow"
+    assert warning.hint.startswith("Most likely a REST API access policy or an ACL keeps this user or address out of")
+    assert "'PROBE_PATH=/api/now/table/incident?sysparm_limit=1'" in warning.hint
 
 
 @pytest.mark.parametrize(
