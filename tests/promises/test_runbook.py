@@ -148,7 +148,7 @@ def test_the_five_commands_after_a_disaster_fill_an_empty_vault(tmp_path: Path) 
 def test_deploying_as_the_readme_says_ends_with_a_token_where_the_app_publishes_and_nowhere_else(
     tmp_path: Path,
 ) -> None:
-    (block,) = re.findall(r"^azd up\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^azd up && (.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
     typed = block.replace("make .venv && .venv/bin/python", "python")
     assert typed != block
     with standing(None, 0) as place:
