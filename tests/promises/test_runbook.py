@@ -185,11 +185,10 @@ def test_what_make_serve_says_of_authorizing_works_as_it_stands(
     by_browser, by_password = re.findall(r"^  (python -m refresher authorize \S+ --grant \w+)$", told, re.MULTILINE)
     (user,) = re.findall(r"asks for the user, (\S+),", told)
     (read_it,) = re.findall(r"^  (az keyvault secret show .+)$", told, re.MULTILINE)
-    secrets = place.secrets
-    place.sandbox.vault.put("servicenow-password", secrets.application.user.password)
-    place.sandbox.instance.kill_refresh_token(secrets.refresh_token or "")
     for typed in (by_browser, f"{{ echo {user}; {read_it}; }} > typed && {by_password} < typed"):
-        assert type_in(place, folder, typed).returncode == 0
+        prepare(place, folder, typed)
+        done = type_in(place, folder, typed)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def status_code(url: str, key: str | None = None) -> int:
