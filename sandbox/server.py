@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from email.utils import format_datetime
 
 from aiohttp import web
 
@@ -117,7 +118,9 @@ class Server:
             self._log.add(service, request, response.status if response else 0, self._clock.now())
             if response is None or response.cut_short:
                 return await _hang_up(incoming, response)
-            return web.Response(status=response.status, headers=dict(response.headers), body=response.body)
+            # Else the library tells the real time, which is none of the sandbox's.
+            headers = {"Date": format_datetime(self._clock.now(), usegmt=True), **response.headers}
+            return web.Response(status=response.status, headers=headers, body=response.body)
 
         runner = web.ServerRunner(web.Server(answer, access_log=None, keepalive_timeout=300), shutdown_timeout=0.1)
         await runner.setup()

@@ -124,8 +124,8 @@ def test_one_connection_that_may_not_be_listed_hides_no_other(
     names = ("hr", "itsm")
     for name in names:
         sandbox.add_connection(name)
-    url = "https://sandbox.service-now.com"
-    app = make_app(SERVICENOW_CONNECTIONS=json.dumps({name: {"instance_url": url} for name in names}))
+    connections = {name: {"instance_url": sandbox.instance.url} for name in names}
+    app = make_app(SERVICENOW_CONNECTIONS=json.dumps(connections))
     app.tick(RunRequest(trigger=Trigger.TIMER))
     refusal = Respond(403, {"Content-Type": "application/json"}, b'{"error":{"code":"Forbidden","message":"no"}}')
     sandbox.faults.add(
