@@ -162,14 +162,13 @@ class App:
 
         What was tried within half a minute is tried again only if `anew`. Raises UnknownConnectionError.
         """
-        from refresher.keyvault.listing import Listing  # noqa: PLC0415 - a tick does not need it
+        from refresher.keyvault.listing import Listing, runs_in_app  # noqa: PLC0415 - a tick does not need it
         from refresher.status.reader import look  # noqa: PLC0415 - as above
         from refresher.status.trials import Trials  # noqa: PLC0415 - as above
 
         settings, vaults = self.settings, self.process.parts().vaults
-        connections, environ = self._connections(names), self.process.environ
-        # As the platform says; who signs in there is asked only where that is examined.
-        listing = Listing(vaults, by_app=bool(environ.get("WEBSITE_SITE_NAME") or environ.get("IDENTITY_ENDPOINT")))
+        connections = self._connections(names)
+        listing = Listing(vaults, by_app=runs_in_app(self.process.environ))
         reading_time = self._reading_time(connections)
         found = in_order(lambda each: look(vaults, listing, each, self.clock, reading_time()), connections)
         wanted = () if offline else (each for one in found for each in one.to_try(self.clock.now()))

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from refresher.keyvault.found import ConsumerSide
 from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.grants import Grant
 from refresher.model.stored import StoredAccessToken, StoredRefreshToken, TargetState
 from refresher.model.timing import Timing
 from refresher.model.tokens import AccessToken, Secret
+from refresher.policy.record import RefreshRecord
 from refresher.settings.load import load_settings
 from refresher.status.timer import TimerState, TimerStatus
 
@@ -49,6 +51,13 @@ def refresh_token(lifetime: timedelta = timedelta(days=100), version: str = "r1"
         described=True,
         own=True,
     )
+
+
+def consumer_side(token: StoredAccessToken | None, /, **changes: Any) -> ConsumerSide:  # noqa: ANN401
+    """What a reader finds: that token, no copies, and a record of no failure."""
+    nothing: dict[str, Any] = {"secret": None, "source": None, "targets": (), "target_secrets": {}}
+    fields = {**nothing, "target_errors": {}, "record_secret": None, "record": RefreshRecord(), **changes}
+    return ConsumerSide(access_token=token, **fields)
 
 
 def target(holds: StoredAccessToken | None, name: str = "copy", *, known: bool = True) -> TargetState:

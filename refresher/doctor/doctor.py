@@ -70,8 +70,7 @@ class Doctor:
         listing = None if self.surroundings.is_the_apps(identity) else Listing(self.vaults, by_app=False)
         for each in self._side_by_side(lambda one: self._examine_one(one, statuses[one.name], listing), connections):
             checks += each
-        ahead = next((check.ahead for check in checks if check.ahead), timedelta())
-        tick, now = self.settings.tick, self.clock.now
+        ahead, tick, now = _clock_ahead(checks), self.settings.tick, self.clock.now
         checks += self._guarded(None, TIMER, lambda: [timer_check(self.timer(), tick, now(), ahead=ahead)])
         return tuple(self._told(check, identity) for check in checks)
 
@@ -115,7 +114,8 @@ class Doctor:
         checks = (*token, *first, *others)
         failing = any(check.name == LAST_REFRESH and check.verdict is Verdict.FAIL for check in checks)
         copies = [target.name for target in connection.publish_to]
-        by_clock = status.state is State.EXPIRED and _lives_by_theirs(status.expires_at, checks, self.clock.now())
+        ends_at, theirs = status.expires_at, self.clock.now() - _clock_ahead(checks)
+        by_clock = status.state is State.EXPIRED and ends_at is not None and theirs < ends_at
         heals = status.state is State.REFUSED and not failing
         return concluded(checks, heals=heals, by_clock=by_clock, copies=copies)
 
@@ -181,7 +181,6 @@ class Doctor:
         return passed(None, "settings", f"valid; connections: {names}; vault {self.settings.vault_url}")
 
 
-def _lives_by_theirs(ends_at: datetime | None, checks: Iterable[Check], now: datetime) -> bool:
-    """Whether a token that has ended by this machine's clock lives by the instance's."""
-    ahead = next((check.ahead for check in checks if check.ahead), timedelta())
-    return ends_at is not None and now - ahead < ends_at
+def _clock_ahead(checks: Iterable[Check]) -> timedelta:
+    """How far this machine's clock is ahead of an instance's, by the first check that found it to differ."""
+    return next((check.ahead for check in checks if check.ahead), timedelta())

@@ -15,6 +15,7 @@ from refresher.doctor.remedies import remedy_of
 from refresher.entra.claims import document_of
 from refresher.keyvault.clients import expected_scope
 from refresher.keyvault.errors import no_identity
+from refresher.keyvault.listing import runs_in_app
 from refresher.model import steps
 from refresher.model.check import Check, failed, passed, warned
 from refresher.model.errors import RefresherError
@@ -83,7 +84,7 @@ class Surroundings:
         named, found = self.environ.get("AZURE_CLIENT_ID"), identity.claims.get("appid")
         if identity.is_person or (named and found and named.casefold() != found.casefold()):
             return False
-        return self.app is not None or bool(self.environ.get("IDENTITY_ENDPOINT"))
+        return runs_in_app(self.environ)
 
     def identity_check(self, identity: Identity) -> Check:
         """Who looks, and from where."""

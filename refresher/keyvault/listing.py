@@ -23,6 +23,11 @@ Listed = Mapping[str, Found]
 """By the secret's name in lower case, as Key Vault compares names."""
 
 
+def runs_in_app(environ: Mapping[str, str]) -> bool:
+    """Whether this is the app, as its platform says; who signs in there is another question."""
+    return bool(environ.get("WEBSITE_SITE_NAME") or environ.get("IDENTITY_ENDPOINT"))
+
+
 class Listing:
     """The lists of vaults, each read when it is first needed. Safe between threads; good for one look."""
 

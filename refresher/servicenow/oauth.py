@@ -131,6 +131,11 @@ def is_token(value: Secret) -> bool:
     return _TOKEN.fullmatch(value.reveal()) is not None
 
 
+def begins_as_page(body: bytes) -> bool:
+    """Whether it is HTML, whatever its headers call it: nothing that ServiceNow's endpoints say begins so."""
+    return body.lstrip()[:1] == b"<"
+
+
 def is_transaction_id(text: str) -> bool:
     """Whether it looks like one of ServiceNow's: what a header holds is anybody's text."""
     return _TRANSACTION_ID.fullmatch(text) is not None
@@ -204,7 +209,7 @@ class _Answer:
         whole = "content-length" in by_name or "transfer-encoding" in by_name
         fields = {} if too_large else json_object(body) or _form(body, whole=whole)
         transaction_id = by_name.get("x-transaction-id", "")
-        page = not fields and ("html" in by_name.get("content-type", "").lower() or body.lstrip()[:1] == b"<")
+        page = not fields and ("html" in by_name.get("content-type", "").lower() or begins_as_page(body))
         return cls(
             status=status,
             fields=fields,

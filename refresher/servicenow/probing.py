@@ -10,7 +10,14 @@ from http import HTTPStatus
 
 from refresher.model.tokens import Secret
 from refresher.servicenow.answers import Probe, Verdict
-from refresher.servicenow.oauth import is_token, is_transaction_id, json_object, leads_to, parse_probe_user
+from refresher.servicenow.oauth import (
+    begins_as_page,
+    is_token,
+    is_transaction_id,
+    json_object,
+    leads_to,
+    parse_probe_user,
+)
 
 _ALIVE = frozenset({HTTPStatus.OK, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _OWN_USER = "getUserName"
@@ -33,7 +40,7 @@ def unusable(token: Secret) -> Probe | None:
 def parse_probe_answer(path: str, status: int, headers: Mapping[str, str], body: bytes) -> Probe:
     """Judge an answer; the names of `headers` in lower case."""
     document = json_object(body)
-    page = not document and ("html" in headers.get("content-type", "").lower() or body.lstrip()[:1] == b"<")
+    page = not document and ("html" in headers.get("content-type", "").lower() or begins_as_page(body))
     transaction_id = headers.get("x-transaction-id", "")
     told = transaction_id if is_transaction_id(transaction_id) else None
     if status in _ALIVE and document:

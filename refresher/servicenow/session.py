@@ -17,7 +17,7 @@ from refresher.model.tokens import Secret, TokenResponse
 from refresher.retry import retrying
 from refresher.servicenow.answers import ANSWER_TAKES, Attempts, Probe, Verdict
 from refresher.servicenow.http import Wire
-from refresher.servicenow.oauth import TokenRequest, parse_token_response
+from refresher.servicenow.oauth import TokenRequest, begins_as_page, parse_token_response
 from refresher.servicenow.probing import parse_probe_answer, unusable
 from refresher.settings.declared import SYS_USER_PROBE
 
@@ -172,7 +172,7 @@ class Session:
 
     def _revoke_once(self, token: Secret) -> bool:
         answer = self._wire.send("GET", self._connection.revocation_endpoint, params={"token": token.reveal()})
-        page = answer.body.lstrip()[:1] == b"<"
+        page = begins_as_page(answer.body)
         if page or answer.status not in _REVOCATION_ANSWERS:
             with_page = ", with a web page" if page else ""
             message = f"the ServiceNow instance did not confirm the revocation (status {answer.status}{with_page})"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from refresher.keyvault.found import ConsumerSide, Overview
+from refresher.keyvault.found import Overview
 from refresher.model.causes import Cause, diagnose
 from refresher.model.connection import SecretIdentifier
 from refresher.model.errors import VaultError
@@ -26,6 +26,7 @@ from tests.factories import (
     TIMING,
     VAULT,
     connection,
+    consumer_side,
     refresh_token,
     stored_access_token,
     target,
@@ -50,16 +51,7 @@ def status(
     ready: bool = True,
     errors: Mapping[SecretIdentifier, VaultError] | None = None,
 ) -> ConnectionStatus:
-    side = ConsumerSide(
-        secret=None,
-        source=None,
-        access_token=token,
-        targets=targets,
-        target_secrets={},
-        target_errors=errors or {},
-        record_secret=None,
-        record=record or RefreshRecord(),
-    )
+    side = consumer_side(token, targets=targets, target_errors=errors or {}, record=record or RefreshRecord())
     found = Overview(side=side, refresh_token=held, fallback_ready=ready)
     return evaluate(connection(**(settings or {})), found, TIMING, now, trial={})
 

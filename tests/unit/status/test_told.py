@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from refresher.keyvault.found import ConsumerSide, Overview
+from refresher.keyvault.found import Overview
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
 from refresher.model.report import WarningCode
@@ -16,7 +16,18 @@ from refresher.servicenow.answers import Probe, Verdict
 from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.health import evaluate
 from refresher.status.tried import Trial, Tried
-from tests.factories import HOUR, MINUTE, NOON, SECOND, TIMING, connection, refresh_token, stored_access_token, target
+from tests.factories import (
+    HOUR,
+    MINUTE,
+    NOON,
+    SECOND,
+    TIMING,
+    connection,
+    consumer_side,
+    refresh_token,
+    stored_access_token,
+    target,
+)
 
 PLAIN = connection()
 TOKEN = stored_access_token(
@@ -39,16 +50,7 @@ def told(
     key: KeyLife | None = None,
     late: timedelta = 10 * MINUTE,
 ) -> ConnectionStatus:
-    side = ConsumerSide(
-        secret=None,
-        source=None,
-        access_token=token,
-        targets=targets,
-        target_secrets={},
-        target_errors={},
-        record_secret=None,
-        record=record or RefreshRecord(),
-    )
+    side = consumer_side(token, targets=targets, record=record or RefreshRecord())
     found = Overview(side=side, refresh_token=refresh_token(), key=key, fallback_ready=True)
     return evaluate(PLAIN, found, TIMING, NOON + late, trial=trial or {}, untried="--offline")
 
