@@ -115,10 +115,12 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
     """How the connections stand: 200, or 503 where one holds no working token. A page for a browser, else JSON."""
     from refresher import web  # noqa: PLC0415 - a tick needs none of it
 
+    key = web.page_key(req.headers.get("accept", ""), req.params)
+
     def stand() -> "Reply":
         name = web.parse_status_call(req.params)
         statuses = refresher_app.status([name] if name else None, anew=False)
         timer, now = refresher_app.timer(), refresher_app.clock.now()
-        return web.status_reply(statuses, timer, now, web.page_key(req.headers.get("accept", ""), req.params))
+        return web.status_reply(statuses, timer, now, key)
 
-    return _answer(stand)
+    return _answer(stand, key)

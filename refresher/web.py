@@ -22,6 +22,7 @@ from refresher.views.style import HEADERS as PAGE_HEADERS
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _RETRY_AFTER = 60.0
+_PAGE = "text/html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +172,14 @@ def page_key(accept: str, params: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:
-    """An answer to a form of the page, for the person who pressed it."""
+    """An answer for the person with the browser: what came of a form, or what kept a page from being made."""
+    if reply.content_type == _PAGE:
+        return reply
     body = json.loads(reply.body)
     reports = [f"{each['connection']}: {each['message']}" for each in body.get("connections", ())]
-    lines = [body[name] for name in ("detail", "hint") if body.get(name)] + reports
+    # Of several problems the detail is one long line.
+    said = body.get("problems") or [body.get("detail")]
+    lines = [*filter(None, (*said, body.get("hint"))), *reports]
     return _page(reply.status, answer_page(body.get("title", "Refreshed"), lines, key), reply.headers)
 
 
@@ -234,4 +239,4 @@ def _json(
 
 
 def _page(status: int, page: str, headers: Mapping[str, str]) -> Reply:
-    return Reply(status=int(status), content_type="text/html", body=page, headers={**headers, **PAGE_HEADERS})
+    return Reply(status=int(status), content_type=_PAGE, body=page, headers={**headers, **PAGE_HEADERS})

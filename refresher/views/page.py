@@ -42,7 +42,7 @@ def status_page(
 
 
 def answer_page(title: str, lines: Sequence[str], key: Key) -> str:
-    """What came of a refresh that the page asked for, and the way back."""
+    """What came of a refresh that the page asked for, or why there is no page, and the way back."""
     told = "".join(f"<p>{escape(line)}</p>" for line in lines)
     back = escape(f"status?{urlencode(key)}")
     return _document(title, f'</header><article>{told}<p><a href="{back}">Back to the status</a></p></article>')

@@ -90,6 +90,37 @@ def test_missing_settings_are_named_by_the_first_call(sandbox: Sandbox) -> None:
             broken.fire_timer()
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(("name", "method"), [("status", "GET"), ("refresh_now", "POST")])
+def test_a_browser_gets_a_page_of_what_kept_an_answer_from_being_made(
+    sandbox: Sandbox, functions: Functions, name: str, method: str
+) -> None:
+    """Of each kind: the call's mistake, an unknown connection, settings; with the way back, and with its headers."""
+
+    def page(app: Functions, params: dict[str, str]) -> tuple[int, str]:
+        answer = app.http(name, method, f"/api/{name}", {"code": "key", **params}, headers=BROWSER)
+        assert (answer.mimetype, answer.headers["Cache-Control"]) == ("text/html", "no-store")
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        text = answer.get_body().decode()
+        assert 'href="status?code=key"' in text
+        return answer.status_code, text
+
+    sandbox.add_connection("servicenow")
+    code, text = page(functions, {"conection": "servicenow"})
+    assert code == 400
+    assert "connection=NAME" in text
+    code, text = page(functions, {"connection": "servicenwo"})
+    assert code == 404
+    assert "servicenwo" in text
+    with environment({"KEY_VAULT_URL": "", "SERVICENOW_INSTANCE_URL": "http://example.service-now.com"}):
+        code, text = page(load_functions(sandbox.clock), {})
+    assert code == 500
+    for words in ("<p>KEY_VAULT_URL", "<p>SERVICENOW_INSTANCE_URL", "docs/settings.md"):
+        assert words in text
+
+
 def test_the_body_says_the_same_as_the_query_and_counts_where_both_speak(
     sandbox: Sandbox, functions: Functions, everything_logged: CapturedLog
 ) -> None:
