@@ -107,20 +107,47 @@ def parse_token_response(
 def find_refresh_token(status: int, body: bytes, *, whole: bool = False) -> Secret | None:
     """The refresh token in an answer that is no success, whatever is wrong with it: no JSON, keys twice, cut short.
 
-    That of the object itself, where it can be read; else of two the last, which most parsers take. A refusal may
-    speak of the field that it refuses, under the same name: where an error is told, an access token must stand
-    beside it. `whole`: nothing can be missing at its end.
+    Pages, translations and descriptions of other services use the name as well: so what does not begin as JSON holds
+    none, and in JSON that can be read it is the member of the object itself, or stands beside an access token. A
+    refusal may speak of the field that it refuses: where an error is told, an access token must be there too. Where
+    JSON cannot be read, of two the last counts, which most parsers take. `whole`: nothing can be missing at its end.
     """
     if len(body) > LARGEST_BODY:
         return None
-    text, form = body.decode(json.detect_encoding(body), errors="replace"), _form(body, whole=whole)
+    text, form = _text(body), _form(body, whole=whole)
     if form:
         return _refresh_token(form.get("refresh_token"))
     fields = json_object(body)
     told = not 200 <= status < 300 or bool(fields.get("error"))  # noqa: PLR2004 - the class of successes
-    if told and _last_token("access_token", text) is None:
+    if not text.startswith(("{", "[")) or (told and _last_token("access_token", text) is None):
         return None
-    return _refresh_token(fields.get("refresh_token")) or _last_token("refresh_token", text)
+    try:
+        document = strict_json(text)
+    except (ValueError, RecursionError):
+        return _last_token("refresh_token", text)
+    own = None if told else _refresh_token(fields.get("refresh_token"))
+    return own or _token_of_a_pair(document)
+
+
+def _text(body: bytes) -> str:
+    """A body as text from its first visible sign on, in the encoding that JSON would have."""
+    return body.decode(json.detect_encoding(body), errors="replace").lstrip()
+
+
+def _token_of_a_pair(document: object) -> Secret | None:
+    """The refresh token that stands beside an access token, wherever in a document."""
+    left = [document]
+    while left:
+        match left.pop():
+            case {"access_token": str() as access, "refresh_token": str() as refresh} if _token(access):
+                return _refresh_token(refresh)
+            case dict() as fields:
+                left.extend(fields.values())
+            case list() as items:
+                left.extend(items)
+            case _:
+                pass
+    return None
 
 
 def is_token(value: Secret) -> bool:
@@ -133,7 +160,7 @@ def is_token(value: Secret) -> bool:
 
 def begins_as_page(body: bytes) -> bool:
     """Whether it is HTML, whatever its headers call it: nothing that ServiceNow's endpoints say begins so."""
-    return body.lstrip()[:1] == b"<"
+    return _text(body).startswith("<")
 
 
 def is_transaction_id(text: str) -> bool:

@@ -120,6 +120,25 @@ class TestAnAnswerOfNoOtherUse:
         assert is_published(sandbox)
 
 
+@pytest.mark.parametrize(
+    "body",
+    thinned(
+        [
+            b'<!DOCTYPE html><script>var texts = {"access_token":"a","refresh_token":"b"};</script>',
+            b'{"status": "ok", "grants": {"refresh_token": "enabled", "password": "disabled"}}',
+        ]
+    ),
+)
+def test_what_only_speaks_of_tokens_costs_none(body: bytes) -> None:
+    sandbox, app = direct()
+    sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=Respond(200, {}, body), times=None))
+    assert tick(app).cause is Cause.NOT_A_TOKEN
+    assert is_kept(sandbox)
+    sandbox.faults.clear()
+    sandbox.clock.advance(TICK)
+    assert tick(app).outcome is Outcome.REFRESHED
+
+
 WORN: dict[str, Callable[[bytes], bytes]] = {
     "packed, and nobody says so": gzip.compress,
     "packed twice": lambda body: gzip.compress(gzip.compress(body)),

@@ -31,6 +31,8 @@ GOOD = {"access_token": CANARY, "expires_in": 1799, "refresh_token": "CANARY-ref
 JSON_HEADERS = {"Content-Type": "application/json;charset=UTF-8", "X-Transaction-ID": "abc-123"}
 HTML = b"<html><head><title>Log in</title></head></html>"
 CHECK_ADDRESS = "Check that the instance URL is the instance itself, with no login page or proxy in between."
+SPEAKING_PAGE = b"""<!DOCTYPE html><script>var texts = {"access_token":"a","refresh_token":"b"};</script>"""
+SPEAKING_PAGES = (SPEAKING_PAGE, b"\xef\xbb\xbf\n" + SPEAKING_PAGE, SPEAKING_PAGE.decode().encode("utf-16"))
 HIBERNATING = b"<html><head><title>Instance Hibernating page</title></head></html>"
 
 
@@ -485,6 +487,7 @@ class TestRefreshTokenOfAFailure:
             {**GOOD, "error": "invalid_grant"},
             [GOOD],
             {"result": GOOD},
+            {"status": "ok", "result": {"tokens": [{}, GOOD]}, "grants": {"refresh_token": "enabled"}},
             b'{"access_token": "a", "access_token": "b", "expires_in": 60, "refresh_token": "CANARY-refresh"}',
             b'{"access_token": "a", "expires_in": 60, "expires_in": 6, "refresh_token":"CANARY-refresh"}',
             b'{"access_token": "a", "refresh_token": "CANARY-first", "refresh_token" : "CANARY-refresh"}',
@@ -523,6 +526,14 @@ class TestRefreshTokenOfAFailure:
             (200, {"note": 'the "refresh_token": "CANARY-none" of yours'}),
             (200, b'{"access_token": "a", "refresh_token": "CANARY-cut-sh'),
             (200, json.dumps(GOOD).encode().ljust(LARGEST_BODY + 1)),
+            *((status, page) for status in (200, 302, 401, 403, 500, 503) for page in SPEAKING_PAGES),
+            (200, {"status": "ok", "grants": {"refresh_token": "enabled", "password": "disabled"}}),
+            (200, {"issuer": "https://sso.example", "endpoints": [{"refresh_token": "/oauth2/refresh"}]}),
+            (200, {"access_token": None, "texts": {"access_token": "", "refresh_token": "missing"}}),
+            (401, {"access_token": "a", "fields": {"refresh_token": "missing"}}),
+            (401, {"refresh_token": "missing", "fields": {"access_token": "a"}}),
+            (200, b'var texts = {"access_token": "a", "refresh_token": "b", "expires_in": 3};'),
+            (200, b'Allowed: "refresh_token": "granted"'),
         ],
     )
     def test_what_only_speaks_of_one_is_none(self, status: int, body: bytes | dict[str, object]) -> None:
