@@ -10,7 +10,6 @@ import getpass
 import secrets
 import sys
 import webbrowser
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from refresher.cli.exit_codes import ExitCode, gravest
@@ -81,7 +80,7 @@ def authorize(app: "App", options: argparse.Namespace, request: RunRequest) -> R
     if authorization.grant is Grant.AUTHORIZATION_CODE and report.cause is Cause.ACCESS_DENIED:
         # The code came from the same client id a moment ago, so that little else is left to refuse.
         client = diagnose(Cause.INVALID_CLIENT, connection.name).next_step
-        return replace(report, hint=Step("ServiceNow issued the code, so that it is the client secret. ", client))
+        return report._replace(hint=Step("ServiceNow issued the code, so that it is the client secret. ", client))
     return report
 
 

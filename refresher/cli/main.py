@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +127,7 @@ def _tick(app: "App", options: argparse.Namespace) -> int:
 
 
 def _refresh(app: "App", options: argparse.Namespace) -> int:
-    request = replace(_request(options), force=options.force, reason=options.reason)
+    request = _request(options)._replace(force=options.force, reason=options.reason)
     reports = app.refresh([options.name], request) if options.name else app.tick(request)
     _print_reports(app, reports, options)
     return refresh_exit_code(reports)

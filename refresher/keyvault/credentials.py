@@ -1,8 +1,8 @@
 """The credentials that a run may send, as they were read: each is judged only when a grant asks for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from refresher.keyvault.errors import missing
 from refresher.keyvault.keys import SigningKey
@@ -20,8 +20,7 @@ Found = StoredSecret | VaultError | None
 _NOTHING: Mapping[str, Secret | str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What token requests may need: a secret that is missing or unreadable is an error once a grant asks for it."""
 
     connection: Connection

@@ -1,7 +1,7 @@
 """What consumers can read, and what a status is judged by, as one round of reads found it, in plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from refresher.model.causes import Cause
 from refresher.model.connection import SecretIdentifier
@@ -10,8 +10,7 @@ from refresher.model.stored import KeyLife, StoredAccessToken, StoredRefreshToke
 from refresher.policy.record import RefreshRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsumerSide:
+class ConsumerSide(NamedTuple):
     """What consumers can read now, and the record of failures."""
 
     secret: StoredSecret | None
@@ -40,16 +39,15 @@ class ConsumerSide:
         return self.access_token is not None or not self.main_unreadable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Overview(NamedTuple):
     """What a status is judged by."""
 
     side: ConsumerSide
     refresh_token: StoredRefreshToken | None
-    key: KeyLife | VaultError | None = None
-    """Of the key of a vault that signs; None where none does."""
     fallback_ready: bool
     """Whether the fallback grant could start another life."""
+    key: KeyLife | VaultError | None = None
+    """Of the key of a vault that signs; None where none does."""
     untried: tuple[str, ...] = ()
     """Names of credentials that somebody stored after the last attempt."""
     blocked: VaultError | None = None

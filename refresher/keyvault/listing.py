@@ -8,7 +8,6 @@ connections: where every value was refused, or any to somebody who is not the ap
 
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from refresher.keyvault.credentials import Found
 from refresher.keyvault.vaults import Vaults
@@ -77,7 +76,7 @@ class Listing:
 def _with_stand_in(secret: StoredSecret) -> StoredSecret:
     """A token is known by who issued it when: its copies have the same tags. Any other secret is only itself."""
     issue = [secret.tags[tag] for tag in ("vault", "connection", "issued-at") if tag in secret.tags]
-    return replace(secret, value=Secret(" ".join(issue or [secret.name])), unread=True)
+    return secret._replace(value=Secret(" ".join(issue or [secret.name])), unread=True)
 
 
 def _is_refused(found: Found) -> bool:

@@ -1,7 +1,6 @@
 """Reads of a run, side by side: what consumers see first, the credentials only when a token is to be requested."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from refresher.keyvault.credentials import Credentials, Found, checked
@@ -36,7 +35,7 @@ def read_everything(vaults: Vaults, connection: Connection, now: datetime, deadl
     if side.record_error is not None:
         held = _by_touch(vaults, connection, deadline)
         if held is not None:
-            side = replace(side, record_secret=held, record=parse_record(held), record_error=None)
+            side = side._replace(record_secret=held, record=parse_record(held), record_error=None)
     return side, lambda: _demanded(connection, credentials)
 
 
@@ -57,7 +56,7 @@ def read_overview(
     if any(isinstance(listed[token], StoredSecret) for token in tokens):
         found = listed
     side = _consumer_side(vaults, connection, found)
-    side = replace(side, record=side.record.read_beside(side.access_token, now))
+    side = side._replace(record=side.record.read_beside(side.access_token, now))
     credentials = _credentials(vaults, connection, found, now, key())
     if side.access_token is None:
         checked(found.get(place))

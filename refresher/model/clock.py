@@ -8,12 +8,11 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class Clock(NamedTuple):
     """`now` is aware UTC; `monotonic` and `sleep` count in seconds; `random` is uniform in [0, 1)."""
 
     now: Callable[[], datetime]

@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -35,8 +34,7 @@ class KeyIdentifier(NamedTuple):
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JwtClaims:
+class JwtClaims(NamedTuple):
     """What the assertion of the JWT bearer grant says (RFC 7523); `audience` and `issuer` None: the client id."""
 
     subject: str
@@ -58,8 +56,7 @@ class JwtClaims:
         return self.kid or dict(self.kids).get(version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class Connection(NamedTuple):
     """One OAuth application on one instance, and where its access token goes."""
 
     name: str

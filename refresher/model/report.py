@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
@@ -92,8 +93,7 @@ class Outcome(StrEnum):
 SUCCESSES = frozenset({Outcome.REFRESHED, Outcome.PUBLISHED, Outcome.UNCHANGED, Outcome.NOT_DUE, Outcome.REVOKED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """Who wants a run, and why. `reason` is what an operator said."""
 
     trigger: Trigger
@@ -104,8 +104,7 @@ class RunRequest:
     on_progress: Callable[[str], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+class RunReport(NamedTuple):
     """The result for one connection. `working` says whether its token works now; None where it cannot be said."""
 
     connection: str

@@ -1,8 +1,9 @@
 """What the vault holds, as plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from refresher.model.connection import SecretIdentifier
@@ -10,8 +11,7 @@ from refresher.model.grants import Grant
 from refresher.model.tokens import Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSecret:
+class StoredSecret(NamedTuple):
     """A secret's newest version as Key Vault returned it."""
 
     name: str
@@ -20,7 +20,7 @@ class StoredSecret:
     content_type: str | None = None
     created_on: datetime | None = None
     expires_on: datetime | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
     unread: bool = False
     """Whether its value may not be read: another stands for it, the same for what the tags call the same token."""
 
@@ -52,8 +52,7 @@ class KeyLife:
     expires_on: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAccessToken:
+class StoredAccessToken(NamedTuple):
     """An access token in the vault. `issued_at` and `expires_at` are None where its metadata cannot be trusted."""
 
     value: Secret
@@ -94,8 +93,7 @@ class StoredAccessToken:
         return not self.revoked and self.expires_at is not None and moment < self.expires_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRefreshToken:
+class StoredRefreshToken(NamedTuple):
     """The refresh token in the vault; `expires_at` follows from the start of its life and the configured lifetime."""
 
     value: Secret

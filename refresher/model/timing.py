@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 LONGEST_LIFETIME = timedelta(days=3650)
 """Of any token: some set its end thousands of years away, where nothing can be reckoned from."""
 _FEW_CONNECTIONS = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class Timing(NamedTuple):
     """How often the timer ticks, at what age a token is due, and how far ahead many connections are spread."""
 
     interval: timedelta

@@ -7,7 +7,6 @@ code that builds a request or writes the vault calls `reveal()`, and a test keep
 import hmac
 import unicodedata
 import zlib
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, NoReturn, final
 
@@ -79,8 +78,7 @@ class Secret:
         raise TypeError(message)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessToken:
+class AccessToken(NamedTuple):
     """An access token as ServiceNow issued it."""
 
     value: Secret

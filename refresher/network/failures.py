@@ -8,7 +8,7 @@ where requests, urllib3 and the Azure SDK keep what they wrap. A certificate's f
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from refresher.network.names import ResolverTimeoutError
@@ -20,8 +20,7 @@ _HOST = "HOST"
 _BUNDLE = "BUNDLE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Trouble(NamedTuple):
     """What happened, as the end of a sentence that begins with the peer; and what to look at."""
 
     what: str
@@ -93,7 +92,7 @@ def trouble_of(error: BaseException, url: str, bundle: str) -> Trouble | None:
     trouble = _find(error)
     if trouble is None:
         return None
-    return replace(trouble, hint=trouble.hint.replace(_HOST, urlsplit(url).hostname or _HOST).replace(_BUNDLE, bundle))
+    return trouble._replace(hint=trouble.hint.replace(_HOST, urlsplit(url).hostname or _HOST).replace(_BUNDLE, bundle))
 
 
 def told(whom: str, what: str, hint: str, trouble: Trouble | None, proxy: Proxy | None) -> tuple[str, str]:

@@ -4,7 +4,6 @@ A token that falls due is replaced if ServiceNow answers; if not, what is left o
 longer life costs nothing but what a stolen token is worth; a shorter interval costs versions of the secrets.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 from refresher.model.grants import Grant
@@ -25,7 +24,7 @@ def reserve(lifetime: timedelta, timing: Timing, grant: Grant | None = None) -> 
     said = [f"{_minutes(left)} min in hand"]
     if left < _ENOUGH and (grant is None or not grant.row.from_half_of_life):
         longer = _LONGER - refresh_age(_LONGER, timing)
-        shorter = lifetime - refresh_age(lifetime, replace(timing, interval=_SHORTER))
+        shorter = lifetime - refresh_age(lifetime, timing._replace(interval=_SHORTER))
         if longer > left:
             said.append(f"with a lifespan of {_LONGER.total_seconds():.0f} s: {_minutes(longer)} min")
         if shorter > left:

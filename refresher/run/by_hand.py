@@ -73,7 +73,7 @@ def once_only(report: RunReport, grant: Grant) -> RunReport:
         )
     elif cause.row.passes:
         hint = Step("Nothing was stored, and no tick tries it again: authorize again in some minutes.")
-    return replace(report, hint=hint) if hint is not None else report
+    return report._replace(hint=hint) if hint is not None else report
 
 
 _NOT_THE_PASSWORD = frozenset(

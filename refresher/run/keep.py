@@ -242,7 +242,7 @@ class Keeper:
         if same is not None:
             known = same.issued_at is not None and same.issued_at <= now
             issued_at = same.issued_at if known and same.issued_at else new.issued_at
-            token = replace(new, issued_at=issued_at, grant=same.grant or new.grant)
+            token = new._replace(issued_at=issued_at, grant=same.grant or new.grant)
             recent = same.recent
         elif stored is not None and stored.issued_at is not None and stored.expires_at is not None:
             recent = remember(stored.recent, (stored.issued_at, stored.expires_at), new.issued_at)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from refresher.entra.identity import ManagedIdentity
 from refresher.keyvault.reading import Everything, read_everything
@@ -19,8 +19,7 @@ from refresher.servicenow.instances import ServiceNow
 from refresher.settings.load import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(NamedTuple):
     """What the runs of a process share. Safe between threads: what belongs to one run stays in its `Run`."""
 
     settings: Settings

@@ -171,7 +171,7 @@ class Succession:
         stored = self.credentials.refresh_token_secret
         if stored is None or self._stored_version is None:
             return
-        stored = replace(stored, version=self._stored_version, value=value)
+        stored = stored._replace(version=self._stored_version, value=value)
         self._run.before_writing()
         try:
             write_refresh_token(self._vaults, self._run.connection, value, life, stored, self._run.writing_deadline)
@@ -193,7 +193,7 @@ class Succession:
         token = StoredRefreshToken(
             value=value, version=version, issued_at=life[0], expires_at=life[1], described=True, own=True
         )
-        self.credentials = replace(self.credentials, refresh_token=token)
+        self.credentials = self.credentials._replace(refresh_token=token)
 
     def _lost(self, waiting: _Unstored) -> RefresherError:
         connection = self._run.connection

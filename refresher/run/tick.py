@@ -1,7 +1,6 @@
 """All runs of a tick: side by side, within the tick's time, and again for those that are worth waiting for."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from math import inf
 
@@ -63,7 +62,7 @@ class Tick:
                 seconds = seconds_to_next_try(reports[each.name], now)
                 # Whatever an instance says of the end of its token, it is not asked for it in a hurry again and again.
                 due[each.name] = inf if seconds is None else moment + max(seconds, MINUTE * request.again)
-            request = replace(request, again=True)
+            request = request._replace(again=True)
             runs = self._wait(connections, due, request)
         return tuple(reports[connection.name] for connection in connections)
 

@@ -6,7 +6,7 @@ new token; what may follow is decided by `policy.verify`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from refresher.keyvault.found import ConsumerSide
 from refresher.model.causes import Cause, diagnose
@@ -39,8 +39,7 @@ _LEFT_IN_PLACE = frozenset({Outcome.NOT_DUE, Outcome.PUBLISHED, Outcome.KEPT})
 Rerun = Callable[[Sequence[Connection], Mapping[str, Secret]], Iterator[RunReport]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(NamedTuple):
     """What was tried of one connection's stored token."""
 
     connection: Connection
@@ -79,9 +78,9 @@ class Verification:
                 continue
             consequence, why = self.consequence(found)
             if consequence is Consequence.WARN:
-                yield replace(report, warnings=(*report.warnings, refused_without_proof(found.connection)))
+                yield report._replace(warnings=(*report.warnings, refused_without_proof(found.connection)))
             elif report.attempts:
-                yield replace(report, outcome=Outcome.FAILED, message=f"{report.message}; {_REFUSED}", working=False)
+                yield report._replace(outcome=Outcome.FAILED, message=f"{report.message}; {_REFUSED}", working=False)
             elif consequence is Consequence.WAIT:
                 yield refused_report(report, why, found)
             else:
@@ -100,7 +99,7 @@ class Verification:
             self._clock.sleep(_APART)
             return first | self._try([self._looks[name] for name in again], deadline)
         unsure = Probe(verdict=Verdict.UNKNOWN, remark="refused once, and there was no time to ask again")
-        return first | {name: replace(first[name], probe=unsure) for name in again}
+        return first | {name: first[name]._replace(probe=unsure) for name in again}
 
     def consequence(self, found: Found) -> tuple[Consequence, str]:
         """What follows its refusal, and why nothing does."""
@@ -179,7 +178,7 @@ class Verification:
         unchanged = token is not None and token.value == refused.token.value
         if report.outcome is Outcome.PUT_OFF or (report.outcome in _LEFT_IN_PLACE and unchanged):
             return refused_report(before, "no time was left to replace it, or another run has just tried", refused)
-        return replace(report, tried=Verdict.REJECTED.value)
+        return report._replace(tried=Verdict.REJECTED.value)
 
 
 def _told(report: RunReport, found: Found) -> RunReport:
@@ -190,8 +189,7 @@ def _told(report: RunReport, found: Found) -> RunReport:
         Verdict.REJECTED: "",
         Verdict.UNKNOWN: f"; by its dates, since it could not be tried: {probe.remark or 'no answer'}",
     }
-    return replace(
-        report,
+    return report._replace(
         message=f"{report.message}{said[probe.verdict]}",
         tried=probe.verdict.value,
         user_name=probe.user_name,
@@ -205,8 +203,7 @@ def refused_report(report: RunReport, why: str, found: Found) -> RunReport:
     record = found.side.record
     failing = Cause.of(record.last_cause) if record.consecutive_failures else None
     cause = failing or Cause.ACCESS_TOKEN_REFUSED
-    return replace(
-        report,
+    return report._replace(
         outcome=Outcome.FAILED,
         reason=Reason.ACCESS_TOKEN_REFUSED,
         cause=cause,

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from refresher.model.causes import Cause
@@ -29,8 +30,7 @@ LARGEST_BODY = 1024 * 1024
 """Bytes. A token answer has a few kilobytes; whatever is larger is something else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """A POST to the token endpoint. `form` holds the fields in the order in which they are sent."""
 
     url: str

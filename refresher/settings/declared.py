@@ -1,8 +1,8 @@
 """Every setting, and every key of a JSON setting: one row each, from which code, sample, docs and Bicep follow."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import NamedTuple
 
 from refresher.model.grants import FALLBACKS, UNATTENDED
 from refresher.model.timing import LONGEST_LIFETIME
@@ -14,8 +14,7 @@ SEVERAL = "SERVICENOW_CONNECTIONS"
 _SECOND, _MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingSpec:
+class SettingSpec(NamedTuple):
     """One setting, or one key of a JSON setting.
 
     A value that is not there is the default, or None where there is none; `parse` turns any other into the checked
@@ -173,7 +172,7 @@ def _single(key: str) -> SettingSpec:
     (spec,) = (each for each in CONNECTION_KEYS if each.name == key)
     default = spec.default.replace("<name>", DEFAULT_CONNECTION) if spec.default else None
     meaning = _TOLD_OTHERWISE.get(key, spec.meaning)
-    return replace(spec, name=SETTING_OF_KEY[key], default=default, meaning=meaning)
+    return spec._replace(name=SETTING_OF_KEY[key], default=default, meaning=meaning)
 
 
 SETTINGS = (

@@ -9,7 +9,6 @@ document). `null` and a blank text mean "not set", save where an empty text says
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -35,8 +34,7 @@ _SCHEDULE = "REFRESH_SCHEDULE"
 _APP = tuple(spec for spec in SETTINGS if spec.name not in SETTING_OF_KEY.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """All settings. `tick` is the longest wait between two ticks; the blob lease outlasts `run_deadline`.
 
     The host's function time-out outlasts `tick_deadline`, which all runs of a tick share.
@@ -156,7 +154,7 @@ def _connections(given: Mapping[str, str], app: Mapping[str, Any], problems: lis
 
 
 def _describe(name: str, values: Mapping[str, object], label: Callable[[str], str], problems: list[str]) -> _Described:
-    specs = [replace(each, default=each.default and each.default.replace("<name>", name)) for each in CONNECTION_KEYS]
+    specs = [each._replace(default=each.default and each.default.replace("<name>", name)) for each in CONNECTION_KEYS]
     read = _read(specs, values, label, problems)
     claims = read.get("jwt")
     if claims is not None:

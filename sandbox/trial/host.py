@@ -10,7 +10,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import azure.functions as func
 from azure.functions.timer import TimerRequest
@@ -48,7 +48,7 @@ def product_clock(clock: SandboxClock, seed: int = 0) -> Clock:
 
 def direct_app(sandbox: DirectSandbox, process: Process, seed: int = 0, **settings: str) -> App:
     """The product in a sandbox without sockets; one thread, so that every run repeats itself to the request."""
-    clock = replace(product_clock(sandbox.clock, seed), sleep=process.sleep)
+    clock = product_clock(sandbox.clock, seed)._replace(sleep=process.sleep)
     return app_in_memory(process, {"LEASE_CONTAINER_URL": sandbox.leases.url, **sandbox.environ(), **settings}, clock)
 
 

@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,7 +43,7 @@ def run(command: Mapping[str, Any]) -> None:
     sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of the process
     os.environ.update(command["environ"])
     ahead = datetime.fromisoformat(command["now"]) - datetime.now(UTC)
-    clock = replace(system_clock(), now=lambda: datetime.now(UTC) + ahead, sleep=lambda _: time.sleep(0.001))
+    clock = system_clock()._replace(now=lambda: datetime.now(UTC) + ahead, sleep=lambda _: time.sleep(0.001))
     app = App(os.environ, clock)
     name = command["connection"]
     if command["warm"]:

@@ -3,7 +3,6 @@
 import fcntl
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -283,7 +282,7 @@ def test_what_breaks_one_check_stops_no_other(sandbox: Sandbox, make_app: MakeAp
     app = make_app()
     tick(app)
     before = [check.name for check in app.doctor()]
-    app.process._parts = replace(app.process.parts(), lease=Surprising(LOCK_DIRECTORY, app.clock, sandbox.vault.url))
+    app.process._parts = app.process.parts()._replace(lease=Surprising(LOCK_DIRECTORY, app.clock, sandbox.vault.url))
     after = verdicts(app)
     assert [*after] == before
     assert (after["lease"].verdict, after["lease"].suspected) == (Verdict.FAIL, True)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +44,7 @@ ROOT = Path(__file__).parents[2]
 ROLE = "Storage Blob Data Contributor"
 VAULT = "https://v.vault.azure.net"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-CLOCK: Clock = replace(system_clock(), now=lambda: NOW)
+CLOCK: Clock = system_clock()._replace(now=lambda: NOW)
 
 HOLDER = """
 import sys, time
@@ -574,7 +573,7 @@ class TestBlobLease:
     def test_a_lease_that_came_late_has_everything_read_again(self, container: str, transport: Recorder) -> None:
         """A holder whose note failed may have written until two seconds before its lease ended by itself."""
         seconds = iter((0.0, 2.5))
-        clock = replace(CLOCK, monotonic=lambda: next(seconds))
+        clock = CLOCK._replace(monotonic=lambda: next(seconds))
         lease = BlobLease(container, StubCredential(), clock, InOrder(), transport=transport)
         reads = iter("abcd")
         with lease.acquire("servicenow", lambda: next(reads)) as (found, _):

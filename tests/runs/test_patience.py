@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -36,7 +35,7 @@ FAILED = RunReport(
 
 def seconds(now: datetime = NOON, **changes: object) -> float | None:
     """After which this run is tried again in the same tick."""
-    return seconds_to_next_try(replace(FAILED, **changes), now)  # type: ignore[arg-type]
+    return seconds_to_next_try(FAILED._replace(**changes), now)  # type: ignore[arg-type]
 
 
 class TestWhoIsTriedAgain:

@@ -4,7 +4,6 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -128,7 +127,7 @@ def a_herd() -> tuple[DirectSandbox, App, list[float]]:
     connections = {name: {"instance_url": sandbox.instance.url} for name in HERD}
     app = direct_app(sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(connections))
     slept: list[float] = []
-    app.process.clock = replace(app.clock, sleep=slept.append)
+    app.process.clock = app.clock._replace(sleep=slept.append)
     app.tick(RunRequest(trigger=Trigger.TIMER))
     return sandbox, app, slept
 

@@ -1,6 +1,5 @@
 """Every credential beside the last success: replaced, as old as it was, or not compared, and then with the reason."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 from refresher.doctor.replaced import Known, compare
@@ -19,7 +18,7 @@ BEFORE = NOON - timedelta(days=1)
 
 def stored(name: str, **changes: object) -> StoredSecret:
     secret = StoredSecret(name=f"servicenow-{name}", version="1", value=Secret("CANARY"), created_on=BEFORE)
-    return replace(secret, **changes)  # type: ignore[arg-type]
+    return secret._replace(**changes)  # type: ignore[arg-type]
 
 
 def judged(
@@ -70,7 +69,7 @@ def test_a_write_that_a_run_makes_itself_is_no_replacement() -> None:
 
 def test_a_key_of_the_vault_is_compared_by_its_version() -> None:
     claims = JwtClaims(subject="somebody", key=KeyIdentifier(vault_url="https://kv.vault.azure.net", name="signer"))
-    signing = replace(connection(), grant=Grant.JWT_BEARER, jwt=claims)
+    signing = connection()._replace(grant=Grant.JWT_BEARER, jwt=claims)
     clients: dict[str, Known] = {name: stored(name) for name in ("client-id", "client-secret")}
     key = StoredKey(name="signer", vault_url="https://kv.vault.azure.net", version="2", kind="RSA", created_on=LATER)
     assert judged(signing, clients, key)[0] == ["key signer"]

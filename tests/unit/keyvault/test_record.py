@@ -132,13 +132,13 @@ class TestAccessToken:
         assert parse_access_token(stored).described is (bool(stored.tags) or stored.content_type is None)
 
     def test_what_the_product_wrote_is_described(self) -> None:
-        stored = replace(tagged(), content_type=ACCESS_TOKEN_CONTENT_TYPE, created_on=NOON - HOUR)
+        stored = tagged()._replace(content_type=ACCESS_TOKEN_CONTENT_TYPE, created_on=NOON - HOUR)
         assert parse_access_token(stored).described
         assert parse_access_token(stored).issued_at == NOON
 
     @pytest.mark.parametrize("unread", [True, False])
     def test_whether_its_value_could_be_read_goes_with_it(self, *, unread: bool) -> None:
-        assert parse_access_token(replace(tagged(), unread=unread)).unread is unread
+        assert parse_access_token(tagged()._replace(unread=unread)).unread is unread
 
     def test_who_published_it_is_a_connection_of_a_vault(self) -> None:
         assert parse_access_token(tagged()).publisher == publisher("c", "https://v") == "c of https://v"
@@ -173,9 +173,9 @@ class TestAccessToken:
     def test_it_lives_from_its_issue_or_confirmation_to_its_end(self) -> None:
         token = stored_access_token()
         assert token.life == (NOON, NOON + HOUR)
-        assert replace(token, confirmed_at=NOON + SECOND).life == (NOON + SECOND, NOON + HOUR)
-        assert replace(token, issued_at=None).life is None
-        assert replace(token, expires_at=None).life is None
+        assert token._replace(confirmed_at=NOON + SECOND).life == (NOON + SECOND, NOON + HOUR)
+        assert token._replace(issued_at=None).life is None
+        assert token._replace(expires_at=None).life is None
         assert token.lives_at(NOON + HOUR - SECOND)
         assert not token.lives_at(NOON + HOUR)
 

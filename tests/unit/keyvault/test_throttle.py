@@ -1,6 +1,5 @@
 """A pause that the vault asked for is kept by all, and new versions keep to what the vault accepts."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -138,7 +137,7 @@ def test_who_waits_for_a_turn_keeps_a_pause_that_the_vault_asks_for_meanwhile() 
             vault.read("other", Deadline(clock, timedelta(seconds=1)))
         clock.sleep(seconds)
 
-    vault = Vault(url, Process(sandbox).make_secret_client(url), replace(clock, sleep=sleep))
+    vault = Vault(url, Process(sandbox).make_secret_client(url), clock._replace(sleep=sleep))
     for _ in range(CREATIONS):
         write()
     began = clock.monotonic()

@@ -1,6 +1,5 @@
 """Which refresh token is kept after an answer, and since when its life counts: the whole decision."""
 
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -12,7 +11,7 @@ from refresher.policy.choice import keep_or_replace
 from tests.factories import NOON, SECOND, refresh_token
 
 HELD = refresh_token()
-BARE = replace(HELD, described=False)
+BARE = HELD._replace(described=False)
 ENDS = HELD.expires_at
 ROTATED = Secret("CANARY-rotated")
 OTHERS = [grant for grant in UNATTENDED if grant is not Grant.REFRESH_TOKEN]

@@ -1,7 +1,6 @@
 """The decisions: what is due and how urgent, which grants, when to fall back, which token consumers should read."""
 
 import zlib
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -235,8 +234,8 @@ class TestCopiesOfAnother:
             (OURS, "a of https://v", False),
             (stored_access_token("CANARY-theirs"), "a of https://v", False),  # nor who published that
             (None, "a of https://v", False),
-            (replace(THEIRS, expires_at=NOON + 5 * MINUTE), "a of https://v", False),  # it ends before the next tick
-            (replace(THEIRS, expires_at=NOON + 5 * MINUTE + SECOND), "a of https://v", True),
+            (THEIRS._replace(expires_at=NOON + 5 * MINUTE), "a of https://v", False),  # it ends before the next tick
+            (THEIRS._replace(expires_at=NOON + 5 * MINUTE + SECOND), "a of https://v", True),
         ],
     )
     def test_by_what_it_holds(self, holds: StoredAccessToken | None, publisher: str | None, *, shared: bool) -> None:
@@ -245,7 +244,7 @@ class TestCopiesOfAnother:
 
     def test_it_gets_ours_at_the_next_refresh_and_not_before(self) -> None:
         assert isinstance(decide(self.OURS, NOON + MINUTE, target(self.THEIRS)), NotDue)
-        assert isinstance(decide(replace(self.OURS, publisher=None), NOON + MINUTE, target(self.THEIRS)), Republish)
+        assert isinstance(decide(self.OURS._replace(publisher=None), NOON + MINUTE, target(self.THEIRS)), Republish)
 
     @pytest.mark.parametrize("changes", [{"issued_at": None}, {"issued_at": NOON}])
     def test_one_that_does_not_say_since_when_is_not_ahead(self, changes: dict[str, None]) -> None:

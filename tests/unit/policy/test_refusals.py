@@ -128,7 +128,7 @@ class TestAfterRefusal:
 
 
 BY_REFRESH = stored_access_token(grant=Grant.REFRESH_TOKEN)
-LONG_STORED = replace(refresh_token(), stored_at=NOON - HOUR)
+LONG_STORED = refresh_token()._replace(stored_at=NOON - HOUR)
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ LONG_STORED = replace(refresh_token(), stored_at=NOON - HOUR)
         (LONG_STORED, BY_REFRESH, ROTATES, True),
         (None, BY_REFRESH, CLEAN, True),
         (LONG_STORED, None, CLEAN, True),
-        (LONG_STORED, replace(BY_REFRESH, expires_at=None), CLEAN, True),
-        (LONG_STORED, replace(BY_REFRESH, grant=Grant.PASSWORD), CLEAN, True),
-        (LONG_STORED, replace(BY_REFRESH, grant=None), CLEAN, True),
-        (replace(LONG_STORED, stored_at=None), BY_REFRESH, CLEAN, True),
+        (LONG_STORED, BY_REFRESH._replace(expires_at=None), CLEAN, True),
+        (LONG_STORED, BY_REFRESH._replace(grant=Grant.PASSWORD), CLEAN, True),
+        (LONG_STORED, BY_REFRESH._replace(grant=None), CLEAN, True),
+        (LONG_STORED._replace(stored_at=None), BY_REFRESH, CLEAN, True),
         # Stored beside the token that came with it: their clocks are two.
-        (replace(LONG_STORED, stored_at=NOON - 5 * MINUTE), BY_REFRESH, CLEAN, True),
-        (replace(LONG_STORED, stored_at=NOON - 5 * MINUTE - SECOND), BY_REFRESH, CLEAN, False),
-        (replace(LONG_STORED, stored_at=NOON + MINUTE), BY_REFRESH, CLEAN, True),
+        (LONG_STORED._replace(stored_at=NOON - 5 * MINUTE), BY_REFRESH, CLEAN, True),
+        (LONG_STORED._replace(stored_at=NOON - 5 * MINUTE - SECOND), BY_REFRESH, CLEAN, False),
+        (LONG_STORED._replace(stored_at=NOON + MINUTE), BY_REFRESH, CLEAN, True),
     ],
 )
 def test_a_refresh_token_may_rotate_until_it_yielded_a_token_and_stayed(

@@ -99,7 +99,7 @@ def test_connections_with_a_long_interval_are_not_tried_all_at_once() -> None:
     named = connection(VERIFY_INTERVAL_MINUTES="60")
     by_tick: dict[int, int] = {}
     for number in range(120):
-        each = type(named)(**{**{name: getattr(named, name) for name in named.__slots__}, "name": f"c{number}"})
+        each = named._replace(name=f"c{number}")
         for tick in range(12):
             at = NOON + tick * 5 * MINUTE
             by_tick[tick] = by_tick.get(tick, 0) + is_to_be_tried(each, token(), TIMING, at, by_timer=True)

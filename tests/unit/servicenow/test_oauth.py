@@ -1,7 +1,6 @@
 """The token endpoint's answers: what is a token, and what each other answer means."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
@@ -147,7 +146,7 @@ class TestRequest:
     def test_an_application_without_a_secret_sends_none_where_it_signs(self) -> None:
         """And a refresh sends it all the same, where there is one: only the assertion says who asks."""
         base = connection()
-        asks = replace(base, jwt=JwtClaims(subject="x", public_client=True))
+        asks = base._replace(jwt=JwtClaims(subject="x", public_client=True))
         assertion = {**CLIENT, "assertion": Secret("a.b.c"), "refresh_token": Secret("r")}
         assert list(build_token_request(asks, Grant.JWT_BEARER, assertion).form) == [
             "grant_type",

@@ -322,4 +322,4 @@ def test_the_life_of_a_token_is_judged_once_it_was_really_issued(confirmed_at: d
     token = stored_access_token(confirmed_at=confirmed_at, expires_at=NOON + 9 * MINUTE)
     codes = [each.code for each in status(token, settings={"SERVICENOW_FALLBACK_GRANT": "password"}).warnings]
     assert codes == ([] if confirmed_at else [WarningCode.ACCESS_TOKEN_SHORT])
-    assert status(replace(token, revoked=True), settings={"SERVICENOW_FALLBACK_GRANT": "password"}).warnings == ()
+    assert status(token._replace(revoked=True), settings={"SERVICENOW_FALLBACK_GRANT": "password"}).warnings == ()

@@ -1,6 +1,5 @@
 """What a status tells of one connection once its token was tried: every field, and what each rests on."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -90,7 +89,7 @@ def test_one_that_acts_as_somebody_else_is_told_of() -> None:
     assert [each.message for each in found.warnings if each.code is WarningCode.USER_CHANGED] == [
         "the token acts as b.user; at the refresh before it acted as a.user"
     ]
-    since = told(replace(TOKEN, user_name="b.user", user_before="a.user"))
+    since = told(TOKEN._replace(user_name="b.user", user_before="a.user"))
     assert [each.message for each in since.warnings if each.code is WarningCode.USER_CHANGED] == [
         "the token acts as b.user; before, tokens of servicenow acted as a.user"
     ]
@@ -103,7 +102,7 @@ def test_one_that_is_refused_does_not_work_whatever_its_dates_say() -> None:
 
 
 def test_one_that_a_probe_refuses_which_never_accepted_any_is_judged_by_its_dates() -> None:
-    stranger = replace(TOKEN, accepted_by=None)
+    stranger = TOKEN._replace(accepted_by=None)
     found = told(stranger, trial=tried(stranger, Verdict.REJECTED, remark="401"))
     assert (found.state, found.working) == (State.FRESH, True)
     assert WarningCode.VERIFICATION_REFUSED in {each.code for each in found.warnings}
@@ -125,20 +124,20 @@ def test_one_that_ticks_passed_over_leads_to_doctor(late: timedelta, step: str) 
 
 
 def test_one_that_was_revoked_tells_so_among_its_attempts() -> None:
-    found = told(replace(TOKEN, revoked=True, expires_at=NOON + 5 * MINUTE))
+    found = told(TOKEN._replace(revoked=True, expires_at=NOON + 5 * MINUTE))
     assert (found.state, found.working, found.in_hand) == (State.EXPIRED, False, None)
     assert (found.last_attempt_at, found.last_outcome) == (NOON + 5 * MINUTE, "revoked")
     assert [each.code for each in found.attempts] == ["revoked", "refreshed"]
 
 
 def test_one_that_came_again_was_refreshed_when_it_was_confirmed() -> None:
-    found = told(replace(TOKEN, confirmed_at=NOON + 5 * MINUTE))
+    found = told(TOKEN._replace(confirmed_at=NOON + 5 * MINUTE))
     assert [each.at for each in found.attempts] == [NOON + 5 * MINUTE, NOON]
     assert (found.in_hand, found.last_attempt_at) == (None, NOON + 5 * MINUTE)
 
 
 def test_one_that_lost_its_tags_and_a_copy_of_another_are_warned_of() -> None:
-    codes = {each.code for each in told(replace(TOKEN, described=False)).warnings}
+    codes = {each.code for each in told(TOKEN._replace(described=False)).warnings}
     assert WarningCode.TAGS_LOST in codes
     theirs = target(stored_access_token("CANARY-theirs", publisher="other of https://w"))
     codes = {each.code for each in told(targets=(theirs,)).warnings}
@@ -166,5 +165,5 @@ def test_nothing_to_tell_is_told_as_such() -> None:
 
 
 def test_entra_s_token_is_due_from_half_of_its_life_and_says_nothing_of_lifespans() -> None:
-    found = told(replace(TOKEN, grant=Grant.ENTRA_ID), late=40 * MINUTE)
+    found = told(TOKEN._replace(grant=Grant.ENTRA_ID), late=40 * MINUTE)
     assert (found.refresh_at, found.in_hand) == (NOON + 40 * MINUTE, None)
