@@ -1,6 +1,7 @@
 """Results as HTTP: status code, headers, JSON body. Errors are problem details (RFC 9457)."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from refresher.views.style import HEADERS as PAGE_HEADERS
 _NO_STORE = {"Cache-Control": "no-store"}
 _RETRY_AFTER = 60.0
 _PAGE = "text/html"
+_WEIGHT = re.compile(r"[01](\.[0-9]{0,3})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +168,22 @@ def status_reply(
 
 
 def page_key(accept: str, params: Mapping[str, str]) -> dict[str, str] | None:
-    """What the address of the page holds of a key, with which it can ask for more; None for whoever is no browser."""
-    browser = "text/html" in accept.lower()
-    return {name: params[name] for name in sorted(_PLATFORM_FIELDS) if name in params} if browser else None
+    """What the address of the page holds of a key, with which it can ask for more; None for whoever wants no page."""
+    weights = _weights(accept)
+    document = max((weight for name, weight in weights.items() if name.endswith("json")), default=0)
+    if not weights.get(_PAGE) or weights[_PAGE] < document:
+        return None
+    return {name: params[name] for name in sorted(_PLATFORM_FIELDS) if name in params}
+
+
+def _weights(accept: str) -> dict[str, float]:
+    """How much each media type is wanted that an Accept header names, from 0, not at all, to 1 (RFC 9110, 12.5.1)."""
+    weights = {}
+    for each in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        given = next((part.removeprefix("q=") for part in parameters if part.startswith("q=")), "1")
+        weights[name] = float(given) if _WEIGHT.fullmatch(given) else 0
+    return weights
 
 
 def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:

@@ -1,7 +1,7 @@
 """Tries stored tokens at their instances: all of them side by side, within five seconds, each at most once in a while.
 
-What was tried is remembered by value and for half a minute, so that a page that loads again and a monitor that asks
-often cost an instance little. Nothing else is remembered, and no token is kept for longer.
+What was tried is remembered by value and for half a minute, so that a page that is loaded again and a monitor that
+asks often cost an instance little. Nothing else is remembered, and no token is kept for longer.
 """
 
 import threading

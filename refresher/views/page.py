@@ -35,9 +35,8 @@ def status_page(
     rows = "".join(_row(status, now, key) for status in statuses if status.connection not in shown)
     return _document(
         verdict(statuses, timer),
-        f"<p>ServiceNow token refresher, {now:%Y-%m-%d %H:%M:%S} UTC; loads again every minute. "
-        f"{escape(timer.message.capitalize())}.</p></header>{_timer(timer)}{cards}{rows}",
-        '<meta http-equiv="refresh" content="60">',
+        f"<p>ServiceNow token refresher, {now:%Y-%m-%d %H:%M:%S} UTC. {escape(timer.message.capitalize())}. "
+        f'<a href="">Load again</a></p></header>{_timer(timer)}{cards}{rows}',
     )
 
 
@@ -48,10 +47,10 @@ def answer_page(title: str, lines: Sequence[str], key: Key) -> str:
     return _document(title, f'</header><article>{told}<p><a href="{back}">Back to the status</a></p></article>')
 
 
-def _document(heading: str, rest: str, head: str = "") -> str:
+def _document(heading: str, rest: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(heading)}</title><style>{STYLE}</style></head>"
         f"<body><main><header><h1>{escape(heading)}</h1>{rest}</main></body></html>"
     )

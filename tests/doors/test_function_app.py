@@ -7,6 +7,7 @@ import pytest
 from refresher.app import App
 from refresher.lease.file import LOCK_DIRECTORY, FileLease
 from refresher.model.errors import SettingsError
+from refresher.web import page_key
 from sandbox import Fault, Sandbox
 from sandbox.faults import Respond
 from sandbox.trial.host import Functions, environment, load_functions, product_clock
@@ -175,6 +176,32 @@ def test_busy_is_a_conflict_that_says_when_to_come_back(sandbox: Sandbox, functi
     assert answer.status_code == 409
     assert int(answer.headers["Retry-After"]) >= 1
     assert json.loads(answer.get_body())["cause"] == "lease_held"
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        (BROWSER["Accept"], True),
+        ("text/html", True),
+        ("application/json, text/html", True),
+        ("Application/JSON ; Q=0.5 , Text/HTML;level=1; q=0.9", True),
+        ("text/html;q=0", False),
+        ("text/html; q=0.000, */*", False),
+        ("application/health+json, text/html;q=0", False),
+        ("application/health+json, text/html;q=0.9", False),
+        ("application/json;q=0.5, text/html;q=0.1, */*;q=0.8", False),
+        ("application/problem+json, text/html;q=0.9", False),
+        ("text/htmlx, */*", False),
+        ("text/html;q=much", False),
+        ("text/html;q=nan", False),
+        ("*/*", False),
+        (",;q=,", False),
+        ("", False),
+    ],
+)
+def test_a_page_is_for_whoever_would_rather_have_one(accept: str, page: bool) -> None:
+    """RFC 9110, 12.4.2 and 12.5.1: a weight of 0 is "not acceptable", the higher one counts."""
+    assert (page_key(accept, {}) is not None) == page
 
 
 def test_a_browser_gets_a_page_and_a_monitor_json(sandbox: Sandbox, functions: Functions) -> None:

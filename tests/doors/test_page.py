@@ -120,10 +120,19 @@ def test_words_from_anywhere_are_escaped() -> None:
 def test_the_page_needs_nothing_from_elsewhere_and_runs_no_script() -> None:
     read = Words(status_page([a_status()], TICKING, START))
     for _, attributes in read.tags:
-        assert not {"src", "href", "style", "onclick", "onload"} & set(attributes)
+        assert not {"src", "style", "onclick", "onload"} & set(attributes)
+        assert not attributes.get("href")
     policy = HEADERS["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
+
+
+def test_the_page_stays_as_it_is_until_its_reader_loads_it_again() -> None:
+    """WCAG 2.2.1: what changes by itself while somebody reads could not be stopped (its failure F41)."""
+    page = status_page([a_status()], TICKING, START, {"code": "k"})
+    assert "http-equiv" not in page
+    # An empty address is the page's own, with the connection and the key that it was opened with.
+    assert '<a href="">Load again</a>' in page
 
 
 def test_what_is_broken_comes_first_and_decides_the_status() -> None:
