@@ -96,7 +96,10 @@ def _print_origin(error: BaseException | None) -> None:
 
 
 def read_environment(settings_file: Path | None) -> Mapping[str, str]:
-    """The process environment, overlaid with the settings of a file. Raises SettingsError."""
+    """The process environment, overlaid with the settings of a file; the process gets those it lacks.
+
+    Raises SettingsError.
+    """
     if settings_file is None:
         return os.environ
     from refresher.settings.file import read_settings_file  # noqa: PLC0415 - where there is one
@@ -105,9 +108,11 @@ def read_environment(settings_file: Path | None) -> Mapping[str, str]:
     if "IDENTITY_ENDPOINT" not in os.environ:
         # It says how the app signs in. Here somebody else did, whom the SDK would not look for then.
         overlay.pop("AZURE_TOKEN_CREDENTIALS", None)
-    # The SDKs read theirs (AZURE_CLIENT_ID and the like) from the process.
-    os.environ.update(overlay)
-    return os.environ
+    # The SDKs read theirs (AZURE_CLIENT_ID and the like) from the process, where those of this place count: with the
+    # secret of whoever signs in here, the app's client id would be sent as theirs.
+    environ = {**os.environ, **overlay}
+    os.environ.update({name: value for name, value in overlay.items() if name not in os.environ})
+    return environ
 
 
 def _make_app(environ: Mapping[str, str]) -> "App":

@@ -353,3 +353,21 @@ def test_how_the_app_signs_in_is_no_setting_of_a_laptop(
     for name in chosen:
         os.environ.pop(name, None)
     assert found == (chosen if in_azure else {**chosen, "AZURE_TOKEN_CREDENTIALS": None})
+
+
+def test_whoever_signs_in_by_variables_is_not_mistaken_for_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline with a service principal, and the app's settings: the SDK would send its secret as the app's."""
+    own = {"AZURE_CLIENT_ID": "pipeline", "AZURE_CLIENT_SECRET": "CANARY-s", "AZURE_TENANT_ID": "tenant"}
+    for name, value in {**own, "HTTPS_PROXY": "http://here:1", "AZURE_AUTHORITY_HOST": "for a while"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AZURE_AUTHORITY_HOST")
+    apps = {"AZURE_CLIENT_ID": "app", "HTTPS_PROXY": "http://there:1", "AZURE_AUTHORITY_HOST": "login.microsoft.cn"}
+    file = tmp_path / "app.json"
+    file.write_text(json.dumps([{"name": name, "value": value} for name, value in apps.items()]), "utf-8")
+    environ = read_environment(file)
+    assert {name: environ[name] for name in apps} == apps
+    assert {name: os.environ[name] for name in own} == own
+    assert os.environ["HTTPS_PROXY"] == "http://here:1"
+    assert os.environ["AZURE_AUTHORITY_HOST"] == "login.microsoft.cn"
