@@ -33,6 +33,13 @@ _API = re.compile(r"api://[0-9A-Za-z._~-]+(?:/[0-9A-Za-z._~-]+)*")
 _KEY_VERSION = re.compile(r"[0-9a-f]{32}")
 _PROBE = re.compile(r"(?:/(?!/)[!\"$-~]*)?")
 """What is printable, but for a number sign."""
+_REFERENCE = re.compile(r"\s*@Microsoft\.(KeyVault|AppConfiguration)\(", re.IGNORECASE)
+_REFERRED = {"keyvault": "a Key Vault", "appconfiguration": "an App Configuration"}
+"""What the platform puts a value in the place of, and leaves as it is where it may not read that."""
+_INSTEAD = (
+    "put the value itself there, which is no secret (the Azure CLI lists references as they are; in the app, its "
+    "keyVaultReferenceIdentity has to be one that may read the value)"
+)
 
 
 def _matching(raw: object, form: re.Pattern[str], expected: str) -> str:
@@ -81,7 +88,7 @@ def parse_entra_scope(raw: object) -> str:
 
 def parse_claim(raw: object) -> str:
     """Parse a claim: a text that says something."""
-    if isinstance(raw, str) and raw.strip() and raw.isprintable():
+    if isinstance(raw, str) and raw.strip() and raw.isprintable() and not _REFERENCE.match(raw):
         return raw.strip()
     raise UnusableError(show(raw), "a text that is not empty")
 
@@ -137,7 +144,7 @@ def parse_json_object(raw: object) -> dict[str, object]:
             problem = f"JSON with the key {quote(error.key)} twice"
         except (ValueError, RecursionError):
             # The parser's own message is not used: it can hold a piece of the document.
-            problem = "not valid JSON"
+            problem = show(raw) if _REFERENCE.match(raw) else "not valid JSON"
         if problem:
             raise UnusableError(problem, "a JSON object")
     if isinstance(value, dict):
@@ -169,6 +176,8 @@ def show(raw: object) -> str:
     if isinstance(raw, dict | list):
         return _kind(raw)
     text = raw if isinstance(raw, str) else json.dumps(raw)
+    if reference := _REFERENCE.match(text):
+        return f"{_REFERRED[reference[1].lower()]} reference that was not resolved: {_INSTEAD}"
     if "@" in text or "sig=" in text or ("://" in text and ("?" in text or "#" in text)):
         return "a value that is not shown, since it may hold a credential"
     return quote(text)

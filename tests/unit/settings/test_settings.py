@@ -262,6 +262,35 @@ def test_a_url_that_may_hold_a_credential_is_not_shown(name: str, url: str) -> N
     assert problem(**{name: url}).startswith(f"{name} is a value that is not shown, since it may hold a credential;")
 
 
+REFERENCES = {
+    "@Microsoft.KeyVault(VaultName=kv;SecretName=x)": "a Key Vault reference",
+    " @microsoft.keyvault(SecretUri=https://kv.vault.azure.net/secrets/x/)": "a Key Vault reference",
+    "@Microsoft.AppConfiguration(Endpoint=https://a.azconfig.io; Key=x)": "an App Configuration reference",
+}
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("name", [spec.name for spec in SETTINGS])
+def test_a_reference_that_the_platform_did_not_resolve_is_named_with_what_helps(name: str, reference: str) -> None:
+    """As the app finds one whose identity may not read it, and as the Azure CLI lists each."""
+    found = load(**{name: reference}).schedule_problem if name == "REFRESH_SCHEDULE" else problem(**{name: reference})
+    assert found is not None
+    assert found.startswith(f"{name} is {REFERENCES[reference]} that was not resolved: put the value itself there")
+    assert "keyVaultReferenceIdentity" in found
+    assert "; expected " in found
+
+
+def test_a_reference_within_a_setting_is_named_by_its_place() -> None:
+    """The platform resolves whole settings only."""
+    (reference, *_) = REFERENCES
+    jwt = {"sub": reference, "kid": {"0" * 32: reference}}
+    one = {"instance_url": INSTANCE, "publish_to": [reference], "jwt": jwt}
+    found = connection_problems({"a": one, "b": reference})
+    places = [each.partition(" is a Key Vault reference that was not resolved")[0] for each in found]
+    where = "SERVICENOW_CONNECTIONS"
+    assert places == [f"{where} a.publish_to", f"{where} a.jwt.sub", f"{where} a.jwt.kid", f"{where} b"]
+
+
 def test_a_json_setting_is_never_shown() -> None:
     for document in (
         f'{{"sub": "{CANARY}"',
