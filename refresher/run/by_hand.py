@@ -21,9 +21,9 @@ from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret
 from refresher.policy.due import Urgency
 from refresher.policy.verify import is_proven
+from refresher.run.check import check_token
 from refresher.run.failures import reported
 from refresher.run.keep import Keeper, Obtained
-from refresher.run.obtain import check_token
 from refresher.run.parts import Parts
 from refresher.run.run import Run
 from refresher.servicenow.answers import Probe, Verdict

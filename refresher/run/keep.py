@@ -31,7 +31,7 @@ from refresher.policy.forecast import foresee, lost_tags
 from refresher.policy.password_gate import PasswordRefusals
 from refresher.policy.refusals import Sent, may_rotate
 from refresher.policy.reserve import reserve
-from refresher.policy.verify import user_before, user_changed
+from refresher.policy.verify import is_proven, user_before, user_changed
 from refresher.run.failures import PublishFailedError, outcome_of
 from refresher.run.memory import Memory
 from refresher.run.run import Run
@@ -68,6 +68,20 @@ class Keeper:
     def may_rotate(self) -> bool:
         """Whether ServiceNow replaces the refresh token at its use, or nobody knows yet."""
         return may_rotate(self.credentials.refresh_token, self._side.access_token, self.memory.record)
+
+    def may_have_spent(self, grant: Grant, received: Secret | None) -> bool:
+        """Whether a refresh may have cost the stored refresh token, so that what it brought may be the only one.
+
+        All other grants leave it as it is. So does a refresh where ServiceNow was seen not to rotate, unless that was
+        just switched on: a stranger's pair is told from that by a probe that is known to accept tokens, and by none
+        that is not.
+        """
+        stored, held = self._side.access_token, self.credentials.refresh_token
+        if grant is not Grant.REFRESH_TOKEN:
+            return False
+        proven = stored is not None and is_proven(self._run.connection, stored)
+        same = held is not None and held.value == received
+        return same or not proven or self.may_rotate()
 
     def sent(self, grant: Grant) -> Sent:
         """What a request by that grant sends."""

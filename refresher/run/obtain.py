@@ -1,14 +1,15 @@
 """Obtains a token from ServiceNow by the grants of a plan, and keeps account of what each answer means."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from refresher.entra.refusals import entra_refused
 from refresher.keyvault.credentials import Credentials
-from refresher.model.causes import Cause, diagnose
-from refresher.model.connection import Connection, JwtClaims
+from refresher.model.causes import Cause
+from refresher.model.connection import JwtClaims
 from refresher.model.errors import (
     IdentityError,
     RefresherError,
@@ -22,18 +23,17 @@ from refresher.model.report import WarningCode
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.policy.due import Urgency
 from refresher.policy.grants import GrantPlan, may_fall_back
-from refresher.policy.refusals import after_refusal, after_success, before_try, refusals_tolerated
+from refresher.policy.refusals import Sent, after_refusal, after_success, before_try, refusals_tolerated
+from refresher.run.check import check_token
 from refresher.run.failures import AuthorizationRequiredError, CredentialError, PasswordPausedError
 from refresher.run.keep import Keeper, Obtained
 from refresher.run.run import Run
-from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.assertion import build_assertion, build_assertion_elsewhere
 from refresher.servicenow.oauth import TokenRequest, build_token_request
 
 if TYPE_CHECKING:
     from refresher.servicenow.session import Session
 
-_GUEST = "guest"
 _T = TypeVar("_T")
 
 
@@ -105,24 +105,25 @@ def _obtain_by(
         run.attempts.answer_lost = sent.is_refresh and untried.may_be_spent(sent.refresh_token)
         keeper.memory.remember(before_try(untried, sent, now))
         run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
-        response = session.request_token(
+        ask = partial(
+            session.request_token,
             build,
             refusals_tolerated=refusals_tolerated(untried, sent, urgency),
             attempts=run.attempts,
             repeat_lost_answers=not grant.row.sends_password,
             on_progress=run.request.on_progress,
-            keep=lambda received, doubtful: keeper.succession.keep(received, grant, doubtful=doubtful),
+            keep=lambda received, doubtful: keeper.succession.keep(
+                received, grant, doubtful=doubtful or not sent.is_refresh
+            ),
             patient=sent.is_refresh and keeper.may_rotate(),
             insists=not run.request.again,
         )
-        keeper.memory.record = after_success(keeper.memory.record, sent)
-        keeper.succession.keep(response.refresh_token, grant)
-        run.request.on_progress("trying the new token")
-        return Obtained(response=response, grant=grant, probe=check_token(run.connection, session, response))
+        return _ask_and_try(run, keeper, session, sent, ask)
     except CredentialError as error:
         return Failed(error, goes_on=True)
     except TokenRejectedError as error:
-        return Failed(error, goes_on=run.request.force or urgency is Urgency.MANDATORY)
+        at_once = run.request.force or urgency is Urgency.MANDATORY
+        return Failed(error, goes_on=at_once or following is Grant.REFRESH_TOKEN)
     except TokenEndpointError as error:
         refusal = error
     # An answer of no other use may have brought another refresh token: that is the one that was refused then.
@@ -143,6 +144,48 @@ def _obtain_by(
         return Failed(refusal, goes_on)
     message, transaction_id = refusal.message, refusal.transaction_id
     return Failed(AuthorizationRequiredError(message, cause=cause, transaction_id=transaction_id), goes_on)
+
+
+def _ask_and_try(
+    run: Run,
+    keeper: Keeper,
+    session: "Session",
+    sent: Sent,
+    ask: Callable[[], TokenResponse],
+    doubted: TokenResponse | None = None,
+) -> Obtained:
+    """Ask for tokens and try the access token; the refresh token is stored first where it may be the only one.
+
+    Else one that came with an access token which the API refuses replaces none: after a refresh (`doubted`) the stored
+    one is sent once more, and gives way only if it is refused, since it was spent then. Raises TokenEndpointError, and
+    TokenRejectedError.
+    """
+    grant, succession = sent.grant, keeper.succession
+    try:
+        response = ask()
+    except TokenEndpointError as error:
+        if doubted is not None and error.grant_refused:
+            succession.keep(doubted.refresh_token, grant)
+        raise
+    keeper.memory.record = after_success(keeper.memory.record, sent)
+    untried = keeper.may_have_spent(grant, response.refresh_token)
+    if untried:
+        succession.keep(response.refresh_token, grant)
+    run.request.on_progress("trying the new token")
+    try:
+        probe = check_token(run.connection, session, response)
+    except TokenRejectedError as error:
+        rejection = error
+    else:
+        if not untried:
+            succession.keep(response.refresh_token, grant)
+        return Obtained(response=response, grant=grant, probe=probe)
+    if not untried and (rejection.cause is Cause.NOT_A_TOKEN or keeper.credentials.refresh_token is None):
+        succession.keep(response.refresh_token, grant)
+    elif not untried and sent.is_refresh and doubted is None:
+        with suppress(TokenEndpointError):
+            return _ask_and_try(run, keeper, session, sent, ask, response)
+    raise rejection
 
 
 def _of_one_grant(job: Callable[[], _T], *, only: Cause | None = None) -> _T:
@@ -185,36 +228,6 @@ def _signed_request(
         )
 
     return build_token_request(run.connection, grant, {**form, "assertion": _of_one_grant(assertion)})
-
-
-def check_token(connection: Connection, session: "Session", response: TokenResponse) -> Probe | None:
-    """Try a new token before it is published; None where no probe is configured.
-
-    Raises TokenRejectedError, also where neither ServiceNow's answer nor the probe says that the token lives.
-    """
-    probe = session.probe(response.access_token.value) if connection.probe_path is not None else None
-    if not response.lifetime_stated and (probe is None or probe.verdict is Verdict.UNKNOWN):
-        message = "ServiceNow did not say how long its token lives, and no probe that it does; it was not published"
-        hint = "Set Access Token Lifespan in System OAuth > Application Registry; set PROBE_PATH, if it is empty."
-        raise TokenRejectedError(
-            message, cause=Cause.NOT_A_TOKEN, hint=hint, transient=True, transaction_id=response.transaction_id
-        )
-    if probe is None:
-        return None
-    if probe.verdict is Verdict.REJECTED and response.access_token.grant is Grant.ENTRA_ID:
-        raise entra_refused(response.access_token.value, probe.transaction_id)
-    if probe.verdict is Verdict.REJECTED:
-        message = "ServiceNow issued a token that its own API refuses (401); it was not published"
-        # Old releases answer client_credentials with a token of user guest, which every API call refuses.
-        guest = response.access_token.grant is Grant.CLIENT_CREDENTIALS
-        hint = diagnose(Cause.GUEST_TOKEN, connection.name).next_step if guest else ""
-        raise TokenRejectedError(
-            message, cause=Cause.TOKEN_REJECTED, hint=hint, transaction_id=response.transaction_id
-        )
-    if probe.user_name == _GUEST:
-        message = "ServiceNow issued a token that acts as user guest; it was not published"
-        raise TokenRejectedError(message, cause=Cause.GUEST_TOKEN, transaction_id=response.transaction_id)
-    return probe
 
 
 def _blocked(run: Run, cause: Cause, until: datetime | None) -> RefresherError:

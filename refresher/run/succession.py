@@ -2,9 +2,10 @@
 
 Where ServiceNow rotates, the newest one is irreplaceable: nothing else works, and nobody gives it a second time. So
 before one that somebody else stored is sent for the first time, the same value is written once more, which shows that
-its successor can be. A successor is stored before anything else, again once the access token is published, and so on
-until the last moment of the run. Key Vault knows no condition on a PUT: so right before each write it is read whether
-somebody stored another one meanwhile, which stays. What is left is one hop.
+its successor can be. A successor is stored before anything else (`obtain` tries first what left the old one as it
+was), again once the access token is published, and so on until the last moment of the run. Key Vault knows no
+condition on a PUT: so right before each write it is read whether somebody stored another one meanwhile, which stays.
+What is left is one hop.
 """
 
 from dataclasses import replace
@@ -80,7 +81,8 @@ class Succession:
         One that is `doubtful` takes the place of none but a spent one.
         """
         before = self.credentials.refresh_token
-        if doubtful and before is not None and not self._memory.record.rotates:
+        by_refresh = grant is Grant.REFRESH_TOKEN and before is not None
+        if doubtful and before is not None and not (by_refresh and self._memory.record.rotates):
             return
         kept = keep_or_replace(before, received, grant, now=self._run.clock.now())
         if kept is None:
@@ -91,7 +93,6 @@ class Succession:
         if before is not None and before.value == value:
             self._describe(value, life)
             return
-        by_refresh = grant is Grant.REFRESH_TOKEN and before is not None
         if by_refresh:
             self._memory.record = replace(self._memory.record, rotates=True)
         spent = before.version if by_refresh and before is not None else None

@@ -1,16 +1,18 @@
 """Renewal by a fallback grant that does not do its part: the refresh token, still good, goes on serving."""
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from refresher.app import App
 from refresher.model.grants import Grant
-from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
-from sandbox import PERSONALITIES
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
+from sandbox import PERSONALITIES, Fault, Personality
 from sandbox.direct import DirectSandbox
-from tests.conftest import direct
-from tests.names import PASSWORD, USER
+from sandbox.faults import Respond
+from tests.conftest import direct, tick
+from tests.names import PASSWORD, REFRESH_TOKEN, TOKEN_ENDPOINT, USER
 from tests.sampling import sampled
 
 NEAR_THE_END = timedelta(days=95)
@@ -78,3 +80,47 @@ def test_a_success_without_anything_to_put_right_writes_no_record(hours: int) ->
     sandbox.log.clear()
     assert runs(sandbox, app, hours=hours)
     assert sandbox.log.count(service="vault", method="PATCH") == 0
+
+
+def test_a_renewal_whose_token_the_api_refuses_does_not_cost_the_refresh_token() -> None:
+    """Seven days before the end the password goes first, and brings tokens of a user whom the API refuses."""
+    sandbox, app = direct(BY_PASSWORD, Personality(guest=True), username=True)
+    good = sandbox.vault.get(REFRESH_TOKEN)
+    assert good is not None
+    sandbox.clock.advance(timedelta(days=92, hours=23))
+    runs(sandbox, app, hours=1)
+    guest = sandbox.instance.register("guest").user
+    sandbox.vault.put("servicenow-username", "guest")
+    sandbox.vault.put(PASSWORD, guest.password)
+    reports = runs(sandbox, app, hours=4)
+    held = sandbox.vault.get(REFRESH_TOKEN)
+    assert held is not None
+    assert held.value == good.value
+    assert {(report.outcome, report.grant) for report in reports} == {(Outcome.REFRESHED, Grant.REFRESH_TOKEN)}
+    assert {warning.code for warning in reports[-1].warnings} == {WarningCode.GRANT_FAILED}
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_a_grant_brings_beside_a_refused_token_replaces_no_refresh_token(*, held: bool) -> None:
+    """An old release answers client_credentials with guest's pair; where none is stored, there is none to lose."""
+    sandbox, app = direct({"SERVICENOW_GRANT": "client_credentials"}, Personality(guest=True), refresh_token=held)
+    brought = json.dumps({"access_token": "CANARY-guest", "refresh_token": "CANARY-guests-own", "expires_in": 1800})
+    answer = Respond(200, {"Content-Type": "application/json"}, brought.encode())
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=answer, times=1))
+    report = tick(app)
+    stored = sandbox.vault.get(REFRESH_TOKEN)
+    assert stored is not None
+    assert (stored.value != "CANARY-guests-own") is held
+    assert (report.outcome is Outcome.REFRESHED) is held, "the last resort serves in the same run"
+
+
+def test_what_a_grant_brings_in_an_answer_of_no_other_use_replaces_no_refresh_token() -> None:
+    """It can be asked for again, and nobody has tried what came: also where ServiceNow rotates."""
+    sandbox, app = direct(BY_PASSWORD, Personality(rotates=True), username=True)
+    runs(sandbox, app, hours=1)
+    good = sandbox.vault.get(REFRESH_TOKEN)
+    sandbox.clock.advance(NEAR_THE_END)
+    answer = Respond(200, {"Content-Type": "application/json"}, b'{"refresh_token": "CANARY-of-a-page"}')
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=answer, times=None))
+    assert tick(app).outcome is Outcome.FAILED
+    assert sandbox.vault.get(REFRESH_TOKEN) == good

@@ -33,6 +33,16 @@ def rotating(settings: dict[str, str] | None = None, *, username: bool = False) 
     return sandbox, app
 
 
+def seen_not_to_rotate(personality: Personality | None = None) -> tuple[DirectSandbox, App]:
+    """A connection whose refresh token came back unchanged, with a token that is due."""
+    sandbox, app = direct({}, personality)
+    for _ in range(2):
+        assert tick(app).outcome is Outcome.REFRESHED
+        sandbox.clock.advance(INTERVAL)
+    sandbox.log.clear()
+    return sandbox, app
+
+
 def authorized_again(sandbox: DirectSandbox) -> str:
     """A refresh token that a person got."""
     client_id = sandbox.vault.get("servicenow-client-id")
@@ -301,6 +311,45 @@ class TestBeforeItIsSpent:
         assert is_kept(sandbox)
 
 
+STRANGER = Respond(
+    200,
+    {"Content-Type": "application/json"},
+    b'{"access_token": "CANARY-strange", "refresh_token": "CANARY-a-strangers", "expires_in": 3600}',
+)
+"""A full pair of something on the way, or behind a wrong address."""
+
+
+class TestAPairThatTheApiRefuses:
+    """Who was seen not to rotate did not spend the stored one: a stranger's does not take its place."""
+
+    def test_a_strangers_refresh_token_replaces_none(self) -> None:
+        sandbox, app = seen_not_to_rotate()
+        sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=STRANGER, times=None))
+        assert tick(app).cause is Cause.TOKEN_REJECTED
+        assert is_kept(sandbox)
+        sandbox.faults.clear()
+        sandbox.clock.advance(TICK)
+        assert tick(app).outcome is Outcome.REFRESHED
+
+    def test_a_probe_that_never_accepted_a_token_tells_no_stranger(self) -> None:
+        sandbox, app = seen_not_to_rotate(Personality(probe_status=503))
+        sandbox.instance.personality = Personality(rotates=True)
+        sandbox.faults.add(Fault(path="/api/now", action=Respond(401, {}, b""), times=None))
+        assert tick(app).cause is Cause.TOKEN_REJECTED
+        assert is_kept(sandbox)
+
+    def test_rotation_that_was_just_switched_on_is_found_by_asking_again(self) -> None:
+        """With a user whom the API refuses at the same time: the old one is dead by then, and the new one the only."""
+        sandbox, app = seen_not_to_rotate()
+        sandbox.instance.personality = Personality(rotates=True)
+        sandbox.faults.add(Fault(path="/api/now", action=Respond(401, {}, b""), times=None))
+        assert tick(app).cause is Cause.TOKEN_REJECTED
+        assert is_kept(sandbox)
+        sandbox.faults.clear()
+        sandbox.clock.advance(TICK)
+        assert tick(app).outcome is Outcome.REFRESHED
+
+
 class TestASlowAnswer:
     """Where ServiceNow rotates, or nobody knows, it is waited for as long as the run lasts."""
 
@@ -318,10 +367,7 @@ class TestASlowAnswer:
         assert is_kept(sandbox)
 
     def test_where_it_was_seen_not_to_rotate_it_is_asked_again(self) -> None:
-        sandbox, app = direct({})
-        for _ in range(2):
-            assert tick(app).outcome is Outcome.REFRESHED
-            sandbox.clock.advance(INTERVAL)
+        sandbox, app = seen_not_to_rotate()
         sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=Stall()))
         report = tick(app)
         assert (report.outcome, report.attempts) == (Outcome.REFRESHED, 2)
