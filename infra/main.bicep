@@ -575,6 +575,7 @@ module alerts 'app/alerts.bicep' = {
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
     silenceMinutes: 2 * tickMinutes
+    refreshIntervalMinutes: refreshIntervalMinutes
     actionGroupIds: concat(
       empty(alertEmail) ? [] : [actionGroup!.outputs.id],
       empty(actionGroupId) ? [] : [actionGroupId]

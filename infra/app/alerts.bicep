@@ -6,11 +6,17 @@ param workspaceId string
 @description('Minutes without a tick after which the dead man\'s switch fires.')
 param silenceMinutes int
 param actionGroupIds array
+@description('Minutes from one refresh to the next, and so from a warning to its next line.')
+param refreshIntervalMinutes int
 @description('Where the runbook can be read; the name of a rule is the name of its page. Empty: a mail names the file.')
 param runbookUrl string
 
 var runbook = empty(runbookUrl) ? 'docs/runbook' : runbookUrl
 var unknown = empty(runbookUrl) ? 'RUNBOOK_URL is not set; in the project: ' : ''
+// Two refreshes long, so that what stands stays one alert, and no longer: it must have ended before the next life's end is near.
+var endingWindow = refreshIntervalMinutes < 60
+  ? 'PT2H'
+  : refreshIntervalMinutes < 180 ? 'PT6H' : refreshIntervalMinutes < 720 ? 'P1D' : 'P2D'
 
 var rules = [
   {
@@ -35,7 +41,7 @@ var rules = [
     summary: 'A refresh token ends within three days, and no fallback grant will start a new life; or the key does that signs; or access tokens end before a tick can renew them.'
     query: loadTextContent('../queries/RefreshTokenEnding3Days.kql')
     every: 'PT10M'
-    window: 'P1D'
+    window: endingWindow
   }
   {
     name: 'RefreshTokenEnding14Days'
@@ -43,7 +49,7 @@ var rules = [
     summary: 'A refresh token ends within fourteen days, and no fallback grant will start a new life; or the key does that signs.'
     query: loadTextContent('../queries/RefreshTokenEnding14Days.kql')
     every: 'PT10M'
-    window: 'P1D'
+    window: endingWindow
   }
   {
     name: 'RefreshFailing'

@@ -10,8 +10,11 @@ import pytest
 
 from refresher.app import App
 from refresher.model.causes import Cause
+from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
+from refresher.model.tokens import Secret
 from refresher.policy.due import Reason
+from refresher.run.by_hand import Authorization
 from refresher.telemetry import emit, emit_poisoned
 from sandbox import PERSONALITIES, Sandbox
 from sandbox.direct import DirectSandbox, Process
@@ -19,7 +22,7 @@ from sandbox.faults import Fault, Respond
 from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, MakeApp, tick
 from tests.infra.kql import fields, selects, silent
-from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, Snapshot
+from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, SNAPSHOTS, Snapshot
 from tests.sampling import thinned
 
 pytestmark = pytest.mark.wire("any")
@@ -195,7 +198,7 @@ def test_an_end_that_comes_near_fires(
 def test_both_ends_of_a_life_of_a_day_fire_in_time_whenever_it_began(
     everything_logged: CapturedLog, hour: int
 ) -> None:
-    """They are looked at each hour, over the last day; the life is the one that the guide of Simple Chat sets."""
+    """The life is the one that the guide of Simple Chat sets."""
     sandbox = DirectSandbox(PERSONALITIES["refresh_token_of_a_day"])
     sandbox.clock.advance(hours=hour)
     sandbox.add_connection()
@@ -208,6 +211,55 @@ def test_both_ends_of_a_life_of_a_day_fire_in_time_whenever_it_began(
         sandbox.clock.advance(minutes=10)
     assert left["RefreshTokenEnding14Days"] >= timedelta(hours=5)
     assert left["RefreshTokenEnding3Days"] >= timedelta(hours=1, minutes=30)
+
+
+ENDINGS = ("RefreshTokenEnding14Days", "RefreshTokenEnding3Days")
+
+
+def span(text: str) -> timedelta:
+    """A window as Azure writes it: PT15M, PT2H, P1D."""
+    number, unit = int(re.findall(r"\d+", text)[0]), text[-1]
+    return timedelta(**{{"M": "minutes", "H": "hours", "D": "days"}[unit]: number})
+
+
+def test_what_ends_stays_one_alert_from_refresh_to_refresh_and_has_ended_before_the_next_life_does() -> None:
+    """One that is still fired when a new life of a day comes near its end would tell nobody of it."""
+    for snapshot, minutes in ((PLAIN, 50), (SNAPSHOTS["company"], 120)):
+        assert snapshot.settings["REFRESH_INTERVAL_MINUTES"] == str(minutes)
+        for name in ENDINGS:
+            window = span(snapshot.one("Insights/scheduledQueryRules", name)["windowSize"])
+            assert timedelta(minutes=2 * minutes) <= window <= timedelta(days=1) / 4
+
+
+@pytest.mark.exhaustive
+def test_who_authorizes_anew_each_day_is_told_each_day(everything_logged: CapturedLog) -> None:
+    """An hour before the end; an alert stays fired for as long as its window holds a line."""
+    days = 2
+    sandbox = DirectSandbox(PERSONALITIES["refresh_token_of_a_day"])
+    secrets = sandbox.add_connection(username=True)
+    brought = {"username": Secret(secrets.user_name), "password": Secret(secrets.application.user.password)}
+    app = direct_app(sandbox, Process(sandbox), 0, SERVICENOW_REFRESH_TOKEN_LIFETIME="86400")
+    last: dict[str, datetime] = {}
+    mails = dict.fromkeys(ENDINGS, 0)
+    fired: set[str] = set()
+    life = 23 * 60
+    for minute in range(0, days * life, 10):
+        if minute and minute % life == 0:
+            asked = Authorization(grant=Grant.PASSWORD, brought=brought)
+            assert app.authorize("servicenow", RunRequest(trigger=Trigger.CLI), asked).outcome is Outcome.REFRESHED
+            everything_logged.lines.clear()
+        tick(app)
+        now = sandbox.clock.now()
+        last |= dict.fromkeys(firing(everything_logged), now)
+        standing = {
+            name
+            for name in ENDINGS
+            if name in last and now - last[name] < span(PLAIN.one("Insights/scheduledQueryRules", name)["windowSize"])
+        }
+        mails |= {name: mails[name] + 1 for name in standing - fired}
+        fired = standing
+        sandbox.clock.advance(minutes=10)
+    assert mails == dict.fromkeys(ENDINGS, days)
 
 
 def test_a_poisoned_message_fires(everything_logged: CapturedLog) -> None:
