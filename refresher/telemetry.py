@@ -158,6 +158,7 @@ def _line(event: Mapping[str, object]) -> str:
 
 
 def _level(report: RunReport) -> int:
-    if report.outcome in SUCCESSES or report.outcome is Outcome.BUSY:
+    if report.outcome in SUCCESSES or (report.outcome is Outcome.BUSY and report.working is not False):
         return logging.INFO
-    return logging.WARNING if report.outcome in {Outcome.KEPT, Outcome.PUT_OFF} else logging.ERROR
+    waits = report.outcome in {Outcome.KEPT, Outcome.PUT_OFF, Outcome.BUSY}
+    return logging.WARNING if waits else logging.ERROR

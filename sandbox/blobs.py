@@ -78,6 +78,11 @@ class BlobContainer:
             blob.lease_id, blob.lease_length, blob.broken = "somebody", length, False
             blob.lease_ends_at = None if length is None else self._clock.now() + length
 
+    def remove(self, name: str) -> None:
+        """Take a blob away, and its lease with it."""
+        with self._lock:
+            del self._blobs[name]
+
     def is_leased(self, name: str) -> bool:
         """Whether somebody holds the lease of a blob now."""
         blob = self._blobs.get(name)

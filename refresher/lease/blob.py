@@ -208,19 +208,19 @@ class BlobLease:
         return None
 
     def _held(self, connection: str, state: BlobState | None) -> LeaseHeldError:
-        """What is known of its holder; of one that has only just come, another's word may still stand there."""
+        """What is known of its holder, which may not have said it yet: nothing stands there, or another's word."""
         about = state.about if state is not None and state.held else {}
         endless = state is not None and state.endless
-        if not endless and self._is_of_another(about):
+        if not endless and not self._is_told(about):
             self._clock.sleep(_TELLS_WITHIN)
             state = self._look_at_holder(connection)
-            about = {} if state is None or self._is_of_another(state.about) else state.about
+            about = state.about if state is not None and self._is_told(state.about) else {}
         return held(connection, about, self._way_out(connection), endless=endless)
 
-    def _is_of_another(self, about: Mapping[str, str]) -> bool:
-        """Whether what is told there is older than a lease of fixed length can be: somebody else holds it now."""
+    def _is_told(self, about: Mapping[str, str]) -> bool:
+        """Whether its holder has said since when: what is older than such a lease can be, another has said."""
         since = since_when(about)
-        return since is not None and self._clock.now() - since > _LASTS
+        return since is not None and self._clock.now() - since <= _LASTS
 
     def _way_out(self, connection: str) -> Step:
         url = self._container.url

@@ -54,6 +54,8 @@ _HELD = frozenset({"leased", "breaking"})
 _REFUSED = frozenset({401, 403})
 _NOT_FOUND = 404
 _SERVER_ERRORS = 500
+_THERE = frozenset({"BlobAlreadyExists", "LeaseAlreadyPresent", "LeaseIsBreakingAndCannotBeAcquired"})
+"""Of the service's codes with 409: others are of a container or an account that takes nothing now."""
 _NO_CONTAINER = "ContainerNotFound"
 """Where a blob that is not there is answered with BlobNotFound."""
 _NO_ETAG = '"0x0"'
@@ -242,5 +244,7 @@ def _unless_it_exists(request: Callable[[], str | None]) -> str | None:
     """The ETag that a request yields; None where what it makes, or a lease of somebody else's, is there already."""
     try:
         return request()
-    except ResourceExistsError:
-        return None
+    except ResourceExistsError as error:
+        if getattr(error, "error_code", None) in _THERE:
+            return None
+        raise

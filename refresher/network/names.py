@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-AT_ONCE = 16
-"""Threads, of a process. A name that resolves takes some milliseconds."""
+AT_ONCE = 64
+"""Threads, of a process: as many names on a silent resolver keep no other from being looked up."""
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 """As `socket.getaddrinfo` gives them."""
 _Name = tuple[str, int]

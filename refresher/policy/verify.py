@@ -121,7 +121,7 @@ def insist(
 ) -> Decision:
     """The decision by dates, unless the token is still the one that was refused and may be replaced for that.
 
-    Never more urgent than its dates: this reason needs the lease, and opens no fallback grant.
+    Never more urgent than its dates: this reason opens no fallback grant.
     """
     if isinstance(decision, Refresh) or refused is None or token is None or token.value != refused:
         return decision

@@ -105,7 +105,7 @@ class Refresher:
                 case Republish() as decision:
                     return self._republish(run, side, decision)
                 case Refresh() as decision:
-                    if run.without_lease is not None and decision.urgency is Urgency.ADVISORY:
+                    if run.without_lease is not None and run.can_wait(decision.urgency):
                         raise run.without_lease
                     return self._refresh(run, side, read_credentials(), decision)
 

@@ -56,10 +56,10 @@ class Parts(NamedTuple):
 
     @contextmanager
     def hold_lease(self, run: Run, urgency: Urgency | None) -> Iterator[Everything]:
-        """Hold the lease, with all that was read. Without a lease service, only an urgent refresh goes ahead.
+        """Hold the lease, with all that was read. Without a lease service, only what cannot wait goes ahead.
 
-        With a token that does not rotate an overlap is harmless, and an outage is not. None: no refresh is meant, and
-        to write the same token again hurts nobody. Raises LeaseHeldError, LeaseUnavailableError and VaultError.
+        `urgency` None: no refresh is meant, and to write the same token again hurts nobody. Raises LeaseHeldError,
+        LeaseUnavailableError and VaultError.
         """
 
         def read() -> Everything:
@@ -69,11 +69,12 @@ class Parts(NamedTuple):
             try:
                 found, run.before_writing = held.enter_context(self.lease.acquire(run.connection.name, read))
             except LeaseUnavailableError as error:
-                if urgency is Urgency.ADVISORY:
+                if run.can_wait(urgency):
                     raise
                 run.without_lease = error
-                message = "going on without the lease, since consumers are, or are about to be, without a token"
-                run.warn(WarningCode.LEASE_UNAVAILABLE, message, error.hint)
+                forced = run.request.force
+                why = "it was forced" if forced else "consumers are, or are about to be, without a token"
+                run.warn(WarningCode.LEASE_UNAVAILABLE, f"going on without the lease, since {why}", error.hint)
                 found = read()
             run.side = found[0]
             yield found

@@ -14,7 +14,7 @@ from refresher.model.report import Outcome, RunReport, RunRequest, Warning_, War
 from refresher.model.steps import Step
 from refresher.model.timing import Reserve, Timing
 from refresher.model.tokens import Secret
-from refresher.policy.due import Reason, is_kept_out, refresh_time
+from refresher.policy.due import Reason, Urgency, is_kept_out, refresh_time
 from refresher.run.failures import outcome_of
 from refresher.servicenow.answers import Attempts
 
@@ -63,6 +63,16 @@ class Run:
     def warn(self, code: WarningCode, message: str, hint: str) -> None:
         """Add a warning to the report."""
         self.warnings += (Warning_(code=code, message=message, hint=Step(hint)),)
+
+    def can_wait(self, urgency: Urgency | None) -> bool:
+        """Whether a refresh that gets no lease had better be left to a later run.
+
+        With a refresh token that does not rotate an overlap is harmless, and an outage is not; with one that does, a
+        token that ServiceNow refuses is no reason to risk it, but what a person asks for is.
+        """
+        if urgency is not Urgency.ADVISORY or self.request.force:
+            return False
+        return self.refused is None or self.side is None or self.side.record.rotates
 
     def failed(self, error: RefresherError) -> RunReport:
         """Report a failure that leaves nothing to be remembered: ServiceNow was not asked."""

@@ -211,6 +211,30 @@ class TestALeaseServiceThatIsDown:
         assert report.outcome is Outcome.REFRESHED
         assert WarningCode.LEASE_UNAVAILABLE in [warning.code for warning in report.warnings]
 
+    def test_what_a_person_forces_goes_ahead(self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]) -> None:
+        sandbox.add_connection()
+        app = make_app(**blob)
+        tick(app)
+        sandbox.clock.advance(timedelta(minutes=6))
+        sandbox.faults.add(Fault(service="leases", times=None, action=Respond(503, {}, b"")))
+        report = tick(app, force=True)
+        assert report.outcome is Outcome.REFRESHED
+        assert WarningCode.LEASE_UNAVAILABLE in [warning.code for warning in report.warnings]
+
+    @pytest.mark.parametrize("status", [404, 409])
+    @pytest.mark.parametrize("code", ["ContainerBeingDeleted", "AccountBeingCreated", None])
+    def test_a_refusal_to_take_anything_is_no_lease_of_somebody_else(
+        self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str], status: int, code: str | None
+    ) -> None:
+        sandbox.add_connection()
+        app = make_app(**blob)
+        tick(app)
+        sandbox.clock.advance(INTERVAL)
+        headers = {"x-ms-request-id": "1", "x-ms-error-code": code} if code else {}
+        sandbox.faults.add(Fault(service="leases", method="PUT", times=None, action=Respond(status, headers, b"")))
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.LEASE_UNAVAILABLE)
+
     def test_the_release_failing_costs_nothing(
         self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]
     ) -> None:
@@ -271,6 +295,30 @@ class TestALeaseThatIsHeldWithoutEnd:
             outcomes.append(tick(app).outcome)
             sandbox.clock.advance(timedelta(minutes=5))
         assert outcomes == [Outcome.BUSY, Outcome.FAILED]
+
+    def test_where_nobody_has_a_token_it_is_no_quiet_news(
+        self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sandbox.add_connection()
+        app = make_app(**blob)
+        sandbox.leases.hold("servicenow", timedelta(minutes=1))
+        assert tick(app).outcome is Outcome.BUSY
+        assert [record.levelname for record in caplog.records if '"busy"' in record.message] == ["WARNING"]
+
+    def test_its_first_holder_is_given_time_to_say_who_it_is(
+        self, sandbox: Sandbox, make_app: MakeApp, blob: dict[str, str]
+    ) -> None:
+        """Nobody ran overnight, and then two at once: the second finds a blob on which nothing stands yet."""
+        sandbox.add_connection()
+        first, second = make_app(**blob), make_app(**blob)
+        tick(first)
+        sandbox.clock.advance(timedelta(hours=8))
+        sandbox.leases.remove("servicenow")
+        reports: list[RunReport] = []
+        beside = Interrupt(lambda: reports.append(tick(second)))
+        sandbox.faults.add(Fault(service="leases", method="PUT", path="/leases/servicenow", after=2, action=beside))
+        assert tick(first).outcome is Outcome.REFRESHED
+        assert [report.outcome for report in reports] == [Outcome.BUSY]
 
     def test_by_a_process_that_was_stopped(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         """It keeps the file's lock, and the file tells who it is and since when."""

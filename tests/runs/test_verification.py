@@ -244,14 +244,24 @@ def test_no_password_is_sent_for_that(settings: dict[str, str]) -> None:
     assert sandbox.instance.password_attempts(f"{NAME}.integration") == sent
 
 
-def test_it_needs_the_lease() -> None:
-    sandbox, app = direct()
+def test_it_needs_the_lease_where_tokens_rotate() -> None:
+    sandbox, app = direct({}, Personality(rotates=True))
     running(sandbox, app)
     revoke(sandbox)
     sandbox.faults.add(Fault(service="leases", action=Respond(503), times=None))
     report = tick(app)
     assert (report.outcome, report.cause, report.working) == (Outcome.FAILED, Cause.LEASE_UNAVAILABLE, False)
     assert token_requests(sandbox) == 0
+
+
+def test_where_they_do_not_it_goes_ahead_without_a_lease_service() -> None:
+    """Nobody has a token, and two refreshers at once would hurt nobody."""
+    sandbox, app = direct()
+    running(sandbox, app)
+    revoke(sandbox)
+    sandbox.faults.add(Fault(service="leases", action=Respond(404), times=None))
+    assert tick(app).outcome is Outcome.REFRESHED
+    assert works(sandbox)
 
 
 @pytest.mark.exhaustive
