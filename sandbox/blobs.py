@@ -71,17 +71,13 @@ class BlobContainer:
         """What `LEASE_CONTAINER_URL` is set to."""
         return f"{self.origin}/{self.name}"
 
-    def hold(self, name: str, length: timedelta | None) -> None:
-        """Lease a blob for somebody who says nothing of it; None: without end."""
+    def hold(self, name: str, length: timedelta | None, **about: str) -> None:
+        """Lease a blob for somebody who says this of it, or leaves what stood there; None: without end."""
         with self._lock:
             blob = self._blobs.setdefault(name, Blob(etag="held", changed_on=self._clock.now()))
             blob.lease_id, blob.lease_length, blob.broken = "somebody", length, False
             blob.lease_ends_at = None if length is None else self._clock.now() + length
-
-    def remove(self, name: str) -> None:
-        """Take a blob away, and its lease with it."""
-        with self._lock:
-            del self._blobs[name]
+            blob.metadata = about or blob.metadata
 
     def is_leased(self, name: str) -> bool:
         """Whether somebody holds the lease of a blob now."""
