@@ -313,10 +313,10 @@ class TestALeaseThatIsHeldWithoutEnd:
         tick(make_app())
         sandbox.clock.advance(timedelta(hours=8))
         now, minute = sandbox.clock.now().isoformat(timespec="seconds"), timedelta(minutes=1)
-        app = make_app(**blob)
-        app.process.clock = app.clock._replace(sleep=lambda _: sandbox.leases.hold("servicenow", minute, since=now))
         sandbox.leases.hold("servicenow", minute)
-        assert tick(app).outcome is Outcome.BUSY
+        note = Interrupt(lambda: sandbox.leases.hold("servicenow", minute, since=now))
+        sandbox.faults.add(Fault(service="leases", method="HEAD", after=1, action=note))
+        assert tick(make_app(**blob)).outcome is Outcome.BUSY
 
     def test_by_a_process_that_was_stopped(self, sandbox: Sandbox, make_app: MakeApp) -> None:
         """It keeps the file's lock, and the file tells who it is and since when."""
