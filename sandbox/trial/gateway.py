@@ -27,6 +27,9 @@ _ROUTES = {
 _ADMIN = "/admin/functions/"
 _LONGEST_LINE = 8192
 """Bytes of a request's first line that Kestrel reads (MaxRequestLineSize)."""
+_OF_SOME_LENGTH = {"POST", "PUT", "PATCH"}
+_LENGTHS = {"content-length", "transfer-encoding"}
+"""Without either, Azure's front end refuses such a request (curl -X POST without data) before the app sees it."""
 _LARGEST_BODY = 104_857_600
 """Bytes that the host reads of a body, in round numbers: 99 MB reach a function, 110 MB do not."""
 
@@ -85,6 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path.startswith(PREFIX):
             status, text = self._hands.handle(self.command, url.path, params)
             self.reply(status, text.encode(), {"Content-Type": "text/plain"})
+        elif self.command in _OF_SOME_LENGTH and not _LENGTHS & {name.lower() for name in self.headers}:
+            self.reply(411)
         elif path.startswith(_ADMIN) and self.command == "POST":
             self.call_by_hand(path.removeprefix(_ADMIN), params)
         elif (name := _ROUTES.get((self.command, path))) is not None:

@@ -143,7 +143,7 @@ def explain(place: Standing) -> None:
   . {place.shell}
   python -m refresher status
   curl -H "x-functions-key: $KEY" $URL/api/status
-  curl -X POST -H "x-functions-key: $KEY" "$URL/api/refresh?connection=$NAME&force=true"
+  curl -d '{{}}' -H "x-functions-key: $KEY" "$URL/api/refresh?connection=$NAME&force=true"
 In a browser: {place.url}/api/status?code={FUNCTION_KEY}
 What people do elsewhere, in that terminal:
   az keyvault secret set ...                 and what else the runbook does with az, by a stand-in

@@ -119,6 +119,8 @@ def test_the_command_does_what_its_page_says(place: Standing, folder: Path, line
     until_nobody_is_served()
     assert done.returncode == 0, f"{where_is(line)}\n{done.stdout}{done.stderr}"
     assert '"cause"' not in done.stdout
+    if "$URL" in line:
+        assert re.match(r"HTTP/\S+ 200 ", done.stdout), where_is(line)
     expected = 503 if " revoke " in line else 200
     assert place.functions.http("status", "GET", "/api/status").status_code == expected
 
@@ -189,6 +191,12 @@ def test_what_make_serve_says_of_authorizing_works_as_it_stands(
         prepare(place, folder, typed)
         done = type_in(place, folder, typed)
         assert done.returncode == 0, done.stdout + done.stderr
+    need_curl()
+    asked = re.findall(r"^  (curl .+/api/.+)$", told, re.MULTILINE)
+    assert len(asked) == 2
+    for typed in asked:
+        prepare(place, folder, typed)
+        assert type_in(place, folder, f"{typed} --fail --output answer").returncode == 0, typed
 
 
 def status_code(url: str, key: str | None = None) -> int:

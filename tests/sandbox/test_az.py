@@ -88,5 +88,5 @@ def test_a_key_of_one_function_opens_that_one(place: Standing, tmp_path: Path) -
     set_it = 'az functionapp function keys set --name "$APP" --resource-group "$GROUP" --function-name status'
     made = json.loads(type_in(place, tmp_path, f"{set_it} --key-name browser").stdout)
     ask = f"curl -s -o /dev/null -w '%{{http_code}}' -H 'x-functions-key: {made['value']}'"
-    asked = type_in(place, tmp_path, f'{ask} "$URL/api/status"; {ask} -X POST "$URL/api/refresh"').stdout
+    asked = type_in(place, tmp_path, f'{ask} "$URL/api/status"; {ask} -d "{{}}" "$URL/api/refresh"').stdout
     assert asked == "200401"

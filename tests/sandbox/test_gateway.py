@@ -58,6 +58,16 @@ def test_a_route_or_method_that_is_not_there_is_404_without_a_body_whatever_the_
     assert (answer.status_code, answer.content) == (404, b"")
 
 
+@pytest.mark.parametrize("path", thinned(["/api/refresh", "/api/other", "/admin/functions/refresh_tokens"]))
+def test_a_post_without_a_length_is_refused_before_anything_else(host: httpx.Client, path: str) -> None:
+    """By Azure's front end, as `curl -X POST` meets it (MicrosoftDocs/azure-docs issue 58216)."""
+    request = host.build_request("POST", path, headers=KEY)
+    del request.headers["content-length"]
+    assert host.send(request).status_code == 411
+    assert host.post(path, headers=KEY).status_code != 411
+    assert host.post(path, headers=KEY, content=iter([b"{}"])).status_code != 411
+
+
 def test_the_key_is_asked_for_once_the_route_is_known(host: httpx.Client) -> None:
     assert host.get("/api/status").status_code == 401
     assert host.get("/api/status", headers={"x-functions-key": "wrong"}).status_code == 401
