@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from refresher.model.connection import ACCESS_TOKEN
 from refresher.model.grants import CLIENT_ID, CLIENT_SECRET, JWT_KEY, PASSWORD, REFRESH_TOKEN, USERNAME
+from refresher.model.placeholders import is_placeholder, is_template
 from refresher.model.tokens import Secret, is_unseen
 
 _TOKENS = frozenset({CLIENT_ID, REFRESH_TOKEN, ACCESS_TOKEN})
@@ -53,23 +54,19 @@ _ROWS = (
     ),
     _Row(
         certain=_ALL,
-        seen=re.compile(
-            r"<[^<>]*>|\$\{.*\}|\$\(.*\)|\{\{.*\}\}|%[A-Za-z_]+%|\$[A-Z_]{2,}|\[[A-Za-z _-]+\]|\*{3,}|\u2022{3,}",
-            re.DOTALL,
-        ).fullmatch,
+        seen=is_template,
         what="holds a placeholder in place of the value",
+    ),
+    _Row(
+        certain=_TOKENS,
+        doubtful=_TYPED,
+        seen=lambda text: text.endswith(("...", "\u2026")),
+        what="ends in dots, as what is shown cut short does",
     ),
     _Row(
         certain=_CODES | {JWT_KEY},
         doubtful=_TYPED,
-        seen=re.compile(
-            r"change.?me|replace.?me|todo|tbd|null|none|undefined|nil|placeholder|example|\(hidden\)"
-            r"|(your|my|the)?[-_ ]?(servicenow[-_ ])?(client[-_ ]?(id|secret)|(refresh|access)[-_ ]?token|password"
-            r"|user[-_ ]?name|secret|token|jwt[-_ ]?key)([-_ ]?(here|value))?"
-            r"|((id|client_id|client_secret|refresh_token)_)?file"
-            r"|x{3,}",
-            re.IGNORECASE,
-        ).fullmatch,
+        seen=is_placeholder,
         what="holds a word that stands for a value, in place of the value",
     ),
     _Row(
@@ -132,22 +129,16 @@ _ROWS = (
         what="has a character in it that nobody sees (copied from a page or a document)",
     ),
     _Row(
-        certain=_TOKENS,
-        doubtful=frozenset({CLIENT_SECRET}),
+        certain=_TOKENS - {REFRESH_TOKEN},
+        doubtful=frozenset({CLIENT_SECRET, REFRESH_TOKEN}),
         seen=lambda text: any(sign.isspace() for sign in text),
         what="has white space in it",
     ),
     _Row(
-        certain=_TOKENS,
-        doubtful=frozenset({CLIENT_SECRET}),
+        certain=_TOKENS - {REFRESH_TOKEN},
+        doubtful=frozenset({CLIENT_SECRET, REFRESH_TOKEN}),
         seen=lambda text: not text.isascii(),
         what="has characters in it that ServiceNow's values have not (typographic signs, letters that look alike)",
-    ),
-    _Row(
-        certain=_TOKENS,
-        doubtful=_TYPED,
-        seen=lambda text: text.endswith(("...", "\u2026")),
-        what="ends in dots, as what is shown cut short does",
     ),
     _Row(
         certain=frozenset(),

@@ -43,6 +43,7 @@ class WarningCode(StrEnum):
     TAGS_LOST = "tags_lost"
     TARGET_SHARED = "publish_target_shared"
     EXPIRY_REFUSED = "expiry_refused"
+    REFRESH_TOKEN_MASKED = "refresh_token_masked"  # noqa: S105
     REFRESH_TOKEN_REPLACED = "refresh_token_replaced"  # noqa: S105
     REFRESH_TOKEN_NOT_DESCRIBED = "refresh_token_not_described"  # noqa: S105
     PASSWORD_NOT_STORED = "password_not_stored"  # noqa: S105

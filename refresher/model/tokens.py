@@ -100,3 +100,5 @@ class TokenResponse(NamedTuple):
     """False where the answer did not say how long the token lives, and ServiceNow's default was taken."""
     refresh_token: Secret | None
     transaction_id: str | None
+    refresh_token_masked: bool = False
+    """Whether something came in its place that is none: a mask, or a text that no form can carry."""

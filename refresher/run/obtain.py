@@ -168,6 +168,7 @@ def _ask_and_try(
             succession.keep(doubted.refresh_token, grant)
         raise
     keeper.memory.record = after_success(keeper.memory.record, sent)
+    succession.tell_of_a_mask(response)
     untried = keeper.may_have_spent(grant, response.refresh_token)
     if untried:
         succession.keep(response.refresh_token, grant)

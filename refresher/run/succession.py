@@ -24,11 +24,12 @@ from refresher.model.grants import Grant
 from refresher.model.report import WarningCode
 from refresher.model.steps import Step
 from refresher.model.stored import StoredRefreshToken, StoredSecret
-from refresher.model.tokens import Secret
+from refresher.model.tokens import Secret, TokenResponse
 from refresher.policy.choice import keep_or_replace
 from refresher.run.failures import AuthorizationRequiredError
 from refresher.run.memory import Memory
 from refresher.run.run import Run
+from refresher.servicenow.oauth import LEAVE_UNMASKED
 
 _PAUSE = 2.0
 """Seconds between two tries to store what must not be lost; each of them consists of several."""
@@ -74,6 +75,19 @@ class Succession:
         self._run.before_writing()
         version = write_refresh_token(self._vaults, self._run.connection, token.value, life, None, self._run.deadline)
         self._take_over(token.value, life, version)
+
+    def tell_of_a_mask(self, response: TokenResponse) -> None:
+        """Warn where something came in the place of a refresh token, and is none."""
+        if response.refresh_token_masked:
+            self._run.warn(
+                WarningCode.REFRESH_TOKEN_MASKED,
+                "what came as refresh token is none: ServiceNow, or something in between, hid or damaged it; the "
+                "stored one was kept, and does not work for long if ServiceNow replaced it",
+                Step(
+                    f"{LEAVE_UNMASKED} If refreshes are refused from now on: ",
+                    steps.authorize(self._run.connection.name),
+                ),
+            )
 
     def keep(self, received: Secret | None, grant: Grant, *, doubtful: bool = False) -> None:
         """Store a refresh token that came with an answer, or what is now known of the dates of the old one.

@@ -3,14 +3,14 @@
 Rules: a request is a form in the body, credentials included, never a header or a query. Success is status 200 with
 a JSON object, or what a gateway made a form of, that holds an `access_token` that still lives: a hibernating instance
 answers 200 with HTML, a full session queue 202, and nearly every refusal is the same 401 `server_error`, passing
-faults included. A refresh token that is absent, null or empty means: keep the one you have. One that comes with an
-answer of no other use is in the error: it may be the only one that still works. No text of an error or a log holds a
-piece of an answer.
+faults included. A refresh token that is absent, null or empty means: keep the one you have; so does a mask in its
+place. One that comes with an answer of no other use is in the error: it may be the only one that still works. No text
+of an error or a log holds a piece of an answer.
 """
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -22,6 +22,7 @@ from refresher.model.connection import Connection
 from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after, pause_text
+from refresher.model.placeholders import is_placeholder
 from refresher.model.strict_json import strict_json
 from refresher.model.timing import LONGEST_LIFETIME
 from refresher.model.tokens import AccessToken, Secret, TokenResponse, strip_unseen
@@ -100,6 +101,7 @@ def parse_token_response(
         access_token=AccessToken(value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant),
         lifetime_stated=stated is not None,
         refresh_token=_refresh_token(answer.fields.get("refresh_token")),
+        refresh_token_masked=_stands_for(answer.fields.get("refresh_token")),
         transaction_id=answer.transaction_id,
     )
 
@@ -109,8 +111,9 @@ def find_refresh_token(status: int, body: bytes, *, whole: bool = False) -> Secr
 
     Pages, translations and descriptions of other services use the name as well: so what does not begin as JSON holds
     none, and in JSON that can be read it is the member of the object itself, or stands beside an access token. A
-    refusal may speak of the field that it refuses: where an error is told, an access token must be there too. Where
-    JSON cannot be read, of two the last counts, which most parsers take. `whole`: nothing can be missing at its end.
+    refusal may speak of the field that it refuses: where an error is told, an access token must be there too, and
+    without one it is no sentence. Where JSON cannot be read, of two the last counts, which most parsers take. `whole`:
+    nothing can be missing at its end.
     """
     if len(body) > LARGEST_BODY:
         return None
@@ -119,13 +122,15 @@ def find_refresh_token(status: int, body: bytes, *, whole: bool = False) -> Secr
         return _refresh_token(form.get("refresh_token"))
     fields = json_object(body)
     told = not 200 <= status < 300 or bool(fields.get("error"))  # noqa: PLR2004 - the class of successes
-    if not text.startswith(("{", "[")) or (told and _last_token("access_token", text) is None):
+    beside = _last("access_token", text, _token)
+    if not text.startswith(("{", "[")) or (told and beside is None):
         return None
+    read = _refresh_token if beside is not None else _visible_refresh_token
     try:
         document = strict_json(text)
     except (ValueError, RecursionError):
-        return _last_token("refresh_token", text)
-    own = None if told else _refresh_token(fields.get("refresh_token"))
+        return _last("refresh_token", text, read)
+    own = None if told else read(fields.get("refresh_token"))
     return own or _token_of_a_pair(document)
 
 
@@ -151,11 +156,13 @@ def _token_of_a_pair(document: object) -> Secret | None:
 
 
 def is_token(value: Secret) -> bool:
-    """Whether it could be a token at all: visible ASCII, as a header can carry it (RFC 6749 appendix A.12).
+    """Whether it could be an access token at all: visible ASCII, as a header can carry it (RFC 6749 appendix A.12).
 
-    What is larger than a secret of Key Vault may be (25 kB) could not be kept.
+    What is larger than a secret of Key Vault may be (25 kB) could not be kept; what says that there is nothing, or
+    that it is not shown, no server issued.
     """
-    return _TOKEN.fullmatch(value.reveal()) is not None
+    text = value.reveal()
+    return _TOKEN.fullmatch(text) is not None and not is_placeholder(text)
 
 
 def begins_as_page(body: bytes) -> bool:
@@ -193,6 +200,9 @@ _TEXT_MEMBERS = {
 _NOT_UNPACKED = {"br": "Brotli", "zstd": "Zstandard", "compress": "compress"}
 _LEAVE_UNPACKED = (
     "Something in front of the instance compresses answers that asked not to be: switch that off for /oauth_token.do."
+)
+LEAVE_UNMASKED = (
+    "Something between the app and the instance hides what it takes for secrets: switch that off for /oauth_token.do."
 )
 _CHECK_ADDRESS = "Check that the instance URL is the instance itself, with no login page or proxy in between."
 
@@ -280,12 +290,15 @@ def _failure(answer: _Answer) -> TokenEndpointError:
             Cause.REQUEST_REFUSED,
             hint=_CHECK_ADDRESS,
         )
-    missing = "access_token" if _token(answer.fields.get("access_token")) is None else "expires_in"
+    given = answer.fields.get("access_token")
+    masked = isinstance(given, str) and strip_unseen(given) != "" and is_placeholder(given)
+    missing = "access_token" if _token(given) is None else "expires_in"
     what = f"JSON without a usable {missing}" if answer.fields else "no JSON object"
+    what += " (a word or a mask stands in its place)" if masked else answer.packed
     return answer.failure(
-        f"the token endpoint answered {answer.status} with {what}{answer.packed}",
+        f"the token endpoint answered {answer.status} with {what}",
         Cause.NOT_A_TOKEN,
-        hint=_LEAVE_UNPACKED if answer.packed else _CHECK_ADDRESS,
+        hint=LEAVE_UNMASKED if masked else _LEAVE_UNPACKED if answer.packed else _CHECK_ADDRESS,
         transient=True,
     )
 
@@ -389,12 +402,27 @@ def _token(value: object) -> Secret | None:
 
 
 def _refresh_token(value: object) -> Secret | None:
-    """What surrounds it unseen costs no refresh token: nobody may send it a second time."""
+    """Whatever a form can carry (RFC 6749 appendix A.17 has spaces in it): nobody may send it a second time.
+
+    Whether a secret can hold it, the vault says. What surrounds it unseen is none of it.
+    """
+    text = strip_unseen(value) if isinstance(value, str) else ""
+    sendable = text.encode(errors="ignore").decode() == text
+    return Secret(text) if text and sendable and not is_placeholder(text) else None
+
+
+def _visible_refresh_token(value: object) -> Secret | None:
     return _token(strip_unseen(value)) if isinstance(value, str) else None
 
 
-def _last_token(name: str, text: str) -> Secret | None:
-    tokens = [token for literal in _TEXT_MEMBERS[name].findall(text) if (token := _refresh_token(_json_text(literal)))]
+def _stands_for(value: object) -> bool:
+    """Whether something stands in the place of a token, and is none."""
+    something = strip_unseen(value) if isinstance(value, str) else value
+    return bool(something) and _refresh_token(value) is None
+
+
+def _last(name: str, text: str, read: Callable[[object], Secret | None]) -> Secret | None:
+    tokens = [token for literal in _TEXT_MEMBERS[name].findall(text) if (token := read(_json_text(literal)))]
     return tokens[-1] if tokens else None
 
 

@@ -31,10 +31,10 @@ UNAUTHORIZED = "401"
 
 
 def unusable(token: Secret) -> Probe | None:
-    """The verdict on what no instance has to be asked about: a value that no header can carry."""
+    """The verdict on what no instance has to be asked about: a value that no header can carry, or a mask."""
     if is_token(token):
         return None
-    return Probe(verdict=Verdict.REJECTED, remark="it holds characters that no token has")
+    return Probe(verdict=Verdict.REJECTED, remark="it holds characters that no token has, or a mask in place of one")
 
 
 def parse_probe_answer(path: str, status: int, headers: Mapping[str, str], body: bytes) -> Probe:

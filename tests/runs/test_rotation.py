@@ -190,6 +190,62 @@ class TestATokenUnderTheWrongName:
         assert is_kept(sandbox)
 
 
+@pytest.mark.parametrize("word", thinned(["null", "[REDACTED]", "********", "N/A", "${TOKEN}"], 2))
+class TestATokenThatIsMasked:
+    """Something on the way puts a word in the place of a token, or ServiceNow that there is none."""
+
+    def test_it_is_not_published(self, word: str) -> None:
+        sandbox, app = rotating({"PROBE_PATH": ""})
+        before = sandbox.vault.get(TOKEN)
+        answer_with(sandbox, field("access_token", word), times=None)
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.NOT_A_TOKEN)
+        assert "hides what it takes for secrets" in (report.hint or "")
+        assert sandbox.vault.get(TOKEN) == before
+        assert is_kept(sandbox)
+
+    def test_nor_does_it_replace_the_refresh_token(self, word: str) -> None:
+        sandbox, app = direct()
+        answer_with(sandbox, field("refresh_token", word), times=None)
+        report = tick(app)
+        assert report.outcome is Outcome.REFRESHED
+        assert is_kept(sandbox)
+        (warning,) = [each for each in report.warnings if each.code is WarningCode.REFRESH_TOKEN_MASKED]
+        assert "the stored one was kept" in warning.message
+        assert "authorize servicenow" in warning.hint
+
+
+def rotated_to(sandbox: DirectSandbox, value: str) -> Callable[[bytes], bytes]:
+    """Let ServiceNow's new refresh token be another one."""
+
+    def change(body: bytes) -> bytes:
+        fields = json.loads(body)
+        token = sandbox.instance._refresh_tokens.pop(fields["refresh_token"])
+        token.value = value
+        sandbox.instance._refresh_tokens[value] = token
+        return json.dumps({**fields, "refresh_token": value}).encode()
+
+    return change
+
+
+@pytest.mark.parametrize("odd", thinned(["CANARY two words", "CANARY-\u00e9", "CANARY" + "x" * 25_100], 2))
+def test_a_refresh_token_of_another_form_is_kept(odd: str) -> None:
+    sandbox, app = rotating()
+    answer_with(sandbox, rotated_to(sandbox, odd))
+    assert tick(app).outcome is Outcome.REFRESHED
+    assert is_kept(sandbox)
+    sandbox.clock.advance(INTERVAL)
+    assert tick(app).outcome is Outcome.REFRESHED
+
+
+def test_one_that_no_secret_can_hold_is_told_at_once() -> None:
+    sandbox, app = rotating()
+    answer_with(sandbox, rotated_to(sandbox, "CANARY" + "x" * 26_000))
+    report = tick(app)
+    assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.REFRESH_TOKEN_NOT_STORED)
+    assert is_published(sandbox)
+
+
 class TestALifeThatIsNotStated:
     """It is taken for ServiceNow's default, and the token published where the probe says that it lives."""
 

@@ -51,6 +51,9 @@ CERTAIN = [
     ("client-secret", "changeme", "a word that stands for a value"),
     ("client-id", "YOUR_CLIENT_ID", "a word that stands for a value"),
     ("refresh-token", "null", "a word that stands for a value"),
+    ("client-secret", "[REDACTED]", "placeholder"),
+    ("refresh-token", "n/a", "a word that stands for a value"),
+    ("client-id", "----", "a word that stands for a value"),
     ("client-secret", "CLIENT_SECRET_FILE", "a word that stands for a value"),
     ("client-secret", '"Tq8(k{Zr#2"', "quotation marks"),
     ("refresh-token", f"'{REFRESH}'", "quotation marks"),
@@ -77,8 +80,6 @@ CERTAIN = [
     ("refresh-token", "CANARY\ufeff-refresh", "nobody sees"),
     ("client-id", "0a1b\u00ad2c3d", "nobody sees"),
     ("client-id", "0a1b 2c3d", "white space in it"),
-    ("refresh-token", "CANARY\u00a0refresh", "white space in it"),
-    ("refresh-token", "CANARY\u2013refresh", "ServiceNow's values have not"),
     ("refresh-token", "CANARY-ref...", "cut short"),
 ]
 
@@ -92,6 +93,8 @@ def test_what_cannot_be_meant_is_told_and_not_shown(suffix: str, value: str, tol
 
 
 DOUBTFUL = [
+    ("refresh-token", "CANARY\u2013refresh", "ServiceNow's values have not"),
+    ("refresh-token", "CANARY\u00a0refresh", "white space in it"),
     ("password", '"quoted"', "quotation marks"),
     ("password", "{begins", "begins like JSON"),
     ("client-secret", "{k8(Zr#2", "begins like JSON"),

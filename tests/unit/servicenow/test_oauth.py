@@ -193,9 +193,22 @@ class TestSuccess:
         assert response.refresh_token == Secret("CANARY-refresh")
         assert response.transaction_id == "abc-123"
 
-    @pytest.mark.parametrize("given_refresh_token", [None, "", 7, ["x"], {}, "two words", "line\nfeed"])
+    @pytest.mark.parametrize("given_refresh_token", [None, "", " ", {}])
     def test_a_refresh_token_that_is_none_leaves_the_old_one(self, given_refresh_token: object) -> None:
-        assert parse({**GOOD, "refresh_token": given_refresh_token}).refresh_token is None
+        response = parse({**GOOD, "refresh_token": given_refresh_token})
+        assert (response.refresh_token, response.refresh_token_masked) == (None, False)
+
+    @pytest.mark.parametrize("given_refresh_token", [7, ["x"], "null", "[REDACTED]", " ********", "CANARY\ud800"])
+    def test_what_stands_in_its_place_is_told(self, given_refresh_token: object) -> None:
+        response = parse({**GOOD, "refresh_token": given_refresh_token})
+        assert (response.refresh_token, response.refresh_token_masked) == (None, True)
+
+    @pytest.mark.parametrize(
+        "given_refresh_token", ["r", "CANARY two words", "CANARY\nline", "CANARY-\u00e9", "CANARY" + "x" * 30_000]
+    )
+    def test_a_refresh_token_is_whatever_a_form_can_carry(self, given_refresh_token: str) -> None:
+        response = parse({**GOOD, "refresh_token": given_refresh_token})
+        assert (response.refresh_token, response.refresh_token_masked) == (Secret(given_refresh_token), False)
 
     def test_an_absent_refresh_token_leaves_the_old_one(self) -> None:
         assert parse({"access_token": "t", "expires_in": 60}).refresh_token is None
@@ -242,6 +255,16 @@ class TestSuccess:
         error = failure({**GOOD, "access_token": access_token})
         assert error.cause is Cause.NOT_A_TOKEN
         assert error.message == "the token endpoint answered 200 with JSON without a usable access_token"
+
+    @pytest.mark.parametrize(
+        "access_token", ["null", "None", "N/A", "-", "xxxx", "[REDACTED]", "<masked>", "{{token}}"]
+    )
+    def test_what_stands_in_the_place_of_an_access_token_is_none(self, access_token: str) -> None:
+        error = failure({**GOOD, "access_token": access_token})
+        assert error.cause is Cause.NOT_A_TOKEN
+        assert error.message.endswith("without a usable access_token (a word or a mask stands in its place)")
+        assert "hides what it takes for secrets" in error.hint
+        assert error.refresh_token == Secret("CANARY-refresh")
 
     def test_signs_that_are_not_utf_8_beside_the_tokens_do_not_matter(self) -> None:
         body = json.dumps({**GOOD, "scope": "f\u00fcr"}, ensure_ascii=False).encode("latin-1")
@@ -485,6 +508,7 @@ class TestRefreshTokenOfAFailure:
             {**GOOD, "error": "server_error"},
             {**GOOD, "error": "invalid_grant"},
             [GOOD],
+            {"refresh_token": "CANARY-refresh", "access_token": "null"},
             {"result": GOOD},
             {"status": "ok", "result": {"tokens": [{}, GOOD]}, "grants": {"refresh_token": "enabled"}},
             b'{"access_token": "a", "access_token": "b", "expires_in": 60, "refresh_token": "CANARY-refresh"}',
@@ -521,7 +545,9 @@ class TestRefreshTokenOfAFailure:
             (200, {"error": "invalid_request", "refresh_token": "missing"}),
             (200, {"refresh_token": ""}),
             (200, {"refresh_token": None}),
-            (200, {"refresh_token": "two words"}),
+            (200, {"refresh_token": "is required"}),
+            (200, {"refresh_token": "[REDACTED]"}),
+            (200, {"refresh_token": "missing"}),
             (200, {"note": 'the "refresh_token": "CANARY-none" of yours'}),
             (200, b'{"access_token": "a", "refresh_token": "CANARY-cut-sh'),
             (200, json.dumps(GOOD).encode().ljust(LARGEST_BODY + 1)),
