@@ -131,7 +131,7 @@ def _authorize(parts: Parts, run: Run, authorization: Authorization) -> RunRepor
             )
             # A person can start again, so the stored refresh token gives way only to one that is known to work.
             run.request.on_progress("trying the new token")
-            checked = check_token(run.connection, session, response)
+            checked = check_token(run, session, response)
             keeper.succession.tell_of_a_mask(response)
             keeper.succession.keep(response.refresh_token, grant)
             if authorization.keep:

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from refresher.entra.refusals import entra_refused
 from refresher.model.causes import Cause, diagnose
-from refresher.model.connection import Connection
 from refresher.model.errors import TokenRejectedError
 from refresher.model.grants import Grant
-from refresher.model.tokens import TokenResponse
-from refresher.servicenow.answers import Probe, Verdict
+from refresher.model.tokens import Secret, TokenResponse
+from refresher.run.run import Run
+from refresher.servicenow.answers import REFUSALS_APART, TRIAL_TAKES, Probe, Verdict
 
 if TYPE_CHECKING:
     from refresher.servicenow.session import Session
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 _GUEST = "guest"
 
 
-def check_token(connection: Connection, session: "Session", response: TokenResponse) -> Probe | None:
-    """Try a new token before it is published; None where no probe is configured.
+def check_token(run: Run, session: "Session", response: TokenResponse) -> Probe | None:
+    """Try a new token, and once more where it is refused; None where no probe is configured.
 
     Raises TokenRejectedError, also where neither ServiceNow's answer nor the probe says that the token lives.
     """
-    probe = session.probe(response.access_token.value) if connection.probe_path is not None else None
+    connection, token = run.connection, response.access_token.value
+    probe = session.probe(token) if connection.probe_path is not None else None
+    if probe is not None and probe.verdict is Verdict.REJECTED:
+        probe = _tried_again(run, session, token, probe)
     if not response.lifetime_stated and (probe is None or probe.verdict is Verdict.UNKNOWN):
         message = "ServiceNow did not say how long its token lives, and no probe that it does; it was not published"
         hint = "Set Access Token Lifespan in System OAuth > Application Registry; set PROBE_PATH, if it is empty."
@@ -44,3 +47,12 @@ def check_token(connection: Connection, session: "Session", response: TokenRespo
         message = "ServiceNow issued a token that acts as user guest; it was not published"
         raise TokenRejectedError(message, cause=Cause.GUEST_TOKEN, transaction_id=response.transaction_id)
     return probe
+
+
+def _tried_again(run: Run, session: "Session", token: Secret, first: Probe) -> Probe:
+    """The answer to a second trial on a fresh connection: only that it is accepted takes a refusal back."""
+    if run.deadline.remaining() <= REFUSALS_APART + TRIAL_TAKES:
+        return first
+    run.clock.sleep(REFUSALS_APART)
+    second = session.probe(token)
+    return second if second.verdict is Verdict.ACCEPTED else first

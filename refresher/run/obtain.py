@@ -83,7 +83,7 @@ def _obtain_from_identity(
     try:
         response = ask_identity()
         run.request.on_progress("trying the token")
-        return Obtained(response=response, grant=grant, probe=check_token(run.connection, session, response))
+        return Obtained(response=response, grant=grant, probe=check_token(run, session, response))
     except (IdentityError, TokenRejectedError) as error:
         return Failed(error, goes_on=run.request.force or urgency is Urgency.MANDATORY)
 
@@ -174,7 +174,7 @@ def _ask_and_try(
         succession.keep(response.refresh_token, grant)
     run.request.on_progress("trying the new token")
     try:
-        probe = check_token(run.connection, session, response)
+        probe = check_token(run, session, response)
     except TokenRejectedError as error:
         rejection = error
     else:

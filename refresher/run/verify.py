@@ -26,12 +26,9 @@ from refresher.policy.verify import (
     refused_without_proof,
     user_changed,
 )
-from refresher.servicenow.answers import Probe, Verdict
+from refresher.servicenow.answers import REFUSALS_APART, TRIAL_TAKES, Probe, Verdict
 from refresher.servicenow.instances import TRYING_TAKES, ServiceNow
 
-_APART = 2.0
-"""Seconds between two refusals, so that a node that is just going away does not count as an answer."""
-_TRIAL_TAKES = 1.0
 _REFUSED = "ServiceNow refuses the stored token"
 _LEFT_IN_PLACE = frozenset({Outcome.NOT_DUE, Outcome.PUBLISHED, Outcome.KEPT})
 """How runs end after which consumers read on what was stored before."""
@@ -95,8 +92,8 @@ class Verification:
         again = [name for name, found in first.items() if found.probe.verdict is Verdict.REJECTED]
         if not again:
             return first
-        if deadline.remaining() > _APART + _TRIAL_TAKES:
-            self._clock.sleep(_APART)
+        if deadline.remaining() > REFUSALS_APART + TRIAL_TAKES:
+            self._clock.sleep(REFUSALS_APART)
             return first | self._try([self._looks[name] for name in again], deadline)
         unsure = Probe(verdict=Verdict.UNKNOWN, remark="refused once, and there was no time to ask again")
         return first | {name: first[name]._replace(probe=unsure) for name in again}

@@ -5,6 +5,10 @@ from enum import StrEnum
 
 ANSWER_TAKES = 5.0
 """Seconds. With less left nothing is asked for: an answer that nobody waits for can cost the refresh token."""
+REFUSALS_APART = 2.0
+"""Seconds between two refusals of a token, so that a node that is just going away does not count as an answer."""
+TRIAL_TAKES = 1.0
+"""Seconds. With less left after that, a token is not tried again."""
 
 
 class Verdict(StrEnum):

@@ -125,10 +125,12 @@ class Session:
             return judged
         loop = retrying(self._clock, self._deadline, attempts=_PROBE_ATTEMPTS)
         try:
-            return loop(self._probe_once, access_token)
+            probe = loop(self._probe_once, access_token)
         except TokenEndpointError as error:
+            probe = Probe(verdict=Verdict.UNKNOWN, remark=error.message)
+        if probe.verdict is not Verdict.ACCEPTED:
             self._wire.disconnect()
-            return Probe(verdict=Verdict.UNKNOWN, remark=error.message)
+        return probe
 
     def _probe_once(self, access_token: Secret) -> Probe:
         path = self._connection.probe_path or SYS_USER_PROBE

@@ -176,7 +176,7 @@ class TestLife:
     ) -> None:
         sandbox.instance.personality = Personality(rotates=True)
         sandbox.add_connection("servicenow")
-        sandbox.faults.add(Fault(path="/api/now/table/sys_user", action=Respond(401, {}, b"")))
+        sandbox.faults.add(Fault(path="/api/now/table/sys_user", action=Respond(401, {}, b""), times=None))
         assert tick(make_app()).cause is Cause.TOKEN_REJECTED
         stored = sandbox.vault.get(REFRESH_TOKEN)
         assert stored is not None

@@ -11,6 +11,7 @@ import pytest
 from refresher.app import App
 from refresher.cli.exit_codes import ExitCode, tick_exit_code
 from refresher.model.causes import Cause
+from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
 from refresher.policy.due import Reason
 from sandbox import PERSONALITIES, Personality
@@ -469,3 +470,31 @@ def test_a_user_who_was_told_to_wait_waits_with_every_connection_in_a_process_th
     assert {report.tried for report in reports} == {"unknown"}
     turns = cold.process.servicenow.turns(cold.connection("a"))
     assert turns.pause_of("b") == turns.pause_of("a") > 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"SERVICENOW_FALLBACK_GRANT": "password"}])
+def test_one_refusal_of_a_new_token_says_nothing_either(settings: dict[str, str]) -> None:
+    """A node that does not know it yet, say: asked again in two seconds, on a connection of its own."""
+    sandbox, app = direct(settings, username=True)
+    running(sandbox, app)
+    sandbox.clock.advance(60 * MINUTES)
+    sandbox.faults.add(Fault(path=PROBE, action=REFUSED, times=1))
+    began = sandbox.clock.now()
+    report = tick(app)
+    assert (report.outcome, report.grant) == (Outcome.REFRESHED, Grant.REFRESH_TOKEN)
+    assert works(sandbox)
+    assert (probes(sandbox), token_requests(sandbox)) == (2, 1)
+    assert timedelta(seconds=2) <= sandbox.clock.now() - began < timedelta(seconds=6)
+
+
+@pytest.mark.parametrize("second", thinned([REFUSED, Respond(503), Throttle(600.0)]))
+def test_a_new_token_that_was_refused_is_published_only_if_it_is_accepted_then(second: Respond | Throttle) -> None:
+    sandbox, app = direct()
+    running(sandbox, app)
+    sandbox.clock.advance(40 * MINUTES)
+    before = stored(sandbox)
+    sandbox.faults.add(Fault(path=PROBE, action=REFUSED, times=1))
+    sandbox.faults.add(Fault(path=PROBE, action=second, times=None))
+    report = tick(app)
+    assert report.cause is Cause.TOKEN_REJECTED
+    assert stored(sandbox) == before
