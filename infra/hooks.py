@@ -17,6 +17,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+if sys.version_info < (3, 11):  # noqa: UP036 - azd runs whatever python3 is: macOS brings 3.9, Ubuntu 22.04 3.10
+    FOUND = ".".join(map(str, sys.version_info[:3]))
+    print(
+        f"infra/hooks.py needs Python 3.11 or newer, and {sys.executable} is {FOUND}. Install one (here 3.13), "
+        "and run azd in a shell that finds it first: make .venv PYTHON=python3.13 && . .venv/bin/activate"
+    )
+    sys.exit(1 if sys.argv[1:] == ["before"] else 0)
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 

@@ -2,8 +2,16 @@
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
+
+if sys.version_info < (3, 11):  # noqa: UP036 - whoever types python3 has whatever that is
+    sys.stderr.write(
+        f"Python 3.11 or newer is needed, and this is {sys.executable}. `make .venv` makes an environment: "
+        "use its .venv/bin/python.\n"
+    )
+    raise SystemExit(2)
 
 _GRACE = 0.7
 """Seconds, for what has begun to end in order and for the lease to be released."""

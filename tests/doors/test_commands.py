@@ -1,5 +1,6 @@
 """The command line as a user runs it: processes, exit codes, what goes to stdout and to stderr."""
 
+import ast
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from sandbox import Fault, Sandbox
 from sandbox.faults import Interrupt, Respond
 from tests.forks import python
 from tests.sampling import thinned
+from tests.shell import ROOT
 
 
 def run(
@@ -332,6 +334,21 @@ def test_a_python_without_the_packages_is_told_where_they_are() -> None:
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "is not installed for" in done.stderr
     assert "make .venv" in done.stderr
+
+
+@pytest.mark.parametrize("version", [(3, 9, 6), (3, 10, 13)])
+def test_an_older_python_is_told_what_is_needed(version: tuple[int, int, int]) -> None:
+    """In its place: this interpreter, which says that it is one."""
+    older = f"import runpy, sys; sys.version_info = {(*version, 'final', 0)}; "
+    older += "runpy.run_module('refresher', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", older], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert "make .venv" in done.stderr
+    for name in ("__init__", "__main__"):
+        ast.parse((ROOT / "refresher" / f"{name}.py").read_text("utf-8"), feature_version=(3, 8))
 
 
 @pytest.mark.parametrize("in_azure", [False, True])

@@ -1,7 +1,9 @@
 """What azd runs around a provision, with a program in the place of the Azure CLI that answers as it does."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -93,6 +95,30 @@ def test_what_would_fail_late_is_said_before(
     finished = hook(tmp_path, "before", answers(**changed), **environ)
     assert finished.returncode == 1
     assert expected in finished.stdout
+
+
+@pytest.mark.parametrize(("when", "code"), [("before", 1), ("after", 0)])
+@pytest.mark.parametrize("version", [(3, 8, 18), (3, 9, 6), (3, 10, 13)])
+def test_an_older_python_is_told_what_is_needed_and_what_was_made_stays_made(
+    when: str, code: int, version: tuple[int, int, int]
+) -> None:
+    """As macOS brings (3.9) and Ubuntu 22.04 (3.10). In their place: this interpreter, which says that it is one."""
+    script = str(ROOT / "infra" / "hooks.py")
+    older = f"import runpy, sys; sys.version_info = {(*version, 'final', 0)}; sys.argv[1:] = [{when!r}]; "
+    older += f"runpy.run_path({script!r}, run_name='__main__')"
+    finished = subprocess.run(
+        [sys.executable, "-S", "-c", older], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (finished.returncode, finished.stderr, finished.stdout.count("\n")) == (code, "", 1)
+    (needed_version,) = re.findall(r'requires-python = ">=(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert f"needs Python {needed_version} or newer" in finished.stdout
+    assert ".".join(map(str, version)) in finished.stdout
+    assert sys.executable in finished.stdout
+    assert "make .venv PYTHON=" in finished.stdout
+
+
+def test_an_older_python_can_read_the_hooks_at_all() -> None:
+    ast.parse((ROOT / "infra" / "hooks.py").read_text("utf-8"), feature_version=(3, 8))
 
 
 REMOTES = {
