@@ -9,8 +9,10 @@ import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from refresher.model import steps
 from refresher.model.connection import CONNECTION_NAME
 from refresher.model.report import SUCCESSES, Outcome, RunReport, Trigger, Warning_
+from refresher.model.steps import Step
 from refresher.model.version import VERSION
 
 LOGGER = logging.getLogger("refresher")
@@ -101,7 +103,8 @@ def emit_poisoned(body: bytes) -> None:
     """Log that a queue message failed at every delivery. What it held is shown only if it can be a connection."""
     name = body.decode("ascii", errors="replace")
     connection = name if CONNECTION_NAME.fullmatch(name) else None
-    hint = "See the connection's last refresh_outcome; delete the message from the poison queue once it is mended."
+    asking = steps.status(connection or "NAME")
+    hint = Step(asking, " names the cause to mend, or there is no such connection. There is no message to delete.")
     LOGGER.error("%s", _line({"event": "message_poisoned", "connection": connection, "hint": hint}))
 
 

@@ -77,6 +77,22 @@ def test_the_docs_list_every_outcome_with_its_level_and_every_field(
         assert where == {kind for kind, names in emitted.items() if field in names}, field
 
 
+@pytest.mark.parametrize(("body", "name"), [(b"hr-cases", "hr-cases"), (b"CANARY-no name", "NAME")])
+def test_a_poisoned_message_is_told_of_as_its_page_does(
+    everything_logged: CapturedLog, body: bytes, name: str
+) -> None:
+    """Reporting it has emptied the poison queue: who is sent there finds nothing."""
+    emit_poisoned(body)
+    ((_, event),) = events(everything_logged)
+    page = (Path(__file__).parents[2] / "docs" / "runbook" / "RefreshMessagePoisoned.md").read_text("utf-8")
+    command = f"python -m refresher status {name}"
+    assert command in str(event["hint"])
+    assert command.replace(name, '"$NAME"') in page
+    for words in ("no message to delete", "no such connection"):
+        assert words in str(event["hint"])
+        assert words in page
+
+
 def test_the_docs_name_every_trigger_and_grant() -> None:
     documented = items(BOTH)
     for name, kind in (("trigger", Trigger), ("grant", Grant)):
