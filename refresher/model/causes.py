@@ -256,7 +256,7 @@ class Cause(StrEnum):
     NOT_A_TOKEN = Row(
         code="not_a_token",
         kind=Kind.ANSWER,
-        meaning="No token came back, but a login page, a proxy's page or a redirect.",
+        meaning="No token came back and no refusal of ServiceNow's, but a page, a gateway's answer or a redirect.",
         checks=("SERVICENOW_INSTANCE_URL is the instance itself", "a proxy or single sign-on in between"),
         next_step=Step("See what SERVICENOW_INSTANCE_URL answers in a browser, and from here: ", _DOCTOR),
         unclear=True,

@@ -3,9 +3,10 @@
 Rules: a request is a form in the body, credentials included, never a header or a query. Success is status 200 with
 a JSON object, or what a gateway made a form of, that holds an `access_token` that still lives: a hibernating instance
 answers 200 with HTML, a full session queue 202, and nearly every refusal is the same 401 `server_error`, passing
-faults included. A refresh token that is absent, null or empty means: keep the one you have; so does a mask in its
-place. One that comes with an answer of no other use is in the error: it may be the only one that still works. No text
-of an error or a log holds a piece of an answer.
+faults included. A refusal says what it is (`error`, section 5.2): whatever else comes with 4xx is of something on the
+way, and counts against no credential. A refresh token that is absent, null or empty means: keep the one you have; so
+does a mask in its place. One that comes with an answer of no other use is in the error: it may be the only one that
+still works. No text of an error or a log holds a piece of an answer.
 """
 
 import json
@@ -216,6 +217,7 @@ _DEFINITE_CODES = {
 }
 """RFC 6749 section 5.2. ServiceNow seldom uses them; where it does, they can be taken at their word."""
 
+_NAMES_OF_STATUSES = frozenset(status.phrase.lower() for status in HTTPStatus)
 _GENERIC_CODES = frozenset({"server_error", "access_denied"})
 """What ServiceNow calls nearly every refusal, whatever its cause."""
 
@@ -261,6 +263,16 @@ class _Answer:
             leads_to=leads_to(by_name.get("location")),
         )
 
+    @property
+    def refuses(self) -> bool:
+        """Whether it says what it refuses: a code in `error`, or a message in it, as ServiceNow's REST API does.
+
+        Frameworks write the status there once more in words, and the APIs of clouds an object with a `code`.
+        """
+        if isinstance(self.error, str):
+            return not re.search(r"\s", self.error) and self.error.lower() not in _NAMES_OF_STATUSES
+        return isinstance(self.error, dict) and isinstance(self.error.get("message"), str) and "code" not in self.error
+
     def failure(self, message: str, cause: Cause, *, hint: str = "", transient: bool = False) -> TokenEndpointError:
         return TokenEndpointError(
             message,
@@ -277,13 +289,21 @@ def _failure(answer: _Answer) -> TokenEndpointError:
         failure = explain(answer)
         if failure is not None:
             return failure
-    if answer.status == HTTPStatus.UNAUTHORIZED:
-        return _access_denied(answer)
-    if answer.status == HTTPStatus.FORBIDDEN and answer.fields:
+    if answer.status == HTTPStatus.FORBIDDEN and (answer.refuses or answer.fields.get("status") == "failure"):
         return answer.failure(
             "ServiceNow keeps this address out (403): it refuses before it looks at any credential",
             Cause.ADDRESS_REFUSED,
         )
+    if answer.status >= HTTPStatus.BAD_REQUEST and not answer.refuses:
+        return answer.failure(
+            f"the token endpoint answered {answer.status} without an error of OAuth, which refuses no credential",
+            Cause.NOT_A_TOKEN,
+            hint=f"{_CHECK_ADDRESS} Is it? Then ServiceNow's system log says why: 'Exception on token flow'.",
+            # What ServiceNow itself refuses so may pass within seconds; what has another status is there for longer.
+            transient=answer.status == HTTPStatus.UNAUTHORIZED,
+        )
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return _access_denied(answer)
     if answer.status >= HTTPStatus.BAD_REQUEST:
         return answer.failure(
             f"ServiceNow refused the token request with status {answer.status}",
@@ -367,7 +387,7 @@ def _by_error_code(answer: _Answer) -> TokenEndpointError | None:
     if answer.error is not None and answer.status == HTTPStatus.OK:
         return answer.failure(
             "ServiceNow answered 200 with an error instead of a token",
-            Cause.REQUEST_REFUSED,
+            Cause.REQUEST_REFUSED if answer.refuses else Cause.NOT_A_TOKEN,
         )
     return None
 

@@ -350,6 +350,18 @@ class TestWhatCanGoWrong:
         assert self.after(app, sandbox, everything_logged, 50, 5) == set()
         assert self.after(app, sandbox, everything_logged, 5) == {"RefreshFailing"}
 
+    def test_a_token_endpoint_that_says_no_and_not_to_what(
+        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+    ) -> None:
+        """Most likely a gateway; an instance that did so for days must not go unnoticed."""
+        sandbox.add_connection()
+        app = make_app()
+        tick(app)
+        sandbox.faults.add(Fault(path="/oauth_token.do", action=Respond(401), times=None))
+        assert self.after(app, sandbox, everything_logged, 50, 5, 5) == {"RefreshFailing"}
+        assert self.after(app, sandbox, everything_logged, 24 * 60) == {"RefreshFailing"}
+        assert "Is it? Then ServiceNow's system log says why" in (tick(app).hint or "")
+
     @pytest.mark.parametrize("name", ["servicenow-client-secret", "servicenow-client-id"])
     @pytest.mark.parametrize("gone", [True, False], ids=["deleted", "disabled"])
     def test_a_credential_that_no_request_can_do_without(

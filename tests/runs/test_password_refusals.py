@@ -16,12 +16,13 @@ from sandbox.faults import Respond
 from sandbox.personality import GENERIC_REFUSAL
 from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, direct, tick
-from tests.names import PASSWORD, RECORD, USER
+from tests.names import PASSWORD, RECORD, TOKEN_ENDPOINT, USER
 from tests.sampling import sampled, thinned
 
 pytestmark = pytest.mark.wire("any")
 
-GENERIC = Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)
+JSON = {"Content-Type": "application/json"}
+GENERIC = Respond(401, JSON, GENERIC_REFUSAL)
 
 
 def record_tags(sandbox: Sandbox) -> dict[str, str]:
@@ -108,6 +109,47 @@ def test_a_pause_is_said_and_asks_for_nobody(sandbox: Sandbox, make_app: MakeApp
     assert record_tags(sandbox)["last-cause"] == "password_refused"
     sandbox.vault.put(PASSWORD, added.application.user.password)
     assert tick(app).outcome is Outcome.REFRESHED
+
+
+OF_A_GATEWAY = {
+    "of Azure API Management": Respond(401, JSON, b'{"statusCode": 401, "message": "Access denied"}'),
+    "of Kong": Respond(404, JSON, b'{"message": "no Route matched with those values"}'),
+    "of a framework": Respond(404, JSON, b'{"status": 404, "error": "Not Found", "path": "/oauth_token.do"}'),
+    "of a cloud": Respond(401, JSON, b'{"error": {"code": "AuthenticationFailed", "message": "Denied"}}'),
+    "400 as text": Respond(400, {"Content-Type": "text/plain"}, b"Bad Request"),
+    "401 as text": Respond(401, {"Content-Type": "text/plain"}, b"Unauthorized"),
+    "401 and nothing": Respond(401),
+    **{f"{status} and nothing": Respond(status) for status in (403, 404, 405, 407, 421, 451)},
+}
+
+
+@pytest.mark.parametrize("kind", thinned(OF_A_GATEWAY, 4))
+class TestARefusalThatIsNotServiceNows:
+    """What stands in front of the instance turns requests away: that says nothing of what they carry."""
+
+    def test_it_costs_no_password_and_calls_nobody(self, kind: str) -> None:
+        sandbox, app = direct({"SERVICENOW_FALLBACK_GRANT": "password"}, username=True)
+        tick(app)
+        sandbox.clock.advance(timedelta(minutes=50))
+        sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, times=None, action=OF_A_GATEWAY[kind]))
+        for _ in range(10):
+            report = tick(app)
+            assert report.cause is Cause.NOT_A_TOKEN
+            assert report.outcome in {Outcome.KEPT, Outcome.FAILED}
+            sandbox.clock.advance(timedelta(minutes=5))
+        assert not [each for each in sandbox.log.select(path=TOKEN_ENDPOINT) if each.grant_type == "password"]
+        sandbox.faults.clear()
+        assert tick(app).grant is Grant.REFRESH_TOKEN
+
+    def test_nor_does_it_shut_the_gate(self, kind: str) -> None:
+        sandbox, app = direct({"SERVICENOW_GRANT": "password"}, refresh_token=False, username=True)
+        sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, times=None, action=OF_A_GATEWAY[kind]))
+        for _ in range(TRIES + 1):
+            assert tick(app).outcome is Outcome.FAILED
+            sandbox.clock.advance(timedelta(minutes=5))
+        sandbox.faults.clear()
+        sandbox.clock.advance(PAUSE)
+        assert tick(app).outcome is Outcome.REFRESHED
 
 
 class TestWhatWasSentWithIt:

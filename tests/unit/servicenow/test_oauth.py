@@ -338,10 +338,6 @@ class TestFailure:
             (200, {**GOOD, "error": "server_error"}),
             (401, {"error": {"message": "User Not Authenticated canary"}, "status": "failure"}),
             (401, {"error": "canary"}),
-            (401, {}),
-            (401, b""),
-            (401, b"canary"),
-            (401, GOOD),
         ],
     )
     def test_the_generic_refusal_may_pass(self, status: int, body: bytes | dict[str, object]) -> None:
@@ -367,10 +363,39 @@ class TestFailure:
         assert error.message == f"ServiceNow refused the token request with status {status}"
         assert error.hint == CHECK_ADDRESS
 
-    @pytest.mark.parametrize("error_value", ["canary", {"message": "canary"}, True])
-    def test_a_200_that_carries_an_error_is_a_failure(self, error_value: object) -> None:
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 415, 421, 451])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *(b"", b"canary", {}, GOOD, {"message": "canary"}, {"statusCode": 401, "message": "canary"}),
+            *({"error": ""}, {"error": None}, {"error": {}}, {"error": True}, {"error": ["canary"]}),
+            *({"error": {"code": "canary", "message": "canary"}}, {"error": "no Route matched"}),
+            *({"error": "Not Found"}, {"error": "Unauthorized", "path": "/oauth_token.do"}, {"error": "Forbidden"}),
+        ],
+    )
+    def test_what_does_not_say_what_it_refuses_refuses_nothing(
+        self, status: int, body: bytes | dict[str, object]
+    ) -> None:
+        """A gateway's answer says nothing of a credential, whatever its status; ServiceNow's says `error`."""
+        error = failure(body, status=status)
+        assert (error.cause, error.refused, error.transient) == (Cause.NOT_A_TOKEN, False, status == 401)
+        assert error.message == (
+            f"the token endpoint answered {status} without an error of OAuth, which refuses no credential"
+        )
+        assert error.hint.startswith(CHECK_ADDRESS)
+        assert "Exception on token flow" in error.hint
+
+    @pytest.mark.parametrize(
+        ("error_value", "cause"),
+        [
+            ("canary", Cause.REQUEST_REFUSED),
+            ({"message": "canary"}, Cause.REQUEST_REFUSED),
+            (True, Cause.NOT_A_TOKEN),
+        ],
+    )
+    def test_a_200_that_carries_an_error_is_a_failure(self, error_value: object, cause: Cause) -> None:
         error = failure({**GOOD, "error": error_value})
-        assert error.cause is Cause.REQUEST_REFUSED
+        assert error.cause is cause
         assert error.message == "ServiceNow answered 200 with an error instead of a token"
 
     @pytest.mark.parametrize("status", [200, 401, 404, 503])
@@ -451,8 +476,9 @@ class TestFailure:
         error = failure(GOOD, status=status)
         assert (error.cause, error.transient, error.hint) == (Cause.NOT_A_TOKEN, True, CHECK_ADDRESS)
 
-    def test_a_status_beyond_the_classes_is_a_refusal(self) -> None:
-        assert failure(b"", status=600).cause is Cause.REQUEST_REFUSED
+    def test_a_status_beyond_the_classes_is_a_refusal_where_it_says_so(self) -> None:
+        assert failure({"error": "canary"}, status=600).cause is Cause.REQUEST_REFUSED
+        assert failure(b"", status=600).cause is Cause.NOT_A_TOKEN
 
     @pytest.mark.parametrize(
         "body",
