@@ -13,9 +13,12 @@ from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.errors import VaultError
-from refresher.model.grants import CLIENT, REFRESH_TOKEN
+from refresher.model.grants import CLIENT, REFRESH_TOKEN, USERNAME
 from refresher.model.stored import StoredSecret, TargetState
 from refresher.policy.password_gate import PasswordRefusals
+
+_OF_ONE_SECRET = frozenset({Cause.SECRET_DISABLED, Cause.VAULT_FORBIDDEN})
+"""What a vault says of one secret: it is there, and read others."""
 
 
 def read_consumer_side(vaults: Vaults, connection: Connection, deadline: Deadline) -> ConsumerSide:
@@ -29,11 +32,13 @@ Everything = tuple[ConsumerSide, Callable[[], Credentials]]
 def read_everything(vaults: Vaults, connection: Connection, now: datetime, deadline: Deadline) -> Everything:
     """One parallel round: the consumers' side, and the credentials, whose errors wait until they are asked for."""
     key = _reading_key(vaults, connection, deadline)
-    found = vaults.read((*_consumer_names(vaults, connection), *_credential_names(vaults, connection)), deadline)
+    places = (*_consumer_names(vaults, connection), *_credential_names(vaults, connection))
+    needed = (*connection.own_secrets(connection.grant), *_needed_client(connection))
+    found = vaults.read(places, deadline, needed=[vaults.own(connection.secret_name(suffix)) for suffix in needed])
     credentials = _credentials(vaults, connection, found, now, key())
     side = _consumer_side(vaults, connection, found)
     if side.record_error is not None:
-        held = _by_touch(vaults, connection, deadline)
+        held = _by_touch(vaults, connection, short_share(deadline))
         if held is not None:
             side = side._replace(record_secret=held, record=parse_record(held), record_error=None)
     return side, lambda: _demanded(connection, credentials)
@@ -58,6 +63,9 @@ def read_overview(
     side = _consumer_side(vaults, connection, found)
     side = side._replace(record=side.record.read_beside(side.access_token, now))
     credentials = _credentials(vaults, connection, found, now, key())
+    unread = side.target_errors.get(vaults.own(connection.access_token_name))
+    if unread is not None and not side.is_dated and unread.cause not in _OF_ONE_SECRET:
+        raise unread
     if side.access_token is None:
         checked(found.get(place))
     last = side.record.last_attempt_at
@@ -97,17 +105,34 @@ def read_refusals_elsewhere(
     """One parallel round: what the records of these connections tell of passwords that were sent for that user.
 
     Whatever became of those passwords since: ServiceNow has counted them. A record of old that does not tell for whom
-    counts as well; what cannot be read holds nothing against anybody. Raises VaultError where it might be in a minute:
-    a password can wait, and a user who is locked cannot.
+    counts as well; one that is kept from this app holds nothing against anybody. Raises VaultError where another one
+    cannot be read, unless its connection is known to send for another user: a password can wait, and a user who is
+    locked cannot.
     """
+    asked = [(each, vaults.own(each.secret_name(USERNAME)), vaults.own(each.record_name)) for each in connections]
+    found = vaults.read([place for _, *places in asked for place in places], deadline)
     refusals = []
-    places = {vaults.own(each.record_name): each for each in connections}
-    for place, held in vaults.read(places, deadline).items():
-        if isinstance(held, VaultError) and held.transient:
-            raise held
-        record = _by_touch(vaults, places[place], deadline) if isinstance(held, VaultError) else held
+    for connection, user_place, record_place in asked:
+        sends_for, record = found[user_place], found[record_place]
+        if isinstance(record, VaultError):
+            error, record = record, _by_touch(vaults, connection, short_share(deadline))
+            another = isinstance(sends_for, StoredSecret) and sends_for.value.name_mark() != user
+            if record is None and not another and error.cause not in _OF_ONE_SECRET:
+                raise _untold(connection, error)
         refusals.append(parse_record(record).password)
     return tuple(each for each in refusals if each.user in {None, user})
+
+
+def _untold(connection: Connection, error: VaultError) -> VaultError:
+    """Why a password is not sent: nobody knows how often a neighbour's was refused."""
+    return VaultError(
+        f"the password was not sent: {connection.name} may send one for the same user, and its record does not tell "
+        f"how often that was refused ({error.message})",
+        cause=error.cause,
+        hint=error.hint,
+        transient=error.transient,
+        retry_after=error.retry_after,
+    )
 
 
 def _by_touch(vaults: Vaults, connection: Connection, deadline: Deadline) -> StoredSecret | None:
@@ -119,7 +144,13 @@ def _by_touch(vaults: Vaults, connection: Connection, deadline: Deadline) -> Sto
 
 
 def _consumer_names(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:
-    return (vaults.own(connection.access_token_name), vaults.own(connection.record_name), *connection.publish_to)
+    return (*connection.publish_to, vaults.own(connection.access_token_name), vaults.own(connection.record_name))
+
+
+def _needed_client(connection: Connection) -> tuple[str, ...]:
+    """Of the client's secrets, by the ends of their names, those that every grant sends."""
+    sent = [connection.sends(grant).values() for grant in connection.configured_grants]
+    return tuple(suffix for suffix in CLIENT if all(suffix in each for each in sent))
 
 
 def _credential_names(vaults: Vaults, connection: Connection) -> tuple[SecretIdentifier, ...]:
@@ -139,8 +170,9 @@ def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[Secret
         else:
             secrets[target] = held
             states.append(TargetState(target=target, holds=parse_access_token(held) if held else None))
-    secret, main_error = _unless_shut(main)
-    record_secret, record_error = _unless_shut(record)
+    _refuse_where_away(vaults, found)
+    secret, main_error = (None, main) if isinstance(main, VaultError) else (main, None)
+    record_secret, record_error = (None, record) if isinstance(record, VaultError) else (record, None)
     source = secret
     if main_error is not None:
         place = vaults.own(connection.access_token_name)
@@ -165,11 +197,12 @@ def _end_of(secret: StoredSecret) -> datetime:
     return parse_access_token(secret).expires_at or datetime.min.replace(tzinfo=UTC)
 
 
-def _unless_shut(found: Found) -> tuple[StoredSecret | None, VaultError | None]:
-    """What was read, or why this one secret cannot be. Raises VaultError where the vault as a whole is at fault."""
-    if isinstance(found, VaultError) and found.cause in {Cause.SECRET_DISABLED, Cause.VAULT_FORBIDDEN}:
-        return None, found
-    return checked(found), None
+def _refuse_where_away(vaults: Vaults, found: Mapping[SecretIdentifier, Found]) -> None:
+    """Raises VaultError where nothing of the connection's own vault could be read, and that told why of no secret."""
+    own = [held for place, held in found.items() if place.vault_url == vaults.own_url]
+    errors = [held for held in own if isinstance(held, VaultError) and held.cause not in _OF_ONE_SECRET]
+    if len(errors) == len(own):
+        raise errors[0]
 
 
 def _credentials(
@@ -197,7 +230,6 @@ def _demanded(connection: Connection, credentials: Credentials) -> Credentials:
     """The credentials. Raises VaultError for what the connection cannot do without, whatever its fallback is."""
     for suffix in connection.own_secrets(connection.grant):
         checked(credentials.secrets.get(connection.secret_name(suffix)))
-    for suffix in CLIENT:
-        if all(suffix in connection.sends(grant).values() for grant in connection.configured_grants):
-            credentials.required(suffix)
+    for suffix in _needed_client(connection):
+        credentials.required(suffix)
     return credentials

@@ -1,8 +1,8 @@
 """All vaults of the process as one: opened when first needed, read side by side, written side by side.
 
 Each keeps its client for the life of the process, and with it the warm connection and the vault's challenge. The
-threads are everybody's: a place that is `hurried` gets a short share of the time, so that a vault that hangs neither
-holds a thread for long nor keeps the token from all the others.
+threads are everybody's: what others can do without gets a short share of the time, so that a vault or a secret that
+hangs neither holds a thread for long nor keeps the token from all the others.
 """
 
 import threading
@@ -19,6 +19,7 @@ from refresher.keyvault.vault import Vault
 from refresher.model.clock import Clock, Deadline
 from refresher.model.connection import SecretIdentifier
 from refresher.model.errors import VaultError
+from refresher.model.stored import StoredSecret
 
 _OTHERS_TAKE = timedelta(seconds=5)
 _SHARE_OF_OTHERS = 0.25
@@ -60,27 +61,44 @@ class Vaults:
         with self._lock:
             return {url: vault.dates.remark for url, vault in self._opened.items() if vault.dates.remark is not None}
 
-    def read(self, places: Collection[SecretIdentifier], deadline: Deadline) -> dict[SecretIdentifier, Found]:
-        """What each place holds, or why that cannot be said; a place in another vault is hurried."""
-        others = {place for place in places if place.vault_url != self.own_url}
-        return self.at_each(
-            places, lambda vault, place, limit: vault.read(place.name, limit), deadline, hurried=others
-        )
+    def read(
+        self,
+        places: Collection[SecretIdentifier],
+        deadline: Deadline,
+        *,
+        needed: Collection[SecretIdentifier] = (),
+    ) -> dict[SecretIdentifier, Found]:
+        """What each place holds, or why that cannot be said.
+
+        A place in another vault has a short share of the time, and so has any that is not needed from the moment on at
+        which its own vault answered for another one: that is there then, and this secret is not.
+        """
+        while_silent, share_of_others = deadline.part(1.0, timedelta.max), short_share(deadline)
+
+        def read_one(vault: Vault, place: SecretIdentifier, limit: Deadline) -> StoredSecret | None:
+            found = vault.read(place.name, limit)
+            if place.vault_url == self.own_url:
+                while_silent.end_within(short_share(deadline).remaining())
+            return found
+
+        def limit_of(place: SecretIdentifier) -> Deadline:
+            if place.vault_url != self.own_url:
+                return share_of_others
+            return deadline if place in needed else while_silent
+
+        return self.at_each(places, read_one, limit_of)
 
     def at_each(
         self,
         places: Iterable[SecretIdentifier],
         request: Callable[[Vault, SecretIdentifier, Deadline], _T],
-        deadline: Deadline,
-        *,
-        hurried: Collection[SecretIdentifier] = (),
+        limit_of: Callable[[SecretIdentifier], Deadline],
     ) -> dict[SecretIdentifier, _T | VaultError]:
         """Ask for the same at several places side by side: what came of it at each, or its VaultError."""
 
         def ask(place: SecretIdentifier) -> _T | VaultError:
-            limit = _limit(place, deadline, hurried)
             try:
-                return request(self.open(place.vault_url), place, limit)
+                return request(self.open(place.vault_url), place, limit_of(place))
             except VaultError as error:
                 return error
 
@@ -90,12 +108,10 @@ class Vaults:
         self,
         place: SecretIdentifier,
         request: Callable[[Vault, SecretIdentifier, Deadline], _T],
-        deadline: Deadline,
-        *,
-        hurried: Collection[SecretIdentifier] = (),
+        limit: Deadline,
     ) -> _T | VaultError:
         """Ask at one place, and for as long as its name is being recovered, wait and ask again."""
-        vault, limit = self.open(place.vault_url), _limit(place, deadline, hurried)
+        vault = self.open(place.vault_url)
         try:
             return vault.once_recovered(lambda: request(vault, place, limit), limit)
         except VaultError as error:
@@ -111,7 +127,3 @@ class Vaults:
 def short_share(deadline: Deadline) -> Deadline:
     """A short share of the time, for what others can do without."""
     return deadline.part(_SHARE_OF_OTHERS, _OTHERS_TAKE)
-
-
-def _limit(place: SecretIdentifier, deadline: Deadline, hurried: Collection[SecretIdentifier]) -> Deadline:
-    return short_share(deadline) if place in hurried else deadline

@@ -25,7 +25,7 @@ from refresher.keyvault.tags import (
     refresh_token_tags,
 )
 from refresher.keyvault.vault import Vault
-from refresher.keyvault.vaults import Vaults
+from refresher.keyvault.vaults import Vaults, short_share
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection, SecretIdentifier
 from refresher.model.errors import VaultError
@@ -93,7 +93,7 @@ def write_access_token(
     places = {main: side.secret, **{target: side.target_secrets.get(target) for target in connection.publish_to}}
     shut = () if also_shut else side.shut
     places = {place: held for place, held in places.items() if place not in shut}
-    failed = _write(vaults, places, token, deadline, hurried=side.target_errors.keys())
+    failed = _write(vaults, places, token, deadline, hurried=side.target_errors.keys() - {main})
     failure = failed.pop(main, None)
     if failure is not None:
         raise failure
@@ -163,9 +163,12 @@ def _write(
 ) -> dict[SecretIdentifier, VaultError]:
     """Write a token to places, of which it is known what they hold, and then to those that were being recovered.
 
-    What could not be read before is hurried. What is being recovered is waited for in the run's own thread; the
+    A copy that could not be read before is hurried. What is being recovered is waited for in the run's own thread; the
     recoveries go on side by side all the same.
     """
+
+    def limit_of(place: SecretIdentifier) -> Deadline:
+        return short_share(deadline) if place in hurried else deadline
 
     def write(vault: Vault, place: SecretIdentifier, limit: Deadline) -> str:
         return vault.write(
@@ -178,8 +181,8 @@ def _write(
             deadline=limit,
         )
 
-    results = vaults.at_each(places, write, deadline, hurried=hurried)
+    results = vaults.at_each(places, write, limit_of)
     for place, result in results.items():
         if isinstance(result, BeingRecoveredError):
-            results[place] = vaults.once_recovered(place, write, deadline, hurried=hurried)
+            results[place] = vaults.once_recovered(place, write, limit_of(place))
     return {place: result for place, result in results.items() if isinstance(result, VaultError)}

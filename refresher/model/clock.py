@@ -55,3 +55,7 @@ class Deadline:
     def part(self, share: float, at_most: timedelta) -> "Deadline":
         """An earlier one, for what must not use up the whole: a share of what is left, and no more than so much."""
         return Deadline(self._clock, min(timedelta(seconds=self.remaining() * share), at_most))
+
+    def end_within(self, seconds: float) -> None:
+        """End that soon, where it would later."""
+        self._ends = min(self._ends, self._clock.monotonic() + seconds)

@@ -12,11 +12,11 @@ from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.policy.password_gate import PAUSE, TRIES
 from sandbox import Fault, Sandbox
 from sandbox.direct import DirectSandbox, Process
-from sandbox.faults import Respond
+from sandbox.faults import Action, Respond
 from sandbox.personality import GENERIC_REFUSAL
 from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, direct, tick
-from tests.names import PASSWORD, RECORD, TOKEN_ENDPOINT, USER
+from tests.names import PASSWORD, RECORD, TOKEN_ENDPOINT, UNREADABLE, USER, away_from
 from tests.sampling import sampled, thinned
 
 pytestmark = pytest.mark.wire("any")
@@ -206,6 +206,30 @@ class TestOneUserOfSeveralConnections:
         (report,) = app.refresh(["it"], RunRequest(trigger=Trigger.CLI))
         assert report.cause is Cause.VAULT_UNAVAILABLE
         assert sandbox.instance.password_attempts("shared") == 4
+
+    def test_it_is_said_whose_record_does_not_tell(self) -> None:
+        sandbox, app = two_of_one_user()
+        refuse_one(sandbox, app)
+        for method in ("GET", "PATCH"):
+            sandbox.faults.add(away_from("hr-refresh-record", UNREADABLE[0], method))
+        (report,) = app.refresh(["it"], RunRequest(trigger=Trigger.CLI))
+        assert report.message.startswith("the password was not sent: hr may send one for the same user")
+        assert sandbox.instance.password_attempts("shared") == TRIES
+
+    @pytest.mark.parametrize("away", thinned(UNREADABLE))
+    @pytest.mark.parametrize("same_user", thinned([False, True]))
+    def test_a_record_that_cannot_be_read_costs_no_neighbour_its_token(self, away: Action, *, same_user: bool) -> None:
+        """Its user name tells that it sends for another user, or a change of nothing what it holds."""
+        sandbox, app = two_of_one_user()
+        app.tick(RunRequest(trigger=Trigger.TIMER))
+        if not same_user:
+            sandbox.vault.put("hr-username", "other")
+        methods = ["GET"] if same_user else ["GET", "PATCH"]
+        for method in methods:
+            sandbox.faults.add(away_from("hr-refresh-record", away, method))
+        sandbox.clock.advance(timedelta(minutes=50))
+        (report,) = app.refresh(["it"], RunRequest(trigger=Trigger.CLI))
+        assert report.outcome is Outcome.REFRESHED
 
     @pytest.mark.parametrize("name", thinned(["username", "password", "client-secret", "refresh-record"], 4))
     def test_what_was_disabled_or_replaced_since_hides_no_try(self, name: str) -> None:

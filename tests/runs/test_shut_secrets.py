@@ -12,10 +12,10 @@ from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, Warn
 from refresher.policy.password_gate import TRIES
 from sandbox import Fault, Personality
 from sandbox.direct import DirectSandbox
-from sandbox.faults import Respond
+from sandbox.faults import Action, Respond, Stall
 from sandbox.personality import GENERIC_REFUSAL
-from tests.conftest import direct, tick
-from tests.names import RECORD, TARGET, TOKEN
+from tests.conftest import direct, status_of, tick
+from tests.names import RECORD, TARGET, TOKEN, UNREADABLE, away_from
 from tests.sampling import sampled, thinned
 
 UNAUTHENTICATED = Respond(
@@ -109,6 +109,38 @@ def test_a_record_that_cannot_be_read_allows_no_more_passwords(
     (report,) = app.refresh(["servicenow"], RunRequest(trigger=Trigger.CLI, force=True))
     assert report.outcome is Outcome.REFRESHED
     assert lives(sandbox, TARGET)
+
+
+WAYS = [(name, away, force) for name in (RECORD, TOKEN, TARGET) for away in UNREADABLE for force in (False, True)]
+
+
+@pytest.mark.parametrize(("name", "away", "force"), thinned(WAYS, 12))
+def test_one_that_cannot_be_read_for_whatever_reason_stops_nothing(name: str, away: Action, *, force: bool) -> None:
+    """Nor does it eat the time of the run: the vault answers for all others."""
+    sandbox, app = direct({}, Personality(rotates=True))
+    tick(app)
+    sandbox.clock.advance(INTERVAL)
+    sandbox.faults.add(away_from(name, away))
+    began = sandbox.clock.now()
+    first = tick(app, force=force)
+    assert first.outcome is Outcome.REFRESHED
+    assert sandbox.clock.now() - began < timedelta(seconds=30)
+    reports = for_hours(sandbox, app, 3)
+    assert lives(sandbox, TOKEN)
+    assert lives(sandbox, TARGET)
+    assert all(each.working for each in reports)
+    assert sandbox.log.count(path="/oauth_token.do") <= 7
+
+
+@pytest.mark.parametrize("away", thinned([each for each in UNREADABLE if each != Stall()]))
+def test_a_token_without_a_copy_that_cannot_be_read_is_renewed_once_in_each_interval(away: Action) -> None:
+    sandbox, app = direct({"PUBLISH_TO": ""})
+    tick(app)
+    sandbox.faults.add(away_from(TOKEN, away))
+    for_hours(sandbox, app, 4)
+    assert 5 <= sandbox.log.count(path="/oauth_token.do") <= 7
+    assert lives(sandbox, TOKEN)
+    assert status_of(app).working is None, "nobody can say"
 
 
 @pytest.mark.parametrize(("name", "other"), thinned([(TOKEN, TARGET), (TARGET, TOKEN)]))
