@@ -28,8 +28,8 @@ def timeline(lives: Sequence[Life], now: datetime) -> str:
     )
     spoken = f"Last {span_text(now - known)}, by dates: {_told(missing, now)}"
     return (
-        f'<svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label="{escape(spoken)}">'
-        f'{"".join(shapes)}</svg><p class="scale"><span>24 h ago</span><span>in 2 h</span></p>'
+        f'<svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">{"".join(shapes)}</svg>'
+        '<p class="scale" aria-hidden="true"><span>24 h ago</span><span>in 2 h</span></p>'
         f'<p class="told">{escape(spoken)}</p>'
     )
 

@@ -95,6 +95,13 @@ def test_a_gap_of_the_last_day_is_drawn_and_told(sandbox: Sandbox, make_app: Mak
     assert 50 <= int(lacked) <= 100
 
 
+def test_a_screen_reader_says_once_what_the_timeline_shows() -> None:
+    page = status_page([a_status()], TICKING, START + timedelta(minutes=30))
+    assert page.count("Last 30 min, by dates: a token at all times") == 1
+    shown = [attributes for tag, attributes in Words(page).tags if tag == "svg" or attributes.get("class") == "scale"]
+    assert [attributes.get("aria-hidden") for attributes in shown] == ["true", "true"]
+
+
 def test_words_from_anywhere_are_escaped() -> None:
     hostile = "<script>alert('x')</script>\"&"
     warning = Warning_(code=WarningCode.UNCHANGED, message=hostile, hint=Step(hostile))
@@ -313,7 +320,9 @@ class TestTheForm:
         sandbox.faults.add(Fault(service="instance", path="/oauth_token.do", times=None, action=Respond(503, {}, b"")))
         failed = self.press(functions)
         assert failed.status_code == 503
-        assert "ServiceNow failed with status 503" in Words(failed.get_body().decode()).text
+        text = Words(failed.get_body().decode()).text
+        assert "ServiceNow failed with status 503" in text
+        assert "The refresh failed; the old token is still in use" in text
 
 
 @contextmanager
