@@ -143,7 +143,7 @@ def refresh_reply(reports: Sequence[RunReport], now: datetime) -> Reply:
         members["connections"] = [report_body(report, now) for report in reports]
     waits = worst.outcome in {Outcome.BUSY, Outcome.PUT_OFF} or worst.retry_after is not None
     retry_after = worst.retry_after or _RETRY_AFTER if waits else None
-    return _problem(_status(worst), _TITLES[worst.outcome], worst.message, members, retry_after)
+    return _problem(_status(worst), worst.message, members, retry_after)
 
 
 def status_reply(
@@ -195,7 +195,8 @@ def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:
     # Of several problems the detail is one long line.
     said = body.get("problems") or [body.get("detail")]
     lines = [*filter(None, (*said, body.get("hint"))), *reports]
-    return _page(reply.status, answer_page(body.get("title", "Refreshed"), lines, key), reply.headers)
+    heading = _HEADINGS.get(body.get("outcome"), body.get("title", "Refreshed"))
+    return _page(reply.status, answer_page(heading, lines, key), reply.headers)
 
 
 def error_reply(error: RefresherError) -> Reply:
@@ -204,7 +205,7 @@ def error_reply(error: RefresherError) -> Reply:
     members: dict[str, object] = {"cause": error.cause.value, "hint": error.hint}
     if isinstance(error, SettingsError):
         members["problems"] = list(error.problems)
-    return _problem(code, code.phrase, error.message, members, error.retry_after)
+    return _problem(code, error.message, members, error.retry_after)
 
 
 _OF_THE_CALLER = {
@@ -212,18 +213,18 @@ _OF_THE_CALLER = {
     UnknownConnectionError: HTTPStatus.NOT_FOUND,
     PausedError: HTTPStatus.TOO_MANY_REQUESTS,
 }
-_TITLES = {
+_HEADINGS = {
     Outcome.BUSY: "Another refresh is under way",
     Outcome.KEPT: "The refresh failed; the old token is still in use",
     Outcome.PUT_OFF: "The time was over before every refresh could begin",
     Outcome.FAILED: "The refresh failed",
     Outcome.AUTHORIZATION_REQUIRED: "A person must authorize again",
 }
-"""Of what is no success, the gravest last."""
+"""For people, of what is no success; the gravest last."""
 
 
 def _gravity(report: RunReport) -> int:
-    return 0 if report.outcome in SUCCESSES else 1 + [*_TITLES].index(report.outcome)
+    return 0 if report.outcome in SUCCESSES else 1 + [*_HEADINGS].index(report.outcome)
 
 
 def _status(report: RunReport) -> HTTPStatus:
@@ -234,10 +235,9 @@ def _status(report: RunReport) -> HTTPStatus:
     return report.cause.row.kind.http_status if report.cause is not None else HTTPStatus.BAD_GATEWAY
 
 
-def _problem(
-    status: HTTPStatus, title: str, detail: str, members: Mapping[str, object], retry_after: float | None
-) -> Reply:
-    body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail, **members}
+def _problem(status: HTTPStatus, detail: str, members: Mapping[str, object], retry_after: float | None) -> Reply:
+    # A problem of no type of its own is named as HTTP names its status (RFC 9457, 4.2.1).
+    body = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail, **members}
     headers = {"Retry-After": str(max(1, ceil(retry_after)))} if retry_after is not None else {}
     return _json(status, "application/problem+json", body, headers)
 

@@ -1,6 +1,7 @@
 """The three functions, called as the host calls them (the worker itself is tried in tests/worker)."""
 
 import json
+from http import HTTPStatus
 
 import pytest
 
@@ -59,6 +60,7 @@ def test_a_refresh_that_fails_is_a_problem_document(
     assert answer.mimetype == "application/problem+json"
     problem = json.loads(answer.get_body())
     assert problem["status"] == status
+    assert (problem["type"], problem["title"]) == ("about:blank", HTTPStatus(status).phrase)
     assert problem["connection"] == "servicenow"
     assert problem["cause"]
     assert problem["hint"]
