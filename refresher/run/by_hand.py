@@ -29,6 +29,7 @@ from refresher.run.run import Run
 from refresher.servicenow.answers import Probe, Verdict
 from refresher.servicenow.oauth import build_token_request
 from refresher.servicenow.probing import UNAUTHORIZED
+from refresher.servicenow.session import not_revoked
 from refresher.status.tried import UNPROVEN
 
 
@@ -140,41 +141,68 @@ def _authorize(parts: Parts, run: Run, authorization: Authorization) -> RunRepor
 
 
 def _revoke(parts: Parts, run: Run) -> RunReport:
+    """Whatever answers for ServiceNow, the access token shows whether it was revoked, where it can be tried."""
     with parts.hold_lease(run, Urgency.MANDATORY) as (side, read_credentials):
-        known = []
-        with parts.servicenow.session(run.connection, run.deadline) as session:
-            for token, copies in _copies_of_tokens(parts.vaults, run.connection, side, read_credentials()):
-                known.append(session.revoke(token))
-                # Before the next one can fail: what is dead must not look alive. Values and versions stay.
-                now = parts.clock.now()
-                run.before_writing()
-                for place, secret in copies:
-                    parts.vaults.open(place.vault_url).describe(
-                        place.name,
-                        secret.version,
-                        content_type=secret.content_type or ACCESS_TOKEN_CONTENT_TYPE,
-                        tags={**secret.tags, **revoked_tags(now)},
-                        expires_on=now,
-                        deadline=run.writing_deadline,
-                    )
+        known: list[bool | None] = []
+        dead: _Copies = []
+        doubtful: _Copies = []
+        proven = False
+        try:
+            with parts.servicenow.session(run.connection, run.deadline) as session:
+                for token, copies in _copies_of_tokens(parts.vaults, run.connection, side, read_credentials()):
+                    known.append(session.revoke(token))
+                    (dead if known[-1] else doubtful).extend(copies)
+                    if copies[0][0].name == run.connection.refresh_token_name or run.connection.probe_path is None:
+                        continue
+                    verdict = session.probe(token).verdict
+                    if verdict is Verdict.ACCEPTED:
+                        dead.clear()
+                        message = "the ServiceNow instance still accepts an access token after its revocation"
+                        raise not_revoked(message)
+                    proven |= verdict is Verdict.REJECTED
+        finally:
+            # Whatever failed after it: what is dead must not look alive. Values and versions stay.
+            _mark_revoked(parts, run, dead)
+        if None in known and not proven:
+            message = "something answered the revocation, and did not say that it was done"
+            raise not_revoked(message)
+        _mark_revoked(parts, run, doubtful)
     message = f"{len(known)} tokens revoked at ServiceNow"
-    if not all(known):
-        message = f"{known.count(True)} of {message}, which did not know the others"
+    if False in known:
+        message = f"{len(known) - known.count(False)} of {message}, which did not know the others"
     for target in side.target_errors:
         message += f"; {target.name} cannot be read, and may still hold one of them"
     return run.report(Outcome.REVOKED, message)
 
 
+_Copies = list[tuple[SecretIdentifier, StoredSecret]]
+
+
+def _mark_revoked(parts: Parts, run: Run, copies: _Copies) -> None:
+    now = parts.clock.now()
+    if copies:
+        run.before_writing()
+    for place, secret in copies:
+        parts.vaults.open(place.vault_url).describe(
+            place.name,
+            secret.version,
+            content_type=secret.content_type or ACCESS_TOKEN_CONTENT_TYPE,
+            tags={**secret.tags, **revoked_tags(now)},
+            expires_on=now,
+            deadline=run.writing_deadline,
+        )
+
+
 def _copies_of_tokens(
     vaults: Vaults, connection: Connection, side: ConsumerSide, credentials: Credentials
-) -> list[tuple[Secret, list[tuple[SecretIdentifier, StoredSecret]]]]:
+) -> list[tuple[Secret, _Copies]]:
     """The stored tokens, and where each is kept: the refresh token first, since it could make another one."""
     found: list[tuple[SecretIdentifier, StoredSecret | None]] = [
         (vaults.own(connection.refresh_token_name), credentials.refresh_token_secret),
         (vaults.own(connection.access_token_name), side.secret),
         *side.target_secrets.items(),
     ]
-    copies: dict[Secret, list[tuple[SecretIdentifier, StoredSecret]]] = {}
+    copies: dict[Secret, _Copies] = {}
     for place, secret in found:
         if secret is not None and secret.value.stripped():
             copies.setdefault(secret.value.stripped(), []).append((place, secret))

@@ -17,7 +17,7 @@ from refresher.model.tokens import Secret, TokenResponse
 from refresher.retry import retrying
 from refresher.servicenow.answers import ANSWER_TAKES, Attempts, Probe, Verdict
 from refresher.servicenow.http import Wire
-from refresher.servicenow.oauth import TokenRequest, begins_as_page, parse_token_response
+from refresher.servicenow.oauth import TokenRequest, begins_as_page, json_object, parse_token_response
 from refresher.servicenow.probing import parse_probe_answer, unusable
 from refresher.settings.declared import SYS_USER_PROBE
 
@@ -165,23 +165,36 @@ class Session:
             refusal = error
         return refusal, parse_http_date(answer.headers.get("date"))
 
-    def revoke(self, token: Secret) -> bool:
+    def revoke(self, token: Secret) -> bool | None:
         """Revoke a token; the token stands in the URL, as ServiceNow wants it. Returns whether it was known.
 
-        Raises TokenEndpointError where the answer does not say that the token is dead now.
+        None where something answered, and said nothing of it. Raises TokenEndpointError where no answer came.
         """
         return retrying(self._clock, self._deadline, attempts=_TOKEN_ATTEMPTS)(self._revoke_once, token)
 
-    def _revoke_once(self, token: Secret) -> bool:
+    def _revoke_once(self, token: Secret) -> bool | None:
         answer = self._wire.send("GET", self._connection.revocation_endpoint, params={"token": token.reveal()})
         page = begins_as_page(answer.body)
         if page or answer.status not in _REVOCATION_ANSWERS:
             with_page = ", with a web page" if page else ""
-            message = f"the ServiceNow instance did not confirm the revocation (status {answer.status}{with_page})"
-            raise TokenEndpointError(
-                message,
-                cause=Cause.INSTANCE_ERROR,
+            raise not_revoked(
+                f"the ServiceNow instance did not confirm the revocation (status {answer.status}{with_page})",
                 transient=answer.status in _PASSING,
                 transaction_id=answer.headers.get("x-transaction-id"),
             )
-        return answer.status == _OK
+        if not answer.body.strip():
+            return answer.status == _OK
+        told = json_object(answer.body)
+        return True if answer.status == _OK and told and not told.get("error") else None
+
+
+def not_revoked(message: str, *, transient: bool = False, transaction_id: str | None = None) -> TokenEndpointError:
+    """What is raised where tokens may live on after they were to be revoked."""
+    return TokenEndpointError(
+        message,
+        cause=Cause.INSTANCE_ERROR,
+        hint="Revoke them in ServiceNow: System OAuth > Manage Tokens. Does something in front of the instance answer "
+        "for /oauth_revoke_token.do? Let it through, and revoke again.",
+        transient=transient,
+        transaction_id=transaction_id,
+    )

@@ -28,6 +28,13 @@ def revoke(app: App) -> Outcome:
     return app.revoke("servicenow", RunRequest(trigger=Trigger.CLI)).outcome
 
 
+def marked(sandbox: Sandbox) -> set[str]:
+    """Names of the secrets that the vault calls revoked."""
+    names = ("servicenow-refresh-token", "servicenow-oauth-token", TARGET)
+    held = {name: sandbox.vault.get(name) for name in names}
+    return {name for name, secret in held.items() if secret is not None and "revoked-at" in secret.tags}
+
+
 class TestProbe:
     def test_it_names_the_user_and_asks_nothing_else(self, sandbox: Sandbox, app: App) -> None:
         """One request to the API; nothing is written."""
@@ -196,6 +203,48 @@ class TestRevoke:
             token = sandbox.vault.get(name)
             assert token is not None
             assert "revoked-at" not in token.tags
+
+    @pytest.mark.parametrize("probe_path", [None, ""])
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            Respond(404, {"Content-Type": "application/json"}, b'{"message": "no Route matched with those values"}'),
+            Respond(400, {"Content-Type": "text/plain"}, b"Request Header Or Cookie Too Large"),
+            Respond(200, {"Content-Type": "text/plain"}, b"Request blocked. Incident 123"),
+            Respond(200, {"Content-Type": "application/json"}, b'{"error": "login_required"}'),
+        ],
+    )
+    def test_nor_is_what_something_on_the_way_says(
+        self, sandbox: Sandbox, make_app: MakeApp, answer: Respond, probe_path: str | None
+    ) -> None:
+        app = make_app(**({} if probe_path is None else {"PROBE_PATH": probe_path}))
+        sandbox.add_connection()
+        tick(app)
+        sandbox.faults.add(Fault(path="/oauth_revoke_token.do", times=None, action=answer))
+        report = app.revoke("servicenow", RunRequest(trigger=Trigger.CLI))
+        assert report.outcome is not Outcome.REVOKED
+        assert "System OAuth > Manage Tokens" in (report.hint or "")
+        assert not marked(sandbox)
+
+    @pytest.mark.parametrize("status", [200, 404])
+    def test_nor_is_silence_while_the_token_works(self, sandbox: Sandbox, app: App, status: int) -> None:
+        sandbox.add_connection()
+        tick(app)
+        sandbox.faults.add(Fault(path="/oauth_revoke_token.do", times=None, action=Respond(status)))
+        report = app.revoke("servicenow", RunRequest(trigger=Trigger.CLI))
+        assert report.outcome is not Outcome.REVOKED
+        assert "still accepts an access token" in report.message
+        assert not marked(sandbox)
+
+    def test_what_the_token_shows_counts_more_than_words(self, sandbox: Sandbox, app: App) -> None:
+        """ServiceNow documents no answer: whatever it says, the token is dead."""
+        sandbox.add_connection()
+        tick(app)
+        done = Respond(200, {"Content-Type": "text/plain"}, b"done", effect=True)
+        sandbox.faults.add(Fault(path="/oauth_revoke_token.do", times=None, action=done))
+        report = app.revoke("servicenow", RunRequest(trigger=Trigger.CLI))
+        assert (report.outcome, report.message) == (Outcome.REVOKED, "2 tokens revoked at ServiceNow")
+        assert {"servicenow-refresh-token", "servicenow-oauth-token", TARGET} <= marked(sandbox)
 
     def test_no_answer_marks_nothing(self, sandbox: Sandbox, app: App) -> None:
         """Where it is not known that the tokens are dead, the vault does not say so."""
