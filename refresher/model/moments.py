@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _END_OF_CALENDAR = 9000
+_SECONDS = re.compile(r"([+-]?[0-9]{1,15}(?:\.[0-9]{0,15})?)\s*(?:s|sec|seconds)?\s*(?:[,;]|$)", re.ASCII)
+"""Also as RFC 9110 does not have it: what is meant is plain."""
 
 
 def format_instant(instant: datetime) -> str:
@@ -48,11 +50,12 @@ def parse_http_date(text: str | None) -> datetime | None:
 def parse_retry_after(value: str | None, now: datetime, date: str | None = None) -> float | None:
     """Seconds to wait by a `Retry-After` header, in seconds or as an HTTP date (RFC 9110 section 10.2.3).
 
-    A date is compared with the answer's own `date`, by the clock that named it. None where it is absent or nonsense;
-    0 where the time has passed.
+    A date is compared with the answer's own `date`, by the clock that named it. Of a header that came twice, and was
+    joined on its way, the first counts. None where it is absent or nonsense; 0 where the time has passed.
     """
     text = (value or "").strip()
-    if re.fullmatch(r"-?[0-9]{1,15}", text, re.ASCII):
-        return max(0.0, float(text))
+    seconds = _SECONDS.match(text)
+    if seconds is not None:
+        return max(0.0, float(seconds[1]))
     moment = parse_http_date(text)
     return max(0.0, (moment - (parse_http_date(date) or now)).total_seconds()) if moment is not None else None
