@@ -181,10 +181,14 @@ def _carried_out(handle: Callable[[Request], Response], request: Request, action
 
 
 class Process:
-    """A program's end of the wires. Once killed, whatever it does next meets `Killed`, as in `finally` blocks."""
+    """A program's end of the wires. Once killed, whatever it does next meets `Killed`, as in `finally` blocks.
 
-    def __init__(self, sandbox: DirectSandbox) -> None:
+    `ahead`: how far its machine's clock is ahead of all others (negative: behind).
+    """
+
+    def __init__(self, sandbox: DirectSandbox, *, ahead: timedelta = timedelta()) -> None:
         self.alive = True
+        self.ahead = ahead
         self.dies_at: datetime | None = None
         """When it is killed, whatever it does then."""
         self._sandbox = sandbox
@@ -199,6 +203,10 @@ class Process:
         """Carry one request out."""
         self._live(0.0)
         return self._sandbox.exchange(host, request, patience)
+
+    def now(self) -> datetime:
+        """By its machine's clock."""
+        return self._sandbox.clock.now() + self.ahead
 
     def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -12,7 +12,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from refresher.keyvault.credentials import Credentials
+from refresher.keyvault.credentials import Credentials, Found
+from refresher.keyvault.errors import BeingRecoveredError
 from refresher.keyvault.tags import parse_refresh_token
 from refresher.keyvault.vaults import Vaults
 from refresher.keyvault.writing import write_refresh_token
@@ -34,7 +35,6 @@ from refresher.servicenow.oauth import LEAVE_UNMASKED
 _PAUSE = 2.0
 """Seconds between two tries to store what must not be lost; each of them consists of several."""
 _LOOK_TAKES = timedelta(seconds=3)
-_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 class _Unstored(NamedTuple):
@@ -44,6 +44,12 @@ class _Unstored(NamedTuple):
     life: tuple[datetime, datetime]
     spent: str | None
     error: VaultError
+
+
+def _newest(*found: Found) -> datetime | None:
+    """When the latest of them was stored, by the vault's clock: no other tells what came after a look at it."""
+    stored = [each.created_on for each in found if isinstance(each, StoredSecret) and each.created_on is not None]
+    return max(stored, default=None)
 
 
 class Succession:
@@ -57,8 +63,8 @@ class Succession:
         token, secret = credentials.refresh_token, credentials.refresh_token_secret
         self.life = (token.issued_at, token.expires_at) if token is not None else None
         self._stored_version = secret.version if secret is not None else None
-        self._found_from = secret.created_on if secret is not None else None
-        self._looked_at = run.clock.now() - _CLOCKS_DIFFER
+        self._found_until = _newest(*credentials.secrets.values(), run.side.secret if run.side is not None else None)
+        self._recovering = False
         # Of a vault that still tells for a while what it held before, that is no other one either.
         self._own_values = {token.value} if token is not None else set()
         self._unstored: _Unstored | None = None
@@ -141,6 +147,7 @@ class Succession:
             version = write_refresh_token(self._vaults, self._run.connection, value, life, None, self._deadline())
         except VaultError as error:
             self._unstored = _Unstored(value=value, life=life, spent=spent, error=error)
+            self._recovering = self._recovering or isinstance(error, BeingRecoveredError)
             self._memory.record = self._memory.record.with_spent_refresh_token(spent)
             # What is sent next is this one, stored or not.
             self._hold(value, life, "")
@@ -164,10 +171,10 @@ class Succession:
             return None
         if not held.value.stripped() or held.value.stripped() in self._own_values:
             return None
-        if self._found_from is not None and held.created_on is not None and held.created_on < self._found_from:
-            return None  # The vault tells what it held before what this run found.
-        if self._stored_version is None and held.created_on is not None and held.created_on < self._looked_at:
-            return None  # Its name was deleted, and came back with what it held before.
+        if self._found_until is not None and held.created_on is not None and held.created_on < self._found_until:
+            return None  # The vault tells what it held before this run looked, or the name came back with that.
+        if self._stored_version is None and self._recovering:
+            return None  # The name was deleted, and this run has it back, with what it held before.
         return held
 
     def _leave_alone(self, other: StoredSecret) -> StoredRefreshToken:

@@ -48,7 +48,7 @@ def product_clock(clock: SandboxClock, seed: int = 0) -> Clock:
 
 def direct_app(sandbox: DirectSandbox, process: Process, seed: int = 0, **settings: str) -> App:
     """The product in a sandbox without sockets; one thread, so that every run repeats itself to the request."""
-    clock = product_clock(sandbox.clock, seed)._replace(sleep=process.sleep)
+    clock = product_clock(sandbox.clock, seed)._replace(now=process.now, sleep=process.sleep)
     return app_in_memory(process, {"LEASE_CONTAINER_URL": sandbox.leases.url, **sandbox.environ(), **settings}, clock)
 
 

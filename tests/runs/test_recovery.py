@@ -5,9 +5,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from refresher.model.causes import Cause
-from refresher.model.report import Outcome
+from refresher.model.grants import Grant
+from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.model.tokens import Secret
+from refresher.run.by_hand import Authorization
 from sandbox import Fault, Personality, Sandbox
-from sandbox.faults import Respond
+from sandbox.direct import DirectSandbox, Process
+from sandbox.faults import Interrupt, Respond
+from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, direct, tick
 from tests.names import RECORD, REFRESH_TOKEN, TARGET, TOKEN
 from tests.sampling import thinned
@@ -88,6 +93,39 @@ def test_a_new_refresh_token_waits_for_its_name_and_the_access_token_does_not(
     assert tick(app).outcome is Outcome.REFRESHED
     assert written_at(sandbox, TOKEN) - began < timedelta(seconds=10)
     assert written_at(sandbox, REFRESH_TOKEN) - began >= sandbox.vault.pace.recovering
+    assert sandbox.instance.is_living_refresh_token(value(sandbox, REFRESH_TOKEN) or "")
+
+
+@pytest.mark.parametrize("by_hand", thinned([True, False]))
+@pytest.mark.parametrize("behind", thinned([10, 180]))
+@pytest.mark.parametrize("begun_by_another", thinned([False, True], 1))
+def test_what_comes_back_with_the_name_is_no_new_one_whatever_this_clock_says(
+    behind: int, *, by_hand: bool, begun_by_another: bool
+) -> None:
+    """A refresh token died, and its secret was deleted: the one of a new life takes its place."""
+    sandbox = DirectSandbox()
+    added = sandbox.add_connection(username=True)
+    process = Process(sandbox, ahead=timedelta(minutes=-behind))
+    app = direct_app(sandbox, process, SERVICENOW_FALLBACK_GRANT="" if by_hand else "password")
+    tick(app)
+    sandbox.clock.advance(INTERVAL)
+    tick(app)
+    sandbox.instance.kill_refresh_token(value(sandbox, REFRESH_TOKEN) or "")
+    sandbox.clock.advance(INTERVAL)
+    sandbox.vault.delete(REFRESH_TOKEN)
+    if begun_by_another:
+        back = Interrupt(lambda: sandbox.vault.recover(REFRESH_TOKEN))
+        sandbox.faults.add(Fault(service="instance", path="/oauth_token.do", action=back))
+    if by_hand:
+        brought: dict[str, Secret | str] = {
+            "username": added.user_name,
+            "password": Secret(added.application.user.password),
+        }
+        request, authorization = RunRequest(trigger=Trigger.CLI), Authorization(grant=Grant.PASSWORD, brought=brought)
+        report = app.authorize("servicenow", request, authorization)
+    else:
+        report = tick(app)
+    assert report.outcome is Outcome.REFRESHED
     assert sandbox.instance.is_living_refresh_token(value(sandbox, REFRESH_TOKEN) or "")
 
 

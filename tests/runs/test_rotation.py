@@ -447,6 +447,19 @@ class TestSomebodyStoresAnother:
         assert tick(app).outcome is Outcome.REFRESHED
         assert is_kept(sandbox)
 
+    @pytest.mark.parametrize("ahead", thinned([timedelta(minutes=10), timedelta(hours=3)]))
+    def test_it_stays_where_this_clock_is_ahead(self, ahead: timedelta) -> None:
+        """Between a run that found none and its write; by our clock that was before the run began."""
+        sandbox = DirectSandbox()
+        sandbox.add_connection(refresh_token=False, username=True)
+        app = direct_app(sandbox, Process(sandbox, ahead=ahead), SERVICENOW_FALLBACK_GRANT="password")
+        another = authorized_again(sandbox)
+        stored = Interrupt(lambda: sandbox.vault.put(REFRESH_TOKEN, another), before=False)
+        sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=stored))
+        report = tick(app)
+        assert WarningCode.REFRESH_TOKEN_REPLACED in {warning.code for warning in report.warnings}
+        assert [each.value for each in sandbox.vault.versions(REFRESH_TOKEN)] == [another]
+
     def test_what_a_vault_tells_late_is_no_other_one(self) -> None:
         """It takes a write and still tells for a while what it held before: that hides no second successor."""
         sandbox, app = rotating()
