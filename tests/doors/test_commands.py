@@ -15,6 +15,7 @@ import pytest
 from refresher.cli.main import read_environment
 from sandbox import Fault, Sandbox
 from sandbox.faults import Interrupt, Respond
+from sandbox.trial.host import environment, load_functions
 from tests.forks import python
 from tests.sampling import thinned
 from tests.shell import ROOT
@@ -388,3 +389,21 @@ def test_whoever_signs_in_by_variables_is_not_mistaken_for_the_app(
     assert {name: os.environ[name] for name in own} == own
     assert os.environ["HTTPS_PROXY"] == "http://here:1"
     assert os.environ["AZURE_AUTHORITY_HOST"] == "login.microsoft.cn"
+
+
+def test_the_reference_names_what_stands_beside_the_connections(sandbox: Sandbox) -> None:
+    """Of the JSON of each command, and of `GET /api/status`, which carries the same and more."""
+    sandbox.add_connection()
+    names = ("tick", "refresh", "status", "history", "doctor", "probe")
+    keys = {name: set(json.loads(run(sandbox, name, "--json").stdout)) for name in names}
+    with environment(sandbox.environ()):
+        keys["status"] |= load_functions(sandbox.clock).status().keys()
+    reference = (ROOT / "docs" / "cli.md").read_text("utf-8").split("## JSON")[1]
+    assert "Each has a list `connections`, save `doctor`" in reference
+    assert [name for name in names if "connections" not in keys[name]] == ["doctor"]
+    for name in names:
+        (paragraph,) = re.findall(
+            rf"^\*\*[^*]*{name}[^*]*\*\*: (.+?)\n\n", f"{reference}\n\n", re.MULTILINE | re.DOTALL
+        )
+        told = set(re.findall(r"[`\"](\w+)[`\"]", paragraph))
+        assert keys[name] - {"connections"} <= told, name
