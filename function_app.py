@@ -101,7 +101,7 @@ def refresh_now(req: func.HttpRequest) -> func.HttpResponse:
     from refresher import web  # noqa: PLC0415 - a tick needs none of it
 
     def refresh() -> "Reply":
-        name, request = web.parse_refresh_call(req.params, req.get_body())
+        name, request = web.parse_refresh_call(req.params, req.get_body(), req.headers)
         if request.force:
             web.check_pause(refresher_app.forced_over_http_at([name] if name else None), refresher_app.clock.now())
         reports = refresher_app.refresh([name], request) if name else refresher_app.tick(request)

@@ -20,6 +20,7 @@ from refresher.status.timer import TimerStatus
 from refresher.views.bodies import body_of, report_body
 from refresher.views.page import answer_page, status_page
 from refresher.views.style import HEADERS as PAGE_HEADERS
+from refresher.views.terminal import visible
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _RETRY_AFTER = 60.0
@@ -44,7 +45,9 @@ class BadRequestError(RefresherError):
         super().__init__(what, cause=Cause.BAD_REQUEST, hint=_REQUEST_HINT)
 
 
-def parse_refresh_call(params: Mapping[str, str], body: bytes) -> tuple[str | None, RunRequest]:
+def parse_refresh_call(
+    params: Mapping[str, str], body: bytes, headers: Mapping[str, str]
+) -> tuple[str | None, RunRequest]:
     """The connection that `POST /api/refresh` is for, None means all, and how it is to be run.
 
     Of query parameters and a JSON body, the body counts where both say something. A name that is not known is refused:
@@ -58,7 +61,17 @@ def parse_refresh_call(params: Mapping[str, str], body: bytes) -> tuple[str | No
     if not isinstance(force, bool):
         message = "force is neither true nor false"
         raise BadRequestError(message)
-    return _connection(given), RunRequest(trigger=Trigger.HTTP, force=force, reason=_text(given, "reason"))
+    reason = _signed(_text(given, "reason") or "", headers) or None
+    return _connection(given), RunRequest(trigger=Trigger.HTTP, force=force, reason=reason)
+
+
+def _signed(reason: str, headers: Mapping[str, str]) -> str:
+    """The reason, and who gives it where the platform let them sign in: nobody else can set its headers."""
+    caller = next((headers[name] for name in _CALLER if headers.get(name)), None)
+    if caller is None:
+        return reason
+    by = f"by {visible(caller)[: LONGEST_TEXT // 2]}"
+    return f"{reason[: LONGEST_TEXT - len(by) - 3]} ({by})" if reason else by
 
 
 def parse_status_call(params: Mapping[str, str]) -> str | None:
@@ -76,6 +89,7 @@ def _json_object(body: bytes) -> dict[str, object]:
 
 
 _REFRESH_FIELDS = {"connection", "force", "reason"}
+_CALLER = ("x-ms-client-principal-name", "x-ms-client-principal-id")
 _PLATFORM_FIELDS = {"code", "clientId"}
 """What the platform's own key adds to a query."""
 _REQUEST_HINT = (

@@ -144,6 +144,36 @@ def test_the_body_says_the_same_as_the_query_and_counts_where_both_speak(
 
 
 @pytest.mark.parametrize(
+    ("params", "caller", "told"),
+    [
+        ({"reason": "ticket"}, {"X-MS-CLIENT-PRINCIPAL-NAME": "alice@contoso.com"}, "ticket (by alice@contoso.com)"),
+        (
+            {},
+            {"X-MS-CLIENT-PRINCIPAL-NAME": "alice@contoso.com", "X-MS-CLIENT-PRINCIPAL-ID": "i"},
+            "by alice@contoso.com",
+        ),
+        ({}, {"X-MS-CLIENT-PRINCIPAL-ID": "an-application"}, "by an-application"),
+        ({"reason": "r" * 256}, {"X-MS-CLIENT-PRINCIPAL-NAME": "n" * 300}, f"{'r' * 122} (by {'n' * 128})"),
+        ({"reason": "ticket"}, {}, "ticket"),
+        ({}, {}, None),
+    ],
+)
+def test_who_signed_in_is_in_the_log_of_what_they_forced(
+    sandbox: Sandbox,
+    functions: Functions,
+    everything_logged: CapturedLog,
+    params: dict[str, str],
+    caller: dict[str, str],
+    told: str | None,
+) -> None:
+    """By the platform's headers, which nobody else can set (docs/azure.md, 'The functions' own door')."""
+    sandbox.add_connection("servicenow")
+    functions.http("refresh_now", "POST", "/api/refresh", {"force": "true", **params}, headers=caller)
+    (event,) = (json.loads(line.split(" ", 2)[2]) for line in everything_logged.lines if "refresh_outcome" in line)
+    assert event.get("operator_reason") == told
+
+
+@pytest.mark.parametrize(
     ("params", "body"),
     [
         ({}, b"not json"),
