@@ -3,9 +3,9 @@
 Where ServiceNow rotates, the newest one is irreplaceable: nothing else works, and nobody gives it a second time. So
 before one that somebody else stored is sent for the first time, the same value is written once more, which shows that
 its successor can be. A successor is stored before anything else (`obtain` tries first what left the old one as it
-was), again once the access token is published, and so on until the last moment of the run. Key Vault knows no
-condition on a PUT: so right before each write it is read whether somebody stored another one meanwhile, which stays.
-What is left is one hop.
+was), again once the access token is published, and so on until the last moment of the run, and for 45 seconds at
+least. Key Vault knows no condition on a PUT: so right before each write it is read whether somebody stored another one
+meanwhile, which stays. What is left is one hop.
 """
 
 from dataclasses import replace
@@ -35,6 +35,11 @@ from refresher.servicenow.oauth import LEAVE_UNMASKED
 _PAUSE = 2.0
 """Seconds between two tries to store what must not be lost; each of them consists of several."""
 _LOOK_TAKES = timedelta(seconds=3)
+_STORING_TAKES = timedelta(seconds=45)
+"""From its receipt on: the run's time may be over by then, on a machine that slept and whose network is not back yet.
+
+A tick does not wait for it longer than it may take itself, so that the host's `functionTimeout` is kept.
+"""
 
 
 class _Unstored(NamedTuple):
@@ -68,6 +73,7 @@ class Succession:
         # Of a vault that still tells for a while what it held before, that is no other one either.
         self._own_values = {token.value} if token is not None else set()
         self._unstored: _Unstored | None = None
+        self._store_by = run.writing_deadline
 
     def prove(self) -> None:
         """Write a refresh token that somebody else stored once more, with its dates. Raises VaultError."""
@@ -115,6 +121,7 @@ class Succession:
             return
         if by_refresh:
             self._memory.record = replace(self._memory.record, rotates=True)
+        self._store_by = Deadline(self._run.clock, _STORING_TAKES)
         spent = before.version if by_refresh and before is not None else None
         if spent is None and self._unstored is not None:
             spent = self._unstored.spent
@@ -129,7 +136,7 @@ class Succession:
             version = self._store(waiting.value, waiting.life, waiting.spent)
             if version is not None:
                 self._take_over(waiting.value, waiting.life, version)
-            elif self._run.writing_deadline.remaining() <= _PAUSE:
+            elif self._time_left().remaining() <= _PAUSE:
                 return self._lost(waiting)
             else:
                 self._run.clock.sleep(_PAUSE)
@@ -144,7 +151,7 @@ class Succession:
         self._own_values.add(value)
         self._run.before_writing()
         try:
-            version = write_refresh_token(self._vaults, self._run.connection, value, life, None, self._deadline())
+            version = write_refresh_token(self._vaults, self._run.connection, value, life, None, self._time_left())
         except VaultError as error:
             self._unstored = _Unstored(value=value, life=life, spent=spent, error=error)
             self._recovering = self._recovering or isinstance(error, BeingRecoveredError)
@@ -155,10 +162,9 @@ class Succession:
         self._unstored = None
         return version
 
-    def _deadline(self) -> Deadline:
-        """That of the run's writes; once it is over, time for one: what is in hand is newer than what it looked at."""
-        over = self._run.writing_deadline.remaining() <= 0
-        return Deadline(self._run.clock, _LOOK_TAKES) if over else self._run.writing_deadline
+    def _time_left(self) -> Deadline:
+        """That of the run's writes or, where it ends later, its own: what is in hand is newer than what was found."""
+        return max(self._run.writing_deadline, self._store_by, key=Deadline.remaining)
 
     def _stored_by_another(self) -> StoredSecret | None:
         """The newest version, where neither this run nor anybody before it stored that."""

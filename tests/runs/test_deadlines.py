@@ -1,7 +1,7 @@
 """A run's 45 seconds: nothing begins that cannot end in them, and what came late is stored all the same."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,6 +10,7 @@ from refresher.model.report import Outcome
 from sandbox import Fault, Personality
 from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Action, Interrupt, Refuse, Respond, Stall, Throttle
+from sandbox.http import Request
 from sandbox.trial.host import direct_app
 from tests.conftest import direct, tick
 from tests.names import RECORD, REFRESH_TOKEN, TOKEN, TOKEN_ENDPOINT
@@ -124,6 +125,37 @@ def test_a_machine_that_was_suspended_puts_nothing_over_what_others_wrote(path: 
     sandbox.faults.add(Fault(path=path, action=Interrupt(do=sleep, before=False)))
     tick(app)
     assert [sandbox.vault.versions(TOKEN)[-1].version] == others
+    held = sandbox.vault.get(REFRESH_TOKEN)
+    assert held is not None
+    assert sandbox.instance.is_living_refresh_token(held.value)
+
+
+class Away:
+    """Vaults that nobody reaches until a moment; all others meet what is set."""
+
+    def __init__(self, sandbox: DirectSandbox, until: datetime) -> None:
+        self._sandbox, self._until = sandbox, until
+
+    def find(self, service: str, request: Request) -> Action | None:
+        """The action for this request."""
+        away = service.startswith("vault") and self._sandbox.clock.now() < self._until
+        return Refuse() if away else self._sandbox.faults.find(service, request)
+
+
+@pytest.mark.parametrize("suspended", thinned([timedelta(minutes=10), timedelta()]))
+@pytest.mark.parametrize("seconds", thinned([40, 12]))
+def test_a_rotated_refresh_token_is_stored_when_the_network_is_back(suspended: timedelta, seconds: int) -> None:
+    """A laptop that wakes up has none for a while: the time for it begins when ServiceNow's answer is there."""
+    sandbox, app = direct(personality=Personality(rotates=True))
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+
+    def wake() -> None:
+        sandbox.clock.suspend(suspended)
+        sandbox.weather = Away(sandbox, sandbox.clock.now() + timedelta(seconds=seconds))
+
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Interrupt(do=wake, before=False)))
+    tick(app)
     held = sandbox.vault.get(REFRESH_TOKEN)
     assert held is not None
     assert sandbox.instance.is_living_refresh_token(held.value)
