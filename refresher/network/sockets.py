@@ -34,21 +34,25 @@ class TooLargeError(OSError):
 class _Allowed(threading.local):
     ends_at = inf
     octets = inf
+    heard: bytearray | None = None
 
 
 _allowed = _Allowed()
 
 
 @contextmanager
-def limit(seconds: float) -> Iterator[None]:
-    """Let all that this thread sends and receives inside be over in so many seconds; of several, the first counts."""
-    before = _allowed.ends_at, _allowed.octets
+def limit(seconds: float, heard: bytearray | None = None) -> Iterator[None]:
+    """Let all that this thread sends and receives inside be over in so many seconds; of several, the first counts.
+
+    What it receives is left in `heard` as well, for whom it matters however little HTTP it is.
+    """
+    before = _allowed.ends_at, _allowed.octets, _allowed.heard
     _allowed.ends_at = min(_allowed.ends_at, time.monotonic() + seconds)
-    _allowed.octets = LARGEST_ANSWER
+    _allowed.octets, _allowed.heard = LARGEST_ANSWER, heard
     try:
         yield
     finally:
-        _allowed.ends_at, _allowed.octets = before
+        _allowed.ends_at, _allowed.octets, _allowed.heard = before
 
 
 def remaining() -> float:
@@ -85,14 +89,14 @@ class LimitedSocket(socket.socket):
         """Receive a part. Raises TimeoutError and TooLargeError."""
         self._may_wait()
         received = super().recv(buflen, flags)
-        _count(len(received))
+        _count(received)
         return received
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:  # noqa: ANN401
         """Receive a part. Raises TimeoutError and TooLargeError."""
         self._may_wait()
         received = super().recv_into(buffer, nbytes or 0, flags)
-        _count(received)
+        _count(memoryview(buffer)[:received])
         return received
 
     def _may_wait(self) -> None:
@@ -113,8 +117,10 @@ class LimitedTLSSocket(LimitedSocket, ssl.SSLSocket):
         super().do_handshake(block)
 
 
-def _count(received: int) -> None:
-    _allowed.octets -= received
+def _count(received: bytes | memoryview) -> None:
+    if _allowed.heard is not None:
+        _allowed.heard += received
+    _allowed.octets -= len(received)
     if _allowed.octets < 0:
         message = "the answer is larger than any that was asked for"
         raise TooLargeError(message)

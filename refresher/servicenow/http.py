@@ -5,6 +5,7 @@ a request is over within its time, and an answer is read up to a limit, whatever
 logged or put into an error.
 """
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -40,6 +41,8 @@ class Answer:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     received: bytearray = field(default_factory=bytearray)
+    heard: bytearray = field(default_factory=bytearray)
+    """All that came over the connection, which need not be HTTP."""
 
     @property
     def body(self) -> bytes:
@@ -108,10 +111,11 @@ class Wire:
             except httpx.ConnectError as error:
                 failure = _no_answer(proxy=proxy, sent=False, trouble=_trouble(error, url))
             except httpx.HTTPError as error:
-                failure = _too_much() if _stems_from(error, TooLargeError) else _no_answer(proxy=proxy)
+                too_large, no_http = _stems_from(error, TooLargeError), bool(_heard(answer))
+                failure = _too_much() if too_large else _no_answer(proxy=proxy, no_http=no_http)
             except httpx.InvalidURL:
                 failure = _no_answer(sent=False)
-        failure.refresh_token = find_refresh_token(answer.status, answer.body)
+        failure.refresh_token = find_refresh_token(answer.status, answer.body or _heard(answer))
         raise failure
 
     @contextmanager
@@ -128,7 +132,7 @@ class Wire:
             yield
 
     def _receive(self, answer: Answer, client: httpx.Client, request: httpx.Request, seconds: float) -> None:
-        with limit(seconds), closing(client.send(request, stream=True)) as response:
+        with limit(seconds, answer.heard), closing(client.send(request, stream=True)) as response:
             answer.status = response.status_code
             answer.headers = {name.lower(): value for name, value in response.headers.items()}
             for chunk in cast("httpx.SyncByteStream", response.stream):  # as it was sent: `unfold` has a bound
@@ -159,16 +163,32 @@ class Wire:
             self._client = None
 
 
+_HEAD_ENDS = re.compile(rb"\r?\n\r?\n")
+_CHUNK_BEGINS = re.compile(rb"\A[0-9A-Fa-f]{1,8}[^\r\n]*\r?\n")
+
+
+def _heard(answer: Answer) -> bytes:
+    """The body, as far as it has arrived, of an answer whose head could not be read."""
+    body = bytes(answer.heard) if not answer.status else b""
+    while body:
+        _, *after = _HEAD_ENDS.split(body, maxsplit=1)
+        body = after[0] if after else b""
+        if not body.startswith(b"HTTP/"):  # A proxy's consent, or an interim answer, came before it.
+            break
+    return _CHUNK_BEGINS.sub(b"", body)
+
+
 def _no_answer(
     cause: Cause = Cause.INSTANCE_UNREACHABLE,
     proxy: Proxy | None = None,
     *,
     sent: bool = True,
     trouble: Trouble | None = None,
+    no_http: bool = False,
 ) -> TokenEndpointError:
     what = "did not answer in time" if cause is Cause.INSTANCE_TIMEOUT else "could not be reached"
     if sent and cause is Cause.INSTANCE_UNREACHABLE:
-        what = "closed the connection without an answer"
+        what = "answered what is no HTTP" if no_http else "closed the connection without an answer"
     message, hint = told(_INSTANCE, what, "", trouble, proxy)
     return TokenEndpointError(message, cause=cause, hint=hint, transient=True, sent=sent)
 

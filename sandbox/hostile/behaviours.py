@@ -131,6 +131,27 @@ SLOW: dict[str, Behaviour] = {
     "body without end": again_and_again(_ENDLESS + b"\r\n", b" " * 65536),
 }
 """Peers that never come to an end, however long a client waits between two bytes."""
+_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+NO_HTTP = {
+    "chunked twice": f"{_HEAD}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n{{size:x}}\r\n",
+    "a header without a colon": f"{_HEAD}X-Proxy\r\nContent-Length: {{size}}\r\n\r\n",
+    "a line before the status": f"X-Proxy: yes\r\n{_HEAD}Content-Length: {{size}}\r\n\r\n",
+    "two lengths": f"{_HEAD}Content-Length: {{size}}\r\nContent-Length: 1\r\n\r\n",
+}
+"""Heads that a strict reader of HTTP refuses, for bodies of some size, and others read all the same."""
+
+
+def mangled(kind: str, body: bytes) -> Behaviour:
+    """Answer with such a head, in one piece."""
+
+    def behave(peer: Conversation) -> None:
+        peer.hear()
+        peer.say(NO_HTTP[kind].format(size=len(body)).encode() + body)
+        peer.wait()
+
+    return behave
+
+
 LARGE: dict[str, Behaviour] = {
     "gzip in gzip": gzip_in_gzip,
     "nested JSON": nested_json,

@@ -19,13 +19,23 @@ from refresher.model.clock import Deadline, system_clock
 from refresher.model.errors import LeaseUnavailableError, TokenEndpointError, VaultError
 from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.model.tokens import Secret
 from refresher.network.sockets import limit
 from refresher.servicenow.instances import ServiceNow
 from refresher.servicenow.oauth import TokenRequest
 from sandbox import Fault, Sandbox
 from sandbox.faults import Throttle
-from sandbox.hostile.behaviours import LARGE, SLOW, handshake_drips, refuses_tunnels, silence, tunnel_drips
-from sandbox.hostile.peer import Behaviour, Peer
+from sandbox.hostile.behaviours import (
+    LARGE,
+    NO_HTTP,
+    SLOW,
+    handshake_drips,
+    mangled,
+    refuses_tunnels,
+    silence,
+    tunnel_drips,
+)
+from sandbox.hostile.peer import Behaviour, Conversation, Peer
 from sandbox.running import server_tls
 from tests.conftest import MakeApp, tick
 from tests.factories import connection
@@ -121,6 +131,37 @@ class TestAPeerThatNeverGetsAsFarAsTheRequest:
             assert time.monotonic() - began < 2 * AT_THE_LATEST
             assert has_left(peer)
         assert not error.sent, "nothing of a request was sent"
+
+
+@pytest.mark.parametrize("kind", thinned(NO_HTTP, 2))
+class TestAnAnswerThatIsNoHTTP:
+    """Something on the way spoils its head: the refresh token in its body may be the only one that still works."""
+
+    def test_hands_over_the_refresh_token(self, kind: str, certificate: ssl.SSLContext) -> None:
+        body = b'{"access_token": "CANARY-a", "expires_in": 1799, "refresh_token": "CANARY-refresh"}'
+        with Peer(mangled(kind, body), certificate) as peer:
+            error = ask_instance(peer, 20.0)
+        assert (error.cause, error.sent) == (Cause.INSTANCE_UNREACHABLE, True)
+        assert error.message == "the ServiceNow instance answered what is no HTTP"
+        assert error.refresh_token == Secret("CANARY-refresh")
+
+    def test_unless_it_is_a_page_that_only_speaks_of_one(self, kind: str, certificate: ssl.SSLContext) -> None:
+        page = b'<html><script>\n\nx = {"access_token": "a", "refresh_token": "b"}</script>'
+        with Peer(mangled(kind, page), certificate) as peer:
+            assert ask_instance(peer, 20.0).refresh_token is None
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: applica"])
+def test_a_peer_that_hangs_up_before_its_answer_is_told_from_one_that_answers_no_http(
+    said: bytes, certificate: ssl.SSLContext
+) -> None:
+    def hang_up(peer: Conversation) -> None:
+        peer.hear()
+        peer.say(said)
+
+    with Peer(hang_up, certificate) as peer:
+        error = ask_instance(peer, 20.0)
+    assert error.message == "the ServiceNow instance closed the connection without an answer"
 
 
 @pytest.mark.parametrize("name", thinned(LARGE))
