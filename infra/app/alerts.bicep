@@ -146,16 +146,14 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
         allOf: [
           {
             query: each.query
-            // One alert for each cause, which says how many connections it meets.
+            // One alert for each cause and the connections that it meets: another one of them is another alert.
             timeAggregation: 'Total'
             metricMeasureColumn: each.name == 'RefreshMissing' ? 'minutes_without' : 'connections'
-            dimensions: [
-              {
-                name: 'cause'
-                operator: 'Include'
-                values: ['*']
-              }
-            ]
+            dimensions: map(each.name == 'RefreshMissing' ? ['cause'] : ['cause', 'connection'], column => {
+              name: column
+              operator: 'Include'
+              values: ['*']
+            })
             operator: 'GreaterThan'
             threshold: 0
             failingPeriods: {

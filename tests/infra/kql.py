@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 FIELD = r"(?:tostring|toint)\(event\.(\w+)\)"
@@ -46,6 +46,17 @@ def _holds(condition: str, message: str) -> bool:
         if found:
             return judge(event, found)
     raise AssertionError(f"this condition is of a kind that is not known here: {condition}")
+
+
+def connections_told(query: str, messages: Iterable[str]) -> str | None:
+    """What an alert says of the connections, in the words of the query's last line; None where it does not fire."""
+    names = sorted({json.loads(message)["connection"] for message in messages if selects(query, message)})
+    ((most, crowd, between),) = re.findall(
+        r'iff\(array_length\(names\) > (\d+), "(.+?)", strcat_array\(array_sort_asc\(names\), "(.+?)"\)\)', query
+    )
+    if not names:
+        return None
+    return crowd if len(names) > int(most) else between.join(names)
 
 
 def silent(query: str, last: datetime | None, now: datetime) -> int | None:

@@ -21,7 +21,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Fault, Respond
 from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, MakeApp, tick
-from tests.infra.kql import fields, selects, silent
+from tests.infra.kql import connections_told, fields, selects, silent
 from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, SNAPSHOTS, Snapshot
 from tests.sampling import thinned
 
@@ -304,13 +304,43 @@ def test_the_burst_alert_knows_every_cause_of_a_401() -> None:
     }
 
 
-def test_one_cause_is_one_mail_that_counts_the_connections_within_ten_minutes() -> None:
+def test_each_cause_and_set_of_connections_is_a_mail_of_its_own_within_ten_minutes() -> None:
     for rule in PLAIN.of_kind("Insights/scheduledQueryRules"):
         properties = rule["properties"]
         (criterion,) = properties["criteria"]["allOf"]
-        assert [each["name"] for each in criterion["dimensions"]] == ["cause"], rule["name"]
+        split = ["cause"] if rule["name"] == "RefreshMissing" else ["cause", "connection"]
+        assert [each["name"] for each in criterion["dimensions"]] == split, rule["name"]
         assert f"{criterion['metricMeasureColumn']} = " in criterion["query"], rule["name"]
         assert properties["evaluationFrequency"] in {"PT5M", "PT10M"}, rule["name"]
+
+
+def test_a_second_connection_is_told_of_while_the_alert_of_the_first_stands(
+    sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+) -> None:
+    """An alert that is fired says nothing again until it ends: other connections have to make it another one."""
+    dead = {name: sandbox.add_connection(name).refresh_token for name in ("incidents", "assets")}
+    app = make_app(SERVICENOW_CONNECTIONS=json.dumps({name: {"instance_url": sandbox.instance.url} for name in dead}))
+    told = []
+    for token in dead.values():
+        assert token
+        sandbox.instance.kill_refresh_token(token)
+        for _ in range(12):
+            everything_logged.lines.clear()
+            app.tick(RunRequest(trigger=Trigger.TIMER))
+            sandbox.clock.advance(minutes=5)
+        told.append(connections_told(QUERIES["AuthorizationRequired"], messages(everything_logged)))
+    assert told == ["incidents", "assets, incidents"]
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES.keys() - {"RefreshMissing"}))
+def test_a_cause_that_meets_a_hundred_connections_is_no_hundred_mails(name: str) -> None:
+    """Azure sends an address a hundred in an hour; beyond some, one alert stands for all, however many more come."""
+    query = "| summarize names" + QUERIES[name].split("| summarize names")[1]
+    lines = [json.dumps({"event": "any", "connection": f"c{number:03}"}) for number in range(100)]
+    told = [connections_told(query, lines[:many]) for many in range(1, 101)]
+    assert len({*told}) <= 21
+    assert told[:2] == ["c000", "c000, c001"]
+    assert told[-1] == "more than 20"
 
 
 class TestWhatCanGoWrong:
