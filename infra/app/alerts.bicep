@@ -13,8 +13,8 @@ param runbookUrl string
 
 var runbook = empty(runbookUrl) ? 'docs/runbook' : runbookUrl
 var unknown = empty(runbookUrl) ? 'RUNBOOK_URL is not set; in the project: ' : ''
-// Two refreshes long, so that what stands stays one alert, and no longer: it must have ended before the next life's end is near.
-var endingWindow = refreshIntervalMinutes < 60
+// Of what is said at each refresh: two of them long, so that what stands stays one alert; and no longer, since an alert of one life must have ended before the next one's end is near.
+var refreshWindow = refreshIntervalMinutes < 60
   ? 'PT2H'
   : refreshIntervalMinutes < 180 ? 'PT6H' : refreshIntervalMinutes < 720 ? 'P1D' : 'P2D'
 
@@ -41,7 +41,7 @@ var rules = [
     summary: 'A refresh token ends within three days, and no fallback grant will start a new life; or the key does that signs; or access tokens end before a tick can renew them.'
     query: loadTextContent('../queries/RefreshTokenEnding3Days.kql')
     every: 'PT10M'
-    window: endingWindow
+    window: refreshWindow
   }
   {
     name: 'RefreshTokenEnding14Days'
@@ -49,7 +49,7 @@ var rules = [
     summary: 'A refresh token ends within fourteen days, and no fallback grant will start a new life; or the key does that signs.'
     query: loadTextContent('../queries/RefreshTokenEnding14Days.kql')
     every: 'PT10M'
-    window: endingWindow
+    window: refreshWindow
   }
   {
     name: 'RefreshFailing'
@@ -94,10 +94,10 @@ var rules = [
   {
     name: 'LeaseStuck'
     severity: 2
-    summary: 'A lease is held for longer than any refresh takes, and keeps all others out.'
+    summary: 'A lease is held for longer than any refresh takes, or cannot be asked for.'
     query: loadTextContent('../queries/LeaseStuck.kql')
     every: 'PT5M'
-    window: 'PT15M'
+    window: refreshWindow
   }
   {
     name: 'UserChanged'

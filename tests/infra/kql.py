@@ -7,7 +7,7 @@ from datetime import datetime
 
 FIELD = r"(?:tostring|toint)\(event\.(\w+)\)"
 _STARTS = re.compile(r"Message startswith '(.+)'")
-_EQUALS = re.compile(rf'{FIELD} == "(\w+)"')
+_EQUALS = re.compile(rf'{FIELD} == "?(\w+)"?')
 _DIFFERS = re.compile(rf'{FIELD} != "(\w+)"')
 _IN = re.compile(rf"{FIELD} in \((.+)\)")
 _NOT_IN = re.compile(rf"{FIELD} !in \((.+)\)")
@@ -33,7 +33,7 @@ def _holds(condition: str, message: str) -> bool:
         return any(all(_holds(each, message) for each in side.split(" and ")) for side in condition.split(" or "))
     kinds: list[tuple[re.Pattern[str], Callable[[Mapping[str, object], re.Match[str]], bool]]] = [
         (_STARTS, lambda _, found: message.startswith(found[1])),
-        (_EQUALS, lambda event, found: event.get(found[1]) == found[2]),
+        (_EQUALS, lambda event, found: str(event.get(found[1])) == found[2]),
         (_DIFFERS, lambda event, found: event.get(found[1]) != found[2]),
         (_IN, lambda event, found: f'"{event.get(found[1])}"' in found[2].split(", ")),
         (_NOT_IN, lambda event, found: f'"{event.get(found[1])}"' not in found[2].split(", ")),

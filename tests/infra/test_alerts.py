@@ -408,14 +408,37 @@ class TestWhatCanGoWrong:
         assert self.after(app, sandbox, everything_logged, 50) == set()
         assert self.after(app, sandbox, everything_logged, 10) == {"RefreshFailing"}
 
+    @pytest.mark.parametrize("status", [429, 503])
     def test_a_vault_that_does_not_answer(
-        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
+        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, status: int
     ) -> None:
         sandbox.add_connection()
         app = make_app()
         tick(app)
-        sandbox.faults.add(Fault(service="vault", action=Respond(503), times=None))
+        sandbox.faults.add(Fault(service="vault", action=Respond(status), times=None))
         assert self.after(app, sandbox, everything_logged, 5) == {"RefreshFailing"}
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_vault_that_takes_nothing(
+        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, status: int
+    ) -> None:
+        """The record of failures is in that vault as well: there is never a third."""
+        sandbox.add_connection()
+        app = make_app()
+        tick(app)
+        sandbox.faults.add(Fault(service="vault", method="PUT", action=Respond(status), times=None))
+        assert self.after(app, sandbox, everything_logged, 50) == set()
+        assert self.after(app, sandbox, everything_logged, 5) == {"RefreshFailing"}
+
+    @pytest.mark.parametrize("cause", Cause)
+    def test_whatever_else_keeps_a_run_from_asking(self, everything_logged: CapturedLog, cause: Cause) -> None:
+        """No record counts it, and no list of ours has to know its cause."""
+        report = RunReport(
+            connection="hr", run_id="1", trigger=Trigger.TIMER, outcome=Outcome.FAILED, message="failed", cause=cause
+        )
+        emit(report, datetime(2026, 1, 5, 8, tzinfo=UTC))
+        told = firing(everything_logged)
+        assert len(told) == 1
 
     def test_a_copy_that_cannot_be_written(
         self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
@@ -457,6 +480,18 @@ class TestWhatCanGoWrong:
         tick(app)
         sandbox.leases.hold("servicenow", None)
         assert self.after(app, sandbox, everything_logged, 50) == {"LeaseStuck"}
+
+    @pytest.mark.parametrize("status", [403, 404, 503])
+    def test_a_lease_that_nobody_can_be_asked_for(
+        self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog, status: int
+    ) -> None:
+        """The container is gone, or the role: a run waits at first, and then goes on without."""
+        sandbox.add_connection()
+        app = make_app(LEASE_CONTAINER_URL=sandbox.leases.url)
+        tick(app)
+        sandbox.faults.add(Fault(service="leases", action=Respond(status), times=None))
+        assert self.after(app, sandbox, everything_logged, 50) == {"LeaseStuck"}
+        assert self.after(app, sandbox, everything_logged, 5) == {"LeaseStuck"}
 
     def test_another_user(self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog) -> None:
         sandbox.add_connection()
