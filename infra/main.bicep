@@ -574,6 +574,7 @@ module alerts 'app/alerts.bicep' = {
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
+    componentId: monitoring.outputs.componentId
     silenceMinutes: 2 * tickMinutes
     refreshIntervalMinutes: refreshIntervalMinutes
     actionGroupIds: concat(
@@ -590,6 +591,7 @@ module workbook 'app/workbook.bicep' = {
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
+    componentId: monitoring.outputs.componentId
   }
 }
 

@@ -3,6 +3,8 @@
 param location string
 param tags object
 param workspaceId string
+@description('Whose events are meant: others may write into the same workspace.')
+param componentId string
 @description('Minutes without a tick after which the dead man\'s switch fires.')
 param silenceMinutes int
 param actionGroupIds array
@@ -145,7 +147,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
       criteria: {
         allOf: [
           {
-            query: each.query
+            query: replace(each.query, '{component}', componentId)
             // One alert for each cause and the connections that it meets: another one of them is another alert.
             timeAggregation: 'Total'
             metricMeasureColumn: each.name == 'RefreshMissing' ? 'minutes_without' : 'connections'

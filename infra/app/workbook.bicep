@@ -3,6 +3,7 @@
 param location string
 param tags object
 param workspaceId string
+param componentId string
 
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   name: guid(resourceGroup().id, 'servicenow-token-refresher')
@@ -12,7 +13,7 @@ resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   properties: {
     category: 'workbook'
     displayName: 'ServiceNow token refresher'
-    serializedData: loadTextContent('../workbook.json')
+    serializedData: replace(loadTextContent('../workbook.json'), '{component}', componentId)
     sourceId: workspaceId
     version: '1.0'
   }

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 FIELD = r"(?:tostring|toint)\(event\.(\w+)\)"
+OWN = '_ResourceId =~ "{component}"'
+"""Keeps to the events of one installation; what follows judges the event."""
 _STARTS = re.compile(r"Message startswith '(.+)'")
 _EQUALS = re.compile(rf'{FIELD} == "?(\w+)"?')
 _DIFFERS = re.compile(rf'{FIELD} != "(\w+)"')
@@ -19,7 +21,7 @@ def conditions(query: str) -> list[str]:
     """The `where` lines that speak of the event: what comes after a summary is about many of them."""
     lines = [line.strip().removeprefix("| ") for line in query.splitlines()]
     upto = next((at for at, line in enumerate(lines) if line.startswith("summarize")), len(lines))
-    return [line.removeprefix("where ") for line in lines[:upto] if line.startswith("where ")]
+    return [line.removeprefix("where ") for line in lines[:upto] if line.startswith("where ") and OWN not in line]
 
 
 def selects(query: str, message: str) -> bool:

@@ -21,7 +21,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Fault, Respond
 from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, MakeApp, tick
-from tests.infra.kql import connections_told, fields, selects, silent
+from tests.infra.kql import OWN, connections_told, fields, selects, silent
 from tests.infra.snapshots import EVERYTHING, PLAIN, ROOT, SNAPSHOTS, Snapshot
 from tests.sampling import thinned
 
@@ -37,6 +37,12 @@ GENERIC_401 = Respond(401, {"Content-Type": "application/json"}, b'{"error": "se
 def query_of(snapshot: Snapshot, alert: str) -> str:
     """The query that a rule is deployed with."""
     return str(snapshot.one("Insights/scheduledQueryRules", alert)["criteria"]["allOf"][0]["query"])
+
+
+def own(query: str, snapshot: Snapshot) -> str:
+    """A query that keeps to the events of an installation."""
+    (component,) = snapshot.of_kind("Insights/components")
+    return query.replace("{component}", component["id"])
 
 
 def messages(log: CapturedLog) -> Iterator[str]:
@@ -72,7 +78,7 @@ def test_every_query_is_a_rule_that_leads_to_its_page_of_the_runbook(snapshot: S
         assert told
         assert ("RUNBOOK_URL is not set" in rule["description"]) == (snapshot is PLAIN)
         if name != "RefreshMissing":
-            assert query_of(snapshot, name) == QUERIES[name]
+            assert query_of(snapshot, name) == own(QUERIES[name], snapshot)
 
 
 def test_a_good_run_and_a_quiet_one_fire_nothing(
@@ -129,7 +135,7 @@ def test_two_intervals_of_silence_fire_and_an_empty_workspace_is_one() -> None:
     now = datetime(2026, 1, 5, 8, tzinfo=UTC)
     for snapshot, minutes in ((PLAIN, 10), (EVERYTHING, 20)):
         query = query_of(snapshot, "RefreshMissing")
-        assert query == QUERIES["RefreshMissing"].replace("{minutes}", str(minutes))
+        assert query == own(QUERIES["RefreshMissing"].replace("{minutes}", str(minutes)), snapshot)
         assert silent(query, None, now) == 360
         assert silent(query, now - timedelta(minutes=minutes + 1), now) == minutes + 1
         assert silent(query, now - timedelta(minutes=minutes), now) is None
@@ -139,6 +145,19 @@ def test_the_table_is_there_before_a_rule_asks_it() -> None:
     (table,) = PLAIN.of_kind("OperationalInsights/workspaces/tables")
     assert table["name"].endswith("/AppTraces")
     assert all(query.count("AppTraces") == 1 and "union" not in query for query in QUERIES.values())
+
+
+def test_two_installations_in_one_workspace_hear_each_their_own_events() -> None:
+    """The ticks of one would otherwise silence the other's dead man's switch, and its failures be mailed twice."""
+    company = SNAPSHOTS["company"]
+    for query in (*QUERIES.values(), *WORKBOOK_QUERIES):
+        assert query.count(f"AppTraces\n| where {OWN}\n") == query.count("AppTraces") == 1
+    deployed = [query_of(company, name) for name in QUERIES]
+    deployed.append(company.one("Insights/workbooks")["serializedData"])
+    (component,) = company.of_kind("Insights/components")
+    for text in deployed:
+        assert component["id"] in text
+        assert "{component}" not in text
 
 
 def test_a_dead_refresh_token_fires_what_needs_a_person(
