@@ -52,13 +52,13 @@ def _holds(condition: str, message: str) -> bool:
 
 def connections_told(query: str, messages: Iterable[str]) -> str | None:
     """What an alert says of the connections, in the words of the query's last line; None where it does not fire."""
-    names = sorted({json.loads(message)["connection"] for message in messages if selects(query, message)})
+    names = sorted({str(json.loads(message)["connection"]) for message in messages if selects(query, message)})
     ((most, crowd, between),) = re.findall(
         r'iff\(array_length\(names\) > (\d+), "(.+?)", strcat_array\(array_sort_asc\(names\), "(.+?)"\)\)', query
     )
     if not names:
         return None
-    return crowd if len(names) > int(most) else between.join(names)
+    return str(crowd if len(names) > int(most) else between.join(names))
 
 
 def silent(query: str, last: datetime | None, now: datetime) -> int | None:
