@@ -16,7 +16,7 @@ class ConsumerSide(NamedTuple):
     secret: StoredSecret | None
     """The main secret; None also where it cannot be read, which `target_errors` tells then."""
     source: StoredSecret | None
-    """Where `access_token` was read: the main secret, or the copy that ends last where that cannot be read."""
+    """Where `access_token` was read: the main secret, or its own copy that ends last where that cannot be read."""
     access_token: StoredAccessToken | None
     targets: tuple[TargetState, ...]
     """Copies, and the main secret itself where it cannot be read."""

@@ -7,7 +7,7 @@ from refresher.keyvault.credentials import Credentials, Found, checked
 from refresher.keyvault.found import ConsumerSide, Overview
 from refresher.keyvault.keys import SigningKey
 from refresher.keyvault.listing import Listing
-from refresher.keyvault.tags import REVOKED_AT, parse_access_token, parse_record, parse_refresh_token
+from refresher.keyvault.tags import REVOKED_AT, parse_access_token, parse_record, parse_refresh_token, publisher
 from refresher.keyvault.vaults import Vaults, short_share
 from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
@@ -178,7 +178,9 @@ def _consumer_side(vaults: Vaults, connection: Connection, found: Mapping[Secret
         place = vaults.own(connection.access_token_name)
         errors[place] = main_error
         states.append(TargetState(target=place, holds=None, known=False))
-        source = max((each for each in secrets.values() if each is not None), key=_end_of, default=None)
+        ours = {None, publisher(connection.name, vaults.own_url)}
+        copies = [each for each in secrets.values() if each is not None and parse_access_token(each).publisher in ours]
+        source = max(copies, key=_end_of, default=None)
     return ConsumerSide(
         secret=secret,
         source=source,

@@ -10,6 +10,7 @@ from sandbox.direct import DirectSandbox, Process
 from sandbox.running import add_connection
 from sandbox.trial.host import direct_app
 from tests.conftest import tick
+from tests.names import TOKEN
 from tests.sampling import sampled
 
 TICK = timedelta(minutes=5)
@@ -58,6 +59,29 @@ def test_each_says_who_the_other_one_is(sandbox: DirectSandbox, apps: list[App])
     (status,) = one.status()
     assert [each.code for each in status.warnings if each.code is WarningCode.TARGET_SHARED]
     assert status.working
+
+
+def test_none_publishes_the_others_token_as_its_own(sandbox: DirectSandbox, apps: list[App]) -> None:
+    """Its own token cannot be read, and the shared copy, which ends last, is the other one's."""
+    _, two = apps
+    vault = sandbox.vaults["one"]
+    places = f"https://chat.vault.azure.net/secrets/ours,{SHARED}"
+    one = direct_app(sandbox, Process(sandbox), 0, KEY_VAULT_URL=vault.url, PUBLISH_TO=places)
+    tick(one)
+    sandbox.clock.advance(TICK)
+    tick(two)
+    main = vault.get(TOKEN)
+    assert main is not None
+    main.enabled = False
+    for _ in range(24):
+        sandbox.clock.advance(TICK)
+        for app in (two, one):
+            tick(app)
+        ours, theirs = sandbox.vaults["chat"].get("ours"), sandbox.vaults["two"].get(TOKEN)
+        assert ours is not None
+        assert theirs is not None
+        assert ours.value != theirs.value
+        assert sandbox.instance.is_living_access_token(ours.value)
 
 
 @pytest.mark.exhaustive
