@@ -50,7 +50,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
     if revoked and issued_at is not None and expires_at is not None:
         expires_at = max(expires_at, issued_at + _SHORTEST_LIFE)
     consistent = issued_at is not None and expires_at is not None and issued_at < expires_at
-    grant, vault = secret.tags.get("grant"), secret.tags.get("vault")
+    grant = secret.tags.get("grant")
     return StoredAccessToken(
         value=secret.value,
         version=secret.version,
@@ -61,7 +61,7 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
         trigger=secret.tags.get("trigger"),
         run_id=secret.tags.get("run-id"),
         recent=secret.tags.get("recent") if consistent else None,
-        publisher=publisher(secret.tags.get("connection", ""), vault) if vault is not None else None,
+        publisher=_publisher(secret.tags),
         accepted_by=secret.tags.get("accepted-by"),
         user_name=secret.tags.get("user-name"),
         user_before=secret.tags.get("user-before"),
@@ -74,6 +74,14 @@ def parse_access_token(secret: StoredSecret) -> StoredAccessToken:
 def publisher(connection: str, vault_url: str) -> str:
     """What a connection's copies are known by."""
     return f"{connection} of {vault_url}"
+
+
+def _publisher(tags: Mapping[str, str]) -> str | None:
+    if "vault" in tags:
+        return publisher(tags.get("connection", ""), tags["vault"])
+    if {"connection", "issued-at"} <= tags.keys():
+        return publisher(tags["connection"], "version 1.0, which does not name its vault")
+    return None
 
 
 def access_token_tags(

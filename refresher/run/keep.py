@@ -216,8 +216,12 @@ class Keeper:
 
     def _foresee(self, *, failing: bool) -> tuple[Warning_, ...]:
         run = self._run
-        ours = publisher(run.connection.name, self._vaults.own_url)
-        return lost_tags(self._side.access_token) + foresee(
+        stored = self._side.access_token
+        # After an upgrade the copies that this run found are of the version that published what it found as its own.
+        ours = (stored.publisher if stored is not None else None) or publisher(
+            run.connection.name, self._vaults.own_url
+        )
+        return lost_tags(stored) + foresee(
             run.connection,
             self._access_token_lifetime,
             self.succession.life,

@@ -6,7 +6,9 @@ import pytest
 
 from refresher.app import App
 from refresher.model.report import Outcome, WarningCode
+from sandbox import Fault
 from sandbox.direct import DirectSandbox, Process
+from sandbox.faults import Respond
 from sandbox.running import add_connection
 from sandbox.trial.host import direct_app
 from tests.conftest import tick
@@ -14,6 +16,7 @@ from tests.names import TOKEN
 from tests.sampling import sampled
 
 TICK = timedelta(minutes=5)
+INTERVAL = timedelta(minutes=50)
 SHARED = "https://chat.vault.azure.net/secrets/servicenow--action--global--oauth-token"
 
 
@@ -82,6 +85,67 @@ def test_none_publishes_the_others_token_as_its_own(sandbox: DirectSandbox, apps
         assert theirs is not None
         assert ours.value != theirs.value
         assert sandbox.instance.is_living_access_token(ours.value)
+
+
+def published_by_version_1_0(sandbox: DirectSandbox, name: str) -> None:
+    """Take from the newest version the tag that version 1.0 did not write."""
+    held = sandbox.vaults[name].get(TOKEN if name != "chat" else SHARED.rpartition("/")[2])
+    assert held is not None
+    held.tags.pop("vault")
+
+
+def test_the_token_of_a_version_that_names_no_vault_is_not_answered_either(
+    sandbox: DirectSandbox, apps: list[App]
+) -> None:
+    old, new = apps
+    tick(new)
+    for _ in range(9):
+        sandbox.clock.advance(TICK)
+        tick(old, force=True)
+        for name in ("one", "chat"):
+            published_by_version_1_0(sandbox, name)
+        assert tick(new).outcome is Outcome.NOT_DUE
+    (status,) = new.status()
+    (warning,) = [each for each in status.warnings if each.code is WarningCode.TARGET_SHARED]
+    assert "version 1.0" in warning.message
+
+
+def test_an_upgrade_takes_its_own_copy_for_nobody_elses(sandbox: DirectSandbox, apps: list[App]) -> None:
+    """Neither before its first refresh, nor at it, nor afterwards."""
+    app, _ = apps
+    tick(app)
+    for name in ("one", "chat"):
+        published_by_version_1_0(sandbox, name)
+    outcomes = []
+    for _ in range(22):
+        sandbox.clock.advance(TICK)
+        report = tick(app)
+        outcomes.append(report.outcome)
+        (status,) = app.status()
+        told = {each.code for each in (*report.warnings, *status.warnings)}
+        assert WarningCode.TARGET_SHARED not in told
+    assert outcomes.count(Outcome.REFRESHED) == 2
+    assert set(outcomes) == {Outcome.REFRESHED, Outcome.NOT_DUE}
+
+
+def test_a_copy_that_an_upgrade_could_not_write_gets_its_token_all_the_same(
+    sandbox: DirectSandbox, apps: list[App]
+) -> None:
+    """The first refresh of the new version was killed between its writes."""
+    app, _ = apps
+    tick(app)
+    published_by_version_1_0(sandbox, "chat")
+    sandbox.clock.advance(INTERVAL)
+    away = Fault(service="vault:chat", method="PUT", times=None, action=Respond(503))
+    sandbox.faults.add(away)
+    tick(app)
+    sandbox.faults.clear()
+    for _ in range(3):
+        sandbox.clock.advance(TICK)
+        tick(app)
+        assert copy_lives(sandbox)
+    (status,) = app.status()
+    assert all(target.current for target in status.targets)
 
 
 @pytest.mark.exhaustive

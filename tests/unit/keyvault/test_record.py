@@ -142,7 +142,8 @@ class TestAccessToken:
 
     def test_who_published_it_is_a_connection_of_a_vault(self) -> None:
         assert parse_access_token(tagged()).publisher == publisher("c", "https://v") == "c of https://v"
-        assert parse_access_token(tagged(vault=None)).publisher is None
+        assert parse_access_token(tagged(vault=None)).publisher == "c of version 1.0, which does not name its vault"
+        assert parse_access_token(tagged(vault=None, connection=None)).publisher is None
         assert parse_access_token(tagged(connection=None)).publisher == " of https://v"
 
     def test_what_the_probe_told_comes_back(self) -> None:
