@@ -206,6 +206,7 @@ def _parse_password_refusals(state: Mapping[str, str]) -> PasswordRefusals:
     return PasswordRefusals(
         version=version,
         count=count,
+        unclear=_parse_count(state.get("unclear")),
         tried_at=parse_instant(state.get("tried-at")),
         user=state.get("user"),
     )
@@ -222,6 +223,7 @@ def record_tags(connection: str, record: RefreshRecord) -> dict[str, str]:
         "password": _format_state(
             version=record.password.version,
             refusals=_format_count(record.password.count),
+            unclear=_format_count(record.password.unclear),
             tried_at=_format_if_known(record.password.tried_at),
             user=record.password.user,
         ),

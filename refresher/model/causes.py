@@ -419,7 +419,7 @@ class Cause(StrEnum):
     PASSWORD_REFUSED = Row(
         code="password_refused",
         kind=Kind.PERSON,
-        meaning="The password was refused; it is sent a few times only, to lock nobody out.",
+        meaning="The password was refused, or no answer says that it was not; few tries are made, to lock nobody out.",
         checks=("the user is active and not locked out", "{connection}-username and {connection}-password", _LOG),
         next_step=Step(
             "Store the right password, which the next tick tries: ",

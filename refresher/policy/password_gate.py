@@ -1,11 +1,13 @@
 """How often a password is sent: a wrong one, sent often, locks the integration user out of ServiceNow.
 
 A try counts as refused before it is sent, so that crash loops and several processes together cannot exceed the
-limit, and no longer where its answer says nothing of the password. ServiceNow's generic 401 also stands for faults
-that pass, so that the first two tries follow at once and each later one waits until such a fault will have passed.
-After four refusals the gate is shut, until password, user name or client secret has a new version (each of them may be
-what was refused), or an operator forces a run: ServiceNow locks a user at five failed logins in a row. It locks the
-user, whichever connection sends the password: those of one user share the tries.
+limit. ServiceNow's generic 401 also stands for faults that pass, so that the first two tries follow at once and each
+later one waits until such a fault will have passed. After four tries with a refusal among them the gate is shut, until
+password, user name or client secret has a new version (each of them may be what was refused), or an operator forces a
+run: ServiceNow locks a user at five failed logins in a row. It locks the user, whichever connection sends the
+password: those of one user share the tries. A try without a clear answer (a page, a 502, none) may have been refused
+as well: it counts beside the refusals, but an outage shuts no gate. It is asked without a password then whether a
+refusal arrives as one, and where four such tries are on record, hours lie between two.
 """
 
 from collections.abc import Iterable
@@ -20,6 +22,10 @@ PAUSE = timedelta(minutes=30)
 _WAITS = (timedelta(), timedelta(), PAUSE, PAUSE)
 """Before each try, since the one before it."""
 TRIES = len(_WAITS)
+LONG_PAUSE = timedelta(hours=6)
+"""Before any further try that may be the one too many, and after which the way is not asked for first."""
+_NEVER_SEEN = frozenset({Cause.INVALID_CLIENT, Cause.INSTANCE_HIBERNATING})
+"""Answers of an instance that did not look at the password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,8 @@ class PasswordRefusals:
 
     version: str | None = None
     count: int = 0
+    unclear: int = 0
+    """Tries beside them that were sent, and of which no answer says whether they were refused."""
     tried_at: datetime | None = None
     user: str | None = None
     """Mark of the user for whom it was last sent (`Secret.name_mark`); records of old tell none."""
@@ -45,36 +53,56 @@ class PasswordRefusals:
     ) -> "PasswordRefusals":
         """Together with what other connections met since then, who send a password for the same user.
 
-        A try in the future is a wrong clock's: by it, no success would ever be the later one.
+        A try in the future is a wrong clock's: by it, no success would ever be the later one. What was only unclear to
+        them counts for hours: an outage of long ago is no reason to wait.
         """
-        until = now + PAUSE
-        dated = [(each.tried_at, each.count) for each in others if each.tried_at is not None]
-        counted = [count for tried_at, count in dated if tried_at < until and (since is None or tried_at >= since)]
-        return replace(self, count=self.count + sum(counted))
+        dated = [(each.tried_at, each) for each in others if each.tried_at is not None and each.tried_at < now + PAUSE]
+        counted = [(at, each) for at, each in dated if since is None or at >= since]
+        unclear = [(at, each) for at, each in counted if each.unclear and (each.count or now - at < LONG_PAUSE)]
+        return replace(
+            self,
+            count=self.count + sum(each.count for _, each in counted),
+            unclear=self.unclear + sum(each.unclear for _, each in unclear),
+            tried_at=max((at for at in (self.tried_at, *(at for at, _ in unclear)) if at is not None), default=None),
+        )
 
     @property
     def shut(self) -> bool:
         """Whether the password is not sent again."""
-        return self.count >= TRIES
+        return self.count > 0 and self.count + self.unclear >= TRIES
 
     @property
     def paused_until(self) -> datetime | None:
         """When it may be sent again; None where that is never, or at once."""
-        if self.shut or self.tried_at is None or not _WAITS[self.count]:
+        if self.shut or self.tried_at is None or not self._pause:
             return None
-        return self.tried_at + _WAITS[self.count]
+        return self.tried_at + self._pause
+
+    @property
+    def _pause(self) -> timedelta:
+        sent = self.count + self.unclear
+        return _WAITS[sent] if sent < TRIES else LONG_PAUSE
 
     def is_open(self, now: datetime) -> bool:
         """Whether the password may be sent now. A try in the future is a wrong clock's, and no reason to wait."""
         until = self.paused_until
-        return not self.shut and (until is None or not until - PAUSE <= now < until)
+        return not self.shut and (until is None or not until - self._pause <= now < until)
+
+    def asks_the_way(self, now: datetime) -> bool:
+        """Whether to see first, without a password, that a refusal would arrive as one.
+
+        Not for ever: something on the way may mask refusals alone, and let a token through.
+        """
+        return self.unclear > 0 and self.tried_at is not None and now - self.tried_at < LONG_PAUSE
 
     def before_try(self, now: datetime, user: str | None = None) -> "PasswordRefusals":
         """Before the password is sent for that user: refused, until the answer says otherwise."""
         return replace(self, count=self.count + 1, tried_at=now, user=user)
 
     def after_error(self, untried: "PasswordRefusals", error: TokenEndpointError) -> "PasswordRefusals":
-        """Once the answer is known; `untried` is what there was before the password was sent."""
+        """Once the answer is known, or that none came; `untried` is what there was before the password was sent."""
         if error.cause is Cause.INVALID_GRANT:
             return replace(self, count=TRIES)
-        return self if error.grant_refused else untried
+        if not error.sent or error.cause in _NEVER_SEEN:
+            return untried
+        return self if error.grant_refused else replace(self, count=untried.count, unclear=untried.unclear + 1)

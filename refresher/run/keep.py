@@ -95,19 +95,19 @@ class Keeper:
             user=credentials.user_mark,
         )
 
-    def spares_user(self) -> bool:
-        """Whether the password is not to be sent, since its user is about to be locked by all who send for that user.
+    def password_refusals(self) -> PasswordRefusals:
+        """What is held against the password, by this connection and by all others who send one for the same user.
 
         Raises VaultError where the vault does not tell for now how often others did.
         """
         run, credentials, token = self._run, self.credentials, self._side.access_token
-        if not run.neighbours or run.request.force:
-            return False
+        own = self.memory.record.password.of(credentials.password_version)
+        if not run.neighbours:
+            return own
         others = read_refusals_elsewhere(self._vaults, run.neighbours, credentials.user_mark, run.deadline)
         worked_at = token.issued_at if token is not None and token.grant is Grant.PASSWORD else None
         since = max((each for each in (credentials.password_stored_at, worked_at) if each is not None), default=None)
-        own = self.memory.record.password.of(credentials.password_version)
-        return own.with_others(others, since, run.clock.now()).shut
+        return own.with_others(others, since, run.clock.now())
 
     def keep_brought(self, grant: Grant, brought: Mapping[str, Secret | str]) -> None:
         """Store the secrets that a person brought, where the vault does not hold them yet.

@@ -93,15 +93,19 @@ def _obtain_by(
 ) -> Obtained | Failed:
     run.grant = grant
     now, untried = run.clock.now(), keeper.memory.record
+    next_is_sound = following is Grant.REFRESH_TOKEN and not untried.refresh_token_refusals_of(
+        keeper.sent(grant).refresh_token
+    )
     try:
         if grant is Grant.REFRESH_TOKEN:
             # A successor must be storable before it is spent.
             _of_one_grant(keeper.succession.prove, only=Cause.VAULT_FORBIDDEN)
         sent = keeper.sent(grant)
         build = _request_builder(run, keeper, grant)
-        if grant.row.sends_password and keeper.spares_user():
-            message = "the password was refused as often as is safe, here and by other connections of the same user"
-            return Failed(CredentialError(message, cause=Cause.PASSWORD_REFUSED), goes_on=True)
+        if grant.row.sends_password and not run.request.force:
+            masked = _sees_a_mask(run, keeper, session)
+            if masked is not None:
+                return Failed(masked, goes_on=next_is_sound)
         run.attempts.answer_lost = sent.is_refresh and untried.may_be_spent(sent.refresh_token)
         keeper.memory.remember(before_try(untried, sent, now))
         run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
@@ -138,12 +142,36 @@ def _obtain_by(
         urgency=urgency,
         force=run.request.force,
         answer_lost=lost and record.rotates,
-        next_is_sound=following is Grant.REFRESH_TOKEN and refusals_before == 0,
+        next_is_sound=next_is_sound,
     )
+    # What meets a password alone is no reason to leave the refresh token out that still works.
+    goes_on |= grant.row.sends_password and next_is_sound
     if cause is None:
         return Failed(refusal, goes_on)
     message, transaction_id = refusal.message, refusal.transaction_id
     return Failed(AuthorizationRequiredError(message, cause=cause, transaction_id=transaction_id), goes_on)
+
+
+def _sees_a_mask(run: Run, keeper: Keeper, session: "Session") -> TokenEndpointError | None:
+    """Why a password that was refused would not be seen to be, as far as that has to be asked.
+
+    Raises CredentialError where it is not to be sent, VaultError where that cannot be read.
+    """
+    refusals, now = keeper.password_refusals(), run.clock.now()
+    if not refusals.is_open(now):
+        message = "the password was refused as often as is safe, here and by other connections of the same user"
+        raise CredentialError(message, cause=Cause.PASSWORD_REFUSED)
+    if not refusals.asks_the_way(now):
+        return None
+    run.attempts.made += 1
+    try:
+        refusal, _ = session.greet()
+    except TokenEndpointError as error:
+        return error
+    if refusal is None:
+        message = "a token came back for a request without credentials: that is not ServiceNow"
+        return TokenEndpointError(message, cause=Cause.NOT_A_TOKEN)
+    return None if refusal.refused else refusal
 
 
 def _ask_and_try(
@@ -238,7 +266,7 @@ def _blocked(run: Run, cause: Cause, until: datetime | None) -> RefresherError:
         if token is not None and token.revoked:
             message = f"the tokens were revoked; {message}"
         return AuthorizationRequiredError(message, cause=cause)
-    message = f"ServiceNow refused the password; it is sent again from {until:%H:%M:%S} UTC on"
+    message = f"the password was not accepted; it is sent again from {until:%H:%M:%S} UTC on"
     return PasswordPausedError(message, cause=cause)
 
 

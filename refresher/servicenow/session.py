@@ -64,8 +64,9 @@ class Session:
                 return False
             if isinstance(error, TokenEndpointError) and error.ambiguous:
                 return refusals <= refusals_tolerated
-            # A request over the limit is turned away before anybody looks at it.
-            unseen = not error.sent or error.cause is Cause.INSTANCE_THROTTLED
+            # A request over the limit is turned away before anybody looks at it: if it was ServiceNow that said so.
+            turned_away = error.cause is Cause.INSTANCE_THROTTLED and not attempts.password_sent
+            unseen = not error.sent or turned_away
             return error.transient and (repeat_lost_answers or unseen)
 
         if self._deadline.remaining() < ANSWER_TAKES:

@@ -9,7 +9,7 @@ from refresher.model.grants import Grant
 from refresher.model.moments import format_instant
 from refresher.model.report import Outcome
 from sandbox import PERSONALITIES, Fault, Personality, Sandbox
-from sandbox.faults import Action, Drop, Respond, Throttle
+from sandbox.faults import Action, Drop, Refuse, Respond, Throttle
 from tests.conftest import MakeApp, tick
 from tests.names import PASSWORD, RECORD, REFRESH_TOKEN, TOKEN, USER
 from tests.sampling import thinned
@@ -315,11 +315,17 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("action", "outcome", "attempts"),
-        [(Throttle(2.0), Outcome.REFRESHED, 2), (Drop(), Outcome.FAILED, 1), (Respond(503), Outcome.FAILED, 1)],
+        [
+            (Refuse(), Outcome.REFRESHED, 2),
+            (Throttle(2.0), Outcome.FAILED, 1),
+            (Drop(), Outcome.FAILED, 1),
+            (Respond(503), Outcome.FAILED, 1),
+        ],
     )
     def test_a_password_is_sent_again_in_the_same_run_only_if_nobody_saw_it(
         self, sandbox: Sandbox, make_app: MakeApp, action: Action, outcome: Outcome, attempts: int
     ) -> None:
+        """That a request was over the limit, a gateway may say as well, and ServiceNow have counted it."""
         sandbox.add_connection(refresh_token=False, username=True)
         sandbox.faults.add(Fault(path="/oauth_token.do", action=action))
         report = tick(make_app(SERVICENOW_GRANT="password"))

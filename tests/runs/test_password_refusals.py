@@ -8,15 +8,16 @@ import pytest
 from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.grants import Grant
-from refresher.model.report import Outcome, RunRequest, Trigger
+from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.policy.password_gate import PAUSE, TRIES
 from sandbox import Fault, Sandbox
 from sandbox.direct import DirectSandbox, Process
-from sandbox.faults import Action, Respond
+from sandbox.faults import Action, DropAfter, Respond, Stall
+from sandbox.http import Request
 from sandbox.personality import GENERIC_REFUSAL
 from sandbox.trial.host import direct_app
 from tests.conftest import MakeApp, direct, tick
-from tests.names import PASSWORD, RECORD, TOKEN_ENDPOINT, UNREADABLE, USER, away_from
+from tests.names import PASSWORD, RECORD, REFRESH_TOKEN, TOKEN_ENDPOINT, UNREADABLE, USER, away_from
 from tests.sampling import sampled, thinned
 
 pytestmark = pytest.mark.wire("any")
@@ -272,6 +273,130 @@ class TestOneUserOfSeveralConnections:
         sandbox.log.clear()
         app.tick(RunRequest(trigger=Trigger.TIMER))
         assert sandbox.log.count(path="/secrets/.*-password") == 0
+
+
+MASKS: dict[str, Action] = {
+    "page": Respond(401, {"Content-Type": "text/html"}, b"<html>Sign in to the proxy", effect=True),
+    "502": Respond(502, {"Content-Type": "text/html"}, b"<html>Bad gateway", effect=True),
+    "403 of a gateway": Respond(403, {"Content-Type": "application/json"}, b'{"message": "Forbidden"}', effect=True),
+    "429 of a gateway": Respond(429, {}, b"", effect=True),
+    "hung up": DropAfter(),
+    "no answer": Stall(effect=True),
+}
+"""What stands between a refusal that ServiceNow has counted and the one who sent the password."""
+BY_PASSWORD = {"SERVICENOW_GRANT": "password"}
+
+
+class Masked:
+    """Weather that masks the answers to some of the requests for a token, beside what faults there are."""
+
+    def __init__(
+        self, sandbox: DirectSandbox, action: Action, *, passwords: bool = True, others: bool = False
+    ) -> None:
+        self._faults = sandbox.faults
+        self._action, self._passwords, self._others = action, passwords, others
+
+    def find(self, service: str, request: Request) -> Action | None:
+        """What happens to a request; None: nothing does."""
+        fault = self._faults.find(service, request)
+        if fault is not None or service != "instance" or request.path != TOKEN_ENDPOINT:
+            return fault
+        masked = self._passwords if b"grant_type=password" in request.body else self._others
+        return self._action if masked else None
+
+
+def ticks(sandbox: DirectSandbox, app: App, hours: float) -> list[RunReport]:
+    """The reports of so many hours."""
+    reports: list[RunReport] = []
+    for _ in range(int(hours * 12)):
+        reports += app.tick(RunRequest(trigger=Trigger.TIMER))
+        sandbox.clock.advance(timedelta(minutes=5))
+    return reports
+
+
+class TestARefusalThatDoesNotArrive:
+    """ServiceNow has counted it; something on the way makes a page, an error or nothing of its answer."""
+
+    @pytest.mark.parametrize("others", sampled([True, False], [False]))
+    @pytest.mark.parametrize("kind", thinned(MASKS, 3))
+    @pytest.mark.parametrize("settings", thinned([BY_PASSWORD, {"SERVICENOW_FALLBACK_GRANT": "password"}]))
+    def test_locks_nobody_out(self, kind: str, settings: dict[str, str], *, others: bool) -> None:
+        """Also where requests without a password are answered in clear."""
+        sandbox, app = direct(settings, refresh_token=settings != BY_PASSWORD, username=True)
+        sandbox.vault.put(PASSWORD, "CANARY-wrong")
+        if settings != BY_PASSWORD:
+            sandbox.vault.put(REFRESH_TOKEN, "CANARY-dead")
+        sandbox.weather = Masked(sandbox, MASKS[kind], others=others)
+        ticks(sandbox, app, 2.5)
+        assert sandbox.instance.password_attempts(USER) <= TRIES
+        assert sandbox.instance.password_attempts(USER) or (others and settings != BY_PASSWORD)
+
+    def test_nor_do_several_connections_together(self) -> None:
+        sandbox, app = two_of_one_user()
+        for name in ("hr", "it"):
+            sandbox.vault.put(f"{name}-password", "CANARY-wrong")
+        sandbox.weather = Masked(sandbox, MASKS["page"])
+        ticks(sandbox, app, 2.5)
+        assert sandbox.instance.password_attempts("shared") <= TRIES
+
+    @pytest.mark.parametrize("status", thinned([502, 429]))
+    def test_an_outage_meets_one_password_and_heals_with_the_next_tick(self, status: int) -> None:
+        sandbox, app = direct(BY_PASSWORD, refresh_token=False, username=True)
+        sandbox.faults.add(Fault(service="instance", action=Respond(status), times=None))
+        reports = ticks(sandbox, app, 3)
+        assert {report.cause for report in reports} <= {Cause.INSTANCE_ERROR, Cause.INSTANCE_THROTTLED}
+        assert [report.consecutive_failures for report in reports] == list(range(1, 37))
+        sent = sandbox.log.select(path=TOKEN_ENDPOINT)
+        assert sum(each.grant_type == "password" for each in sent) == 1
+        sandbox.faults.clear()
+        assert tick(app).outcome is Outcome.REFRESHED
+        assert "password" not in record_tags(sandbox)
+
+    def test_so_does_one_that_meets_passwords_only(self) -> None:
+        """A directory behind ServiceNow that is away, say. After hours at the latest, and nobody is asked for."""
+        sandbox, app = direct(BY_PASSWORD, refresh_token=False, username=True)
+        sandbox.weather = Masked(sandbox, Respond(502))
+        reports = ticks(sandbox, app, 10)
+        assert Outcome.AUTHORIZATION_REQUIRED not in {report.outcome for report in reports}
+        sandbox.weather = sandbox.faults
+        assert Outcome.REFRESHED in {report.outcome for report in ticks(sandbox, app, 6)}
+
+    def test_one_that_masks_refusals_alone_lets_the_right_password_through_in_the_end(self) -> None:
+        sandbox, app = direct(BY_PASSWORD, refresh_token=False, username=True)
+        sandbox.weather = Masked(sandbox, MASKS["page"], passwords=False, others=True)
+        sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Respond(503)))
+        assert Outcome.REFRESHED in {report.outcome for report in ticks(sandbox, app, 6.5)}
+
+    def test_four_tries_with_a_refusal_among_them_shut_the_gate(self) -> None:
+        sandbox, app = direct(BY_PASSWORD, refresh_token=False, username=True)
+        sandbox.vault.put(PASSWORD, "CANARY-wrong")
+        sandbox.weather = Masked(sandbox, MASKS["hung up"])
+        ticks(sandbox, app, 1)
+        assert "unclear=3" in record_tags(sandbox)["password"]
+        sandbox.weather = sandbox.faults
+        assert ticks(sandbox, app, 2)[-1].outcome is Outcome.AUTHORIZATION_REQUIRED
+        assert sandbox.instance.password_attempts(USER) == TRIES
+
+    def test_the_refresh_token_serves_where_only_the_renewal_is_masked(self) -> None:
+        sandbox, app = direct({"SERVICENOW_FALLBACK_GRANT": "password"}, username=True)
+        sandbox.clock.advance(timedelta(days=95))
+        sandbox.weather = Masked(sandbox, MASKS["502"])
+        report = tick(app)
+        assert (report.outcome, report.grant) == (Outcome.REFRESHED, Grant.REFRESH_TOKEN)
+
+    def test_a_token_for_nobody_is_no_clear_answer(self) -> None:
+        """What hands out tokens to a request without credentials is not ServiceNow: it gets no password."""
+        sandbox, app = direct(BY_PASSWORD, refresh_token=False, username=True)
+        sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Respond(503)))
+        tick(app)
+        sandbox.clock.advance(timedelta(minutes=5))
+        anything = b'{"access_token": "CANARY-for-anybody", "expires_in": 1800}'
+        answer = Respond(200, {"Content-Type": "application/json"}, anything)
+        sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=answer, times=None))
+        sandbox.log.clear()
+        report = tick(app)
+        assert (report.outcome, report.cause) == (Outcome.FAILED, Cause.NOT_A_TOKEN)
+        assert {each.grant_type for each in sandbox.log.select(path=TOKEN_ENDPOINT)} == {"refresh_token"}
 
 
 def refuse_one(sandbox: DirectSandbox, app: App) -> None:

@@ -118,9 +118,8 @@ def test_what_a_grant_brings_in_an_answer_of_no_other_use_replaces_no_refresh_to
     """It can be asked for again, and nobody has tried what came: also where ServiceNow rotates."""
     sandbox, app = direct(BY_PASSWORD, Personality(rotates=True), username=True)
     runs(sandbox, app, hours=1)
-    good = sandbox.vault.get(REFRESH_TOKEN)
     sandbox.clock.advance(NEAR_THE_END)
     answer = Respond(200, {"Content-Type": "application/json"}, b'{"refresh_token": "CANARY-of-a-page"}')
-    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=answer, times=None))
-    assert tick(app).outcome is Outcome.FAILED
-    assert sandbox.vault.get(REFRESH_TOKEN) == good
+    sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=answer, times=1))
+    report = tick(app)
+    assert (report.outcome, report.grant) == (Outcome.REFRESHED, Grant.REFRESH_TOKEN)

@@ -238,7 +238,7 @@ FULL = RefreshRecord(
     last_outcome="kept",
     last_cause="access_denied",
     consecutive_failures=2,
-    password=PasswordRefusals(version="p1", count=2, tried_at=NOON),
+    password=PasswordRefusals(version="p1", count=2, unclear=1, tried_at=NOON),
     refused_refresh_token_version="r1",
     refresh_token_refusals=2,
     spent_refresh_token_version="r3",
@@ -254,7 +254,9 @@ def fullest() -> RefreshRecord:
         last_outcome=max(Outcome, key=len),
         last_cause=max(Cause, key=len),
         consecutive_failures=999_999_999,
-        password=PasswordRefusals(version=version, count=999_999_999, tried_at=moment, user="deadbeef"),
+        password=PasswordRefusals(
+            version=".".join([version] * 3), count=999_999_999, unclear=999_999_999, tried_at=moment, user="deadbeef"
+        ),
         refused_refresh_token_version=version,
         refresh_token_refusals=999_999_999,
         spent_refresh_token_version=version,
@@ -292,7 +294,7 @@ class TestRecord:
             "last-outcome": "kept",
             "last-cause": "access_denied",
             "consecutive-failures": "2",
-            "password": "version=p1 refusals=2 tried-at=2026-03-01T12:00:00+00:00",
+            "password": "version=p1 refusals=2 unclear=1 tried-at=2026-03-01T12:00:00+00:00",
             "refresh-token": "refused=r1 refusals=2 spent=r3 rotates=true",
         }
         assert parse_record(secret(tags=record_tags("c", FULL))) == FULL
@@ -312,7 +314,7 @@ class TestRecord:
             "spent-refresh-token-version": "r3",
             "rotates": "true",
         }
-        assert parse_record(secret(tags=old)) == FULL
+        assert parse_record(secret(tags=old)) == replace(FULL, password=replace(FULL.password, unclear=0))
         newer = {**old, "password": "version=p2 refusals=1", "refresh-token": "rotates=true"}
         assert parse_record(secret(tags=newer)).password == PasswordRefusals(version="p2", count=1)
         assert parse_record(secret(tags=newer)).refused_refresh_token_version is None

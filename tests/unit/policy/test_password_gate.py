@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from refresher.model.causes import Cause
 from refresher.model.errors import TokenEndpointError
-from refresher.policy.password_gate import PAUSE, TRIES, PasswordRefusals
+from refresher.policy.password_gate import LONG_PAUSE, PAUSE, TRIES, PasswordRefusals
 from tests.factories import MINUTE, NOON, SECOND
 
 NONE = PasswordRefusals(version="p1")
@@ -18,6 +18,11 @@ GENERIC = TokenEndpointError("for the test", cause=Cause.ACCESS_DENIED)
 def refused(count: int) -> PasswordRefusals:
     """So many refusals of version p1, the last one at noon."""
     return replace(NONE, count=count, tried_at=NOON)
+
+
+def unclear(count: int) -> PasswordRefusals:
+    """So many tries that were not answered in clear, the last one at noon."""
+    return replace(NONE, unclear=count, tried_at=NOON)
 
 
 class TestGate:
@@ -37,6 +42,14 @@ class TestGate:
             (refused(4), 0 * MINUTE, False, True),
             (refused(4), 365 * 24 * 60 * MINUTE, False, True),
             (refused(9), PAUSE, False, True),
+            (unclear(1), 0 * MINUTE, True, False),
+            (unclear(2), PAUSE - SECOND, False, False),
+            (unclear(3), PAUSE, True, False),
+            (unclear(4), LONG_PAUSE - SECOND, False, False),
+            (unclear(4), LONG_PAUSE, True, False),
+            (unclear(9), LONG_PAUSE, True, False),
+            (replace(unclear(2), count=1), PAUSE, True, False),
+            (replace(unclear(3), count=1), LONG_PAUSE, False, True),
         ],
     )
     def test_by_what_is_held_against_it_and_the_time_since(
@@ -52,16 +65,35 @@ class TestGate:
             (refused(2), NOON + PAUSE),
             (refused(3), NOON + PAUSE),
             (refused(4), None),
+            (unclear(1), None),
+            (unclear(2), NOON + PAUSE),
+            (unclear(4), NOON + LONG_PAUSE),
+            (replace(unclear(3), count=1), None),
         ],
     )
     def test_a_pause_says_its_end(self, held: PasswordRefusals, until: datetime | None) -> None:
         assert held.paused_until == until
 
+    @pytest.mark.parametrize(
+        ("held", "after", "asks"),
+        [
+            (refused(2), PAUSE, False),
+            (unclear(1), 0 * MINUTE, True),
+            (replace(refused(1), unclear=1), LONG_PAUSE - SECOND, True),
+            (unclear(1), LONG_PAUSE, False),
+            (replace(unclear(1), tried_at=None), 0 * MINUTE, False),
+        ],
+    )
+    def test_after_an_unclear_answer_the_way_is_asked_for_first(
+        self, held: PasswordRefusals, after: timedelta, *, asks: bool
+    ) -> None:
+        assert held.asks_the_way(NOON + after) is asks
+
     def test_what_does_not_say_when_is_no_reason_to_wait(self) -> None:
         assert replace(refused(2), tried_at=None).is_open(NOON)
 
     def test_the_figures_that_the_documents_name(self) -> None:
-        assert (4, timedelta(minutes=30)) == (TRIES, PAUSE)
+        assert (4, timedelta(minutes=30), timedelta(hours=6)) == (TRIES, PAUSE, LONG_PAUSE)
 
     @pytest.mark.parametrize("version", ["p2", None])
     def test_another_version_is_not_judged_by_it(self, version: str | None) -> None:
@@ -104,6 +136,21 @@ class TestSharedUser:
         other = replace(refused(TRIES - 1), tried_at=tried_at)
         assert refused(1).with_others([other], since, NOON).shut is counts
 
+    @pytest.mark.parametrize(
+        ("tried_at", "count", "counts"),
+        [
+            (NOON - LONG_PAUSE + SECOND, 0, True),
+            (NOON - LONG_PAUSE, 0, False),
+            (NOON - LONG_PAUSE, 1, True),
+        ],
+    )
+    def test_what_was_unclear_to_them_counts_for_hours_or_with_a_refusal(
+        self, tried_at: datetime, count: int, *, counts: bool
+    ) -> None:
+        other = replace(unclear(2), tried_at=tried_at, count=count)
+        together = NONE.with_others([other], None, NOON)
+        assert (together.unclear, together.tried_at) == ((2, tried_at) if counts else (0, None))
+
 
 class TestCounting:
     """A try counts before it is sent; the answer may take that back."""
@@ -116,11 +163,26 @@ class TestCounting:
     def test_a_refusal_stays_counted(self, cause: Cause) -> None:
         assert refused(2).after_error(NONE, TokenEndpointError("", cause=cause)) == refused(2)
 
-    @pytest.mark.parametrize("cause", [Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.INVALID_CLIENT])
     @pytest.mark.parametrize("untried", [NONE, refused(1), refused(2)])
-    def test_what_says_nothing_of_the_password_leaves_no_trace(self, cause: Cause, untried: PasswordRefusals) -> None:
-        tried = untried.before_try(NOON + 7 * MINUTE)
-        assert tried.after_error(untried, TokenEndpointError("", cause=cause)) == untried
+    @pytest.mark.parametrize(
+        "error",
+        [
+            TokenEndpointError("", cause=Cause.INVALID_CLIENT),
+            TokenEndpointError("", cause=Cause.INSTANCE_HIBERNATING),
+            TokenEndpointError("", cause=Cause.INSTANCE_UNREACHABLE, sent=False),
+        ],
+        ids=["client", "asleep", "not sent"],
+    )
+    def test_what_nobody_looked_at_leaves_no_trace(self, error: TokenEndpointError, untried: PasswordRefusals) -> None:
+        assert untried.before_try(NOON + 7 * MINUTE).after_error(untried, error) == untried
+
+    @pytest.mark.parametrize("cause", [Cause.INSTANCE_TIMEOUT, Cause.INSTANCE_ERROR, Cause.NOT_A_TOKEN])
+    @pytest.mark.parametrize("untried", [NONE, refused(1), replace(refused(1), unclear=2)])
+    def test_what_was_sent_and_not_answered_in_clear_counts_beside_the_refusals(
+        self, cause: Cause, untried: PasswordRefusals
+    ) -> None:
+        after = untried.before_try(NOON + MINUTE, "mark").after_error(untried, TokenEndpointError("", cause=cause))
+        assert after == replace(untried, unclear=untried.unclear + 1, tried_at=NOON + MINUTE, user="mark")
 
     def test_a_definite_refusal_shuts_the_gate_at_once(self) -> None:
         error = TokenEndpointError("", cause=Cause.INVALID_GRANT)
@@ -139,3 +201,13 @@ class TestLockOut:
                 sent += 1
                 held = held.before_try(now).after_error(held, GENERIC)
         assert sent <= 4
+
+    @given(st.lists(st.tuples(st.sampled_from([0, 1, 5, 30, 10_000]), st.booleans())))
+    def test_nor_more_often_with_answers_that_do_not_arrive_once_one_did(self, tries: list[tuple[int, bool]]) -> None:
+        held, now = NONE, NOON
+        for minutes, arrives in tries:
+            now += minutes * MINUTE
+            if held.is_open(now):
+                assert held.count == 0 or held.count + held.unclear < TRIES
+                error = GENERIC if arrives else TokenEndpointError("", cause=Cause.INSTANCE_ERROR)
+                held = held.before_try(now).after_error(held, error)

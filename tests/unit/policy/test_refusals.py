@@ -61,7 +61,11 @@ class TestAfterRefusal:
     @pytest.mark.parametrize("grant", UNATTENDED)
     def test_a_fault_is_held_against_nothing(self, grant: Grant, cause: Cause, record: RefreshRecord) -> None:
         after, person = refuse(record, grant, cause)
-        assert (after.memory, person) == (record.memory, None)
+        assert (replace(after, password=record.password).memory, person) == (record.memory, None)
+
+    def test_but_a_password_may_have_been_refused(self) -> None:
+        after, _ = refuse(CLEAN, Grant.PASSWORD, Cause.INSTANCE_ERROR)
+        assert after.password == PasswordRefusals(version="p1", unclear=1, tried_at=NOON)
 
     @pytest.mark.parametrize("cause", [*REFUSALS, *FAULTS])
     @pytest.mark.parametrize("grant", [Grant.CLIENT_CREDENTIALS, Grant.JWT_BEARER])
