@@ -217,7 +217,11 @@ def _credentials(
     secrets = {place.name: held for place, held in found.items() if place.vault_url == vaults.own_url}
     stored = secrets.get(connection.refresh_token_name)
     refresh_token = None
-    if isinstance(stored, StoredSecret) and stored.value.stripped() and REVOKED_AT not in stored.tags:
+    if (
+        isinstance(stored, StoredSecret)
+        and (stored.unread or not stored.value.is_none)
+        and REVOKED_AT not in stored.tags
+    ):
         refresh_token = parse_refresh_token(stored, lifetime=connection.refresh_token_lifetime, now=now)
     return Credentials(
         connection=connection,

@@ -383,7 +383,7 @@ class Cause(StrEnum):
         code="refresh_token_missing",
         kind=Kind.PERSON,
         meaning="There is no refresh token (none, or one that `revoke` ended), and no fallback grant.",
-        checks=("{connection}-refresh-token: is it there? Has it a tag revoked-at?",),
+        checks=("{connection}-refresh-token: is it there, and more than a placeholder? Has it a tag revoked-at?",),
         next_step=Step("Authorize: ", _AUTHORIZE, ". If it was deleted by mistake: ", _RECOVER),
     )
     REFRESH_TOKEN_REFUSED = Row(

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, NoReturn, final
 
 from refresher.model.grants import Grant
+from refresher.model.placeholders import is_placeholder
 
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 """Controls, formats (U+200B, U+FEFF and their kind) and separators, by the general categories of Unicode."""
@@ -45,6 +46,11 @@ class Secret:
     def stripped(self) -> "Secret":
         """The same secret without what copying by hand leaves around it: white space, and signs that nobody sees."""
         return Secret(strip_unseen(self._value))
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is there, or a word or a mask in the place of what a server would have made up."""
+        return is_placeholder(self.stripped().reveal())
 
     def name_mark(self) -> str:
         """What tells one name from another, to a system that does not tell capitals from small letters."""

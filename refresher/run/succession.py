@@ -175,7 +175,7 @@ class Succession:
             return None  # A doubt is no reason to lose what is in hand.
         if held is None or held.version == self._stored_version:
             return None
-        if not held.value.stripped() or held.value.stripped() in self._own_values:
+        if held.value.is_none or held.value.stripped() in self._own_values:
             return None
         if self._found_until is not None and held.created_on is not None and held.created_on < self._found_until:
             return None  # The vault tells what it held before this run looked, or the name came back with that.

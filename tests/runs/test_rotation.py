@@ -215,6 +215,17 @@ class TestATokenThatIsMasked:
         assert "authorize servicenow" in warning.hint
 
 
+@pytest.mark.parametrize("typed", ["null", "<your refresh token>"])
+def test_what_somebody_stores_in_the_place_of_a_refresh_token_is_none(typed: str) -> None:
+    """It is neither sent nor written once more, and the cause is that there is none."""
+    sandbox, app = direct()
+    sandbox.vault.put(REFRESH_TOKEN, typed)
+    report = tick(app)
+    assert (report.outcome, report.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.REFRESH_TOKEN_MISSING)
+    assert sandbox.log.count(path=TOKEN_ENDPOINT) == 0
+    assert len(sandbox.vault.versions(REFRESH_TOKEN)) == 2
+
+
 def rotated_to(sandbox: DirectSandbox, value: str) -> Callable[[bytes], bytes]:
     """Let ServiceNow's new refresh token be another one."""
 
@@ -480,10 +491,11 @@ class TestSomebodyStoresAnother:
         assert WarningCode.REFRESH_TOKEN_REPLACED not in {warning.code for warning in report.warnings}
         assert is_kept(sandbox)
 
-    def test_nor_is_what_holds_nothing(self) -> None:
+    @pytest.mark.parametrize("typed", [" ", "<refresh token>"])
+    def test_nor_is_what_holds_nothing(self, typed: str) -> None:
         """A mistyped `az keyvault secret set` in the middle of a run is not worth the one that works."""
         sandbox, app = rotating()
-        blank = Interrupt(lambda: sandbox.vault.put(REFRESH_TOKEN, " "), before=False)
+        blank = Interrupt(lambda: sandbox.vault.put(REFRESH_TOKEN, typed), before=False)
         sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=blank))
         assert tick(app).outcome is Outcome.REFRESHED
         assert is_kept(sandbox)
