@@ -103,6 +103,10 @@ class RefreshRecord:
         same = version is not None and version == self.refused_refresh_token_version
         return self.refresh_token_refusals if same else 0
 
+    def was_sent(self, version: str) -> bool:
+        """Whether a request sent that version of the refresh token, and did not end well."""
+        return version in {self.refused_refresh_token_version, self.spent_refresh_token_version}
+
     def may_be_spent(self, version: str | None) -> bool:
         """Whether a request may have used up that version of the refresh token."""
         return version is not None and version == self.spent_refresh_token_version

@@ -78,7 +78,8 @@ class Succession:
     def prove(self) -> None:
         """Write a refresh token that somebody else stored once more, with its dates. Raises VaultError."""
         token = self.credentials.refresh_token
-        if token is None or token.own:
+        # Of one that was sent before, the record tells by its version what became of it.
+        if token is None or token.own or self._memory.record.was_sent(token.version):
             return
         other = self._stored_by_another()
         if other is not None:

@@ -12,7 +12,7 @@ from refresher.model.causes import Cause
 from refresher.model.report import Outcome, RunReport, WarningCode
 from sandbox import Fault, Personality
 from sandbox.direct import DirectSandbox, Process
-from sandbox.faults import Action, Drop, Interrupt, Respond, Rewrite, Stall, Throttle
+from sandbox.faults import Action, Drop, DropAfter, Interrupt, Respond, Rewrite, Stall, Throttle
 from sandbox.trial.host import direct_app
 from tests.conftest import direct, tick
 from tests.names import REFRESH_TOKEN, TOKEN, TOKEN_ENDPOINT
@@ -369,6 +369,42 @@ class TestBeforeItIsSpent:
         by_hand, own = sandbox.vault.versions(REFRESH_TOKEN)
         assert own.value == by_hand.value
         assert (own.content_type, own.expires_on is not None) == ("application/vnd.servicenow.refresh-token", True)
+
+    @pytest.mark.parametrize("also_tags", thinned([False, True]))
+    def test_one_that_was_refused_is_not_written_again_where_something_takes_content_types(
+        self, *, also_tags: bool
+    ) -> None:
+        """Each tick would refuse another version, and none would be refused often enough to call a person."""
+        sandbox, app = direct()
+        tick(app)
+        for each in sandbox.vault.versions(REFRESH_TOKEN):
+            sandbox.instance.kill_refresh_token(each.value)
+        outcomes = []
+        for _ in range(14):
+            sandbox.clock.advance(TICK)
+            held = sandbox.vault.get(REFRESH_TOKEN)
+            assert held is not None
+            held.content_type = None
+            if also_tags:
+                held.tags.clear()
+            outcomes.append(tick(app).outcome)
+        assert outcomes[-1] is Outcome.AUTHORIZATION_REQUIRED
+        assert len(sandbox.vault.versions(REFRESH_TOKEN)) <= 3
+
+    def test_nor_is_one_whose_answer_was_lost(self) -> None:
+        """That it may be spent is known of its version."""
+        sandbox, app = rotating()
+        sandbox.faults.add(Fault(service="instance", path=TOKEN_ENDPOINT, action=DropAfter(), times=None))
+        outcomes = []
+        for _ in range(3):
+            held = sandbox.vault.get(REFRESH_TOKEN)
+            assert held is not None
+            held.content_type = None
+            outcomes.append(tick(app))
+            sandbox.faults.clear()
+            sandbox.clock.advance(TICK)
+        assert outcomes[-1].cause is Cause.ROTATED_TOKEN_LOST
+        assert len(sandbox.vault.versions(REFRESH_TOKEN)) <= 4
 
     def test_a_fallback_grant_serves_meanwhile(self) -> None:
         sandbox, app = direct({"SERVICENOW_FALLBACK_GRANT": "password"}, Personality(rotates=True), username=True)
