@@ -139,9 +139,26 @@ var described = empty(severalConnections)
       grants: [each.value.?grant ?? 'refresh_token', each.value.?fallback_grant ?? '']
       jwt: json(string(each.value.?jwt ?? {}))
     })
-// Between two ticks, at the most: of a list or a number, an hour; of no schedule, the default's.
-var minuteField = contains(refreshSchedule, ' ') ? split(refreshSchedule, ' ')[1] : '*/5'
-var tickMinutes = contains(minuteField, '/') ? int(last(split(minuteField, '/'))) : 60
+// The longest time between two ticks, of the schedules that the code accepts; of any other, as the code does, of the default.
+var minuteTexts = concat(map(range(0, 60), at => string(at)), map(range(0, 10), at => '0${at}'))
+var minuteField = startsWith(refreshSchedule, '0 ') && endsWith(refreshSchedule, ' * * * *') && length(refreshSchedule) > 10
+  ? substring(refreshSchedule, 2, max(0, length(refreshSchedule) - 10))
+  : ''
+var listedMinutes = split(minuteField, ',')
+var isList = empty(filter(listedMinutes, each => !contains(minuteTexts, each)))
+var startAndStep = split(minuteField, '/')
+var isStep = length(startAndStep) == 2 && contains(concat(['*'], minuteTexts), startAndStep[0]) && contains(
+  minuteTexts,
+  last(startAndStep)
+) && !contains(['0', '00'], last(startAndStep))
+var start = isStep && startAndStep[0] != '*' ? int(startAndStep[0]) : 0
+var step = isStep ? int(last(startAndStep)) : 5
+var listed = isList ? map(listedMinutes, each => int(each)) : []
+var ticks = filter(range(0, 60), at => isList ? contains(listed, at) : at >= start && (at - start) % step == 0)
+var tickMinutes = max(map(
+  range(0, length(ticks)),
+  at => (at + 1 < length(ticks) ? ticks[at + 1] : ticks[0] + 60) - ticks[at]
+))
 // Neither the app's own identity nor the key of a public client needs a client secret, nor what goes with one.
 var withApplication = map(
   filter(
@@ -179,10 +196,10 @@ var publishTo = flatten(map(
       : ['${each.key}${targetSuffix}']
 ))
 // The parameter's default is the single connection's.
-var listed = (empty(severalConnections) || trim(publishedTargets) != 'servicenow${targetSuffix}')
+var listedTargets = (empty(severalConnections) || trim(publishedTargets) != 'servicenow${targetSuffix}')
   ? split(publishedTargets, ',')
   : []
-var targets = filter(map(concat(listed, publishTo), target => trim(target)), target => !empty(target))
+var targets = filter(map(concat(listedTargets, publishTo), target => trim(target)), target => !empty(target))
 // Of targets in other vaults, only those in Simple Chat's are known here.
 var ownTargets = union(filter(targets, target => !startsWith(target, 'https://')), [])
 var listedChatTargets = filter(map(split(simpleChatTargets, ','), target => trim(target)), target => !empty(target))

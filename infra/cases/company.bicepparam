@@ -22,3 +22,4 @@ param appSubnetId = '/subscriptions/00000000-0000-0000-0000-000000000001/resourc
 param endpointSubnetId = '/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-net/providers/Microsoft.Network/virtualNetworks/vnet-contoso/subnets/endpoints'
 param privateDnsZonesGroupId = '/subscriptions/00000000-0000-0000-0000-000000000004/resourceGroups/rg-dns'
 param refreshIntervalMinutes = 120
+param refreshSchedule = '0 10/5 * * * *'

@@ -10,3 +10,4 @@ param fixedAddress = true
 param signInClientId = '00000000-0000-0000-0000-00000000000d'
 param onCallGroupId = '00000000-0000-0000-0000-00000000000c'
 param alertEmail = 'oncall@contoso.com'
+param refreshSchedule = '0 0,5,10,15,20,25,30,35,40,45,50,55 * * * *'

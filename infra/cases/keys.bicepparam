@@ -33,3 +33,4 @@ param connections = {
     }
   }
 }
+param refreshSchedule = '*/5 * * * *'

@@ -15,6 +15,7 @@ from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, Warn
 from refresher.model.tokens import Secret
 from refresher.policy.due import Reason
 from refresher.run.by_hand import Authorization
+from refresher.settings.schedule import longest_gap, timer_schedule
 from refresher.telemetry import emit, emit_poisoned
 from sandbox import PERSONALITIES, Sandbox
 from sandbox.direct import DirectSandbox, Process
@@ -139,6 +140,24 @@ def test_two_intervals_of_silence_fire_and_an_empty_workspace_is_one() -> None:
         assert silent(query, None, now) == 360
         assert silent(query, now - timedelta(minutes=minutes + 1), now) == minutes + 1
         assert silent(query, now - timedelta(minutes=minutes), now) is None
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS.values(), ids=SNAPSHOTS.keys())
+def test_the_silence_that_is_waited_for_is_two_intervals_of_the_timer_as_it_fires(snapshot: Snapshot) -> None:
+    """A schedule that cannot be used counts as the default, which the code gives the host in its place."""
+    fires = timer_schedule(snapshot.settings["REFRESH_SCHEDULE"])
+    (minutes,) = re.findall(r"minutes_without > (\d+)", query_of(snapshot, "RefreshMissing"))
+    assert timedelta(minutes=int(minutes)) == 2 * longest_gap(fires)
+
+
+def test_the_cases_have_schedules_of_every_kind() -> None:
+    """A step, from any minute; a list; what the code refuses."""
+    schedules = {snapshot.settings["REFRESH_SCHEDULE"] for snapshot in SNAPSHOTS.values()}
+    unusable = {each for each in schedules if timer_schedule(each) != each}
+    gaps = {longest_gap(each) for each in schedules - unusable}
+    assert len(unusable) == 2
+    assert {gap // timedelta(minutes=1) for gap in gaps} == {5, 10, 15, 60}
+    assert any("," in each for each in schedules)
 
 
 def test_the_table_is_there_before_a_rule_asks_it() -> None:
