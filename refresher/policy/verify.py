@@ -22,7 +22,7 @@ from refresher.model.stored import StoredAccessToken
 from refresher.model.timing import Timing
 from refresher.model.tokens import Secret
 from refresher.policy.due import Decision, Reason, Refresh, Urgency
-from refresher.policy.grants import GrantPlan
+from refresher.policy.grants import REFUSALS_THAT_CONDEMN, GrantPlan
 from refresher.policy.record import RefreshRecord
 
 HERD = 3
@@ -91,9 +91,14 @@ def after_refusals(
     return Consequence.REFRESH, ""
 
 
-def is_unheard(cause: Cause) -> bool:
-    """Whether a refresh that ended so was none, since the instance served nobody: the next tick may begin another."""
-    return cause.row.kind in {Kind.AWAY, Kind.THROTTLED}
+def is_unheard(cause: Cause, refusals: int) -> bool:
+    """Whether a refresh that ended so decided nothing, so that the next tick may begin another.
+
+    The instance served nobody; or its generic 401, which also passes, met the refresh token in so few runs
+    (`refusals`) that one more has to condemn it, and another grant or a person to help.
+    """
+    undecided = cause is Cause.ACCESS_DENIED and 0 < refusals < REFUSALS_THAT_CONDEMN
+    return undecided or cause.row.kind in {Kind.AWAY, Kind.THROTTLED}
 
 
 def goes_first(refused: Mapping[str, str], healed: frozenset[str] = frozenset()) -> Mapping[str, str]:

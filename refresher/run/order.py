@@ -16,6 +16,7 @@ from refresher.model.causes import Cause
 from refresher.model.clock import Deadline
 from refresher.model.connection import Connection
 from refresher.model.errors import RefresherError, TokenRejectedError, VaultError
+from refresher.model.grants import Grant
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger
 from refresher.model.stored import StoredSecret
 from refresher.model.tokens import Secret, TokenResponse
@@ -167,9 +168,10 @@ class Refresher:
                 return keeper.publish(obtain(run, keeper, session, plan, decision.urgency, ask_identity))
 
         def failed(error: RefresherError) -> RunReport:
-            if by_refusal_alone and is_unheard(error.cause):
-                before = side.record.access_token_refused_at
-                keeper.memory.record = keeper.memory.record.with_access_token_refused(before)
+            record = keeper.memory.record
+            refusals = record.refresh_token_refusals_of(keeper.sent(Grant.REFRESH_TOKEN).refresh_token)
+            if by_refusal_alone and is_unheard(error.cause, refusals):
+                keeper.memory.record = record.with_access_token_refused(side.record.access_token_refused_at)
             return keeper.failed(error)
 
         return reported(job, failed)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from refresher.model.causes import Cause, Kind
 from refresher.model.report import Outcome, RunReport, Trigger
+from refresher.policy.due import Reason
 
 MINUTE = 60.0
 """Seconds between two tries. The instance then has the whole run's tries behind it."""
@@ -37,10 +38,12 @@ def _passes(report: RunReport) -> bool:
     """Whoever wakes a sleeping instance waits for it; the vault of a copy may be gone for good.
 
     So may what is refused in two ticks running: that is no fault of a minute, and who asks too often is locked out.
+    Where nothing but the stored token's refusal led to it, the next tick is soon enough as well.
     """
     cause = report.cause
     if cause is None or cause is Cause.PUBLISH_FAILED:
         return False
-    if cause.row.kind is Kind.REFUSED and report.consecutive_failures > 1:
+    for_that_alone = report.reason is Reason.ACCESS_TOKEN_REFUSED
+    if cause.row.kind is Kind.REFUSED and (for_that_alone or report.consecutive_failures > 1):
         return False
     return cause.row.passes or cause.row.kind is Kind.AWAY

@@ -17,7 +17,7 @@ from refresher.policy.due import Reason
 from sandbox import PERSONALITIES, Personality
 from sandbox.direct import DirectSandbox, Process
 from sandbox.faults import Fault, Interrupt, Respond, Throttle
-from sandbox.personality import LOGIN_PAGE
+from sandbox.personality import GENERIC_REFUSAL, LOGIN_PAGE
 from sandbox.trial.host import direct_app
 from tests.conftest import CapturedLog, direct, tick
 from tests.sampling import thinned
@@ -225,7 +225,7 @@ def test_where_the_refresh_token_is_dead_as_well_the_report_says_that_nothing_wo
     assert {(event["outcome"], event["tried"], event["cause"]) for event in events} == {
         ("failed", "rejected", "access_denied")
     }
-    assert token_requests(sandbox) == 3  # of one run, the second of this tick sends nothing
+    assert token_requests(sandbox) == 3  # of one run, which is the only one of its tick
 
 
 @pytest.mark.parametrize(
@@ -498,3 +498,40 @@ def test_a_new_token_that_was_refused_is_published_only_if_it_is_accepted_then(s
     report = tick(app)
     assert report.cause is Cause.TOKEN_REJECTED
     assert stored(sandbox) == before
+
+
+@pytest.mark.parametrize("settings", [{"SERVICENOW_FALLBACK_GRANT": "password"}, {}])
+def test_where_both_tokens_were_revoked_the_second_tick_decides(settings: dict[str, str]) -> None:
+    """One more refusal condemns the refresh token: the password serves, or a person is asked for at once."""
+    sandbox, app = direct(settings, username=True)
+    running(sandbox, app)
+    revoke(sandbox)
+    held = sandbox.vault.get(f"{NAME}-refresh-token")
+    assert held is not None
+    sandbox.instance.kill_refresh_token(held.value)
+    first = tick(app)
+    assert (first.outcome, first.cause) == (Outcome.FAILED, Cause.ACCESS_DENIED)
+    sandbox.clock.advance(5 * MINUTES)
+    second = tick(app)
+    if settings:
+        assert (second.outcome, second.grant) == (Outcome.REFRESHED, Grant.PASSWORD)
+        assert works(sandbox)
+    else:
+        assert (second.outcome, second.cause) == (Outcome.AUTHORIZATION_REQUIRED, Cause.REFRESH_TOKEN_REFUSED)
+
+
+def test_what_may_only_wait_is_not_tried_again_in_the_same_tick() -> None:
+    """Here a refresh for that alone, which was refused: nothing is asked for within the interval."""
+    sandbox, app = direct({"SERVICENOW_GRANT": "client_credentials"}, refresh_token=False)
+    running(sandbox, app)
+    revoke(sandbox)
+    denied = Respond(401, {"Content-Type": "application/json"}, GENERIC_REFUSAL)
+    sandbox.faults.add(Fault(path="/oauth_token.do", action=denied, times=None))
+    tick(app)
+    sandbox.clock.advance(5 * MINUTES)
+    sandbox.log.clear()
+    began = sandbox.clock.now()
+    report = tick(app)
+    assert (report.outcome, report.cause, report.working) == (Outcome.FAILED, Cause.ACCESS_DENIED, False)
+    assert (probes(sandbox), token_requests(sandbox)) == (2, 0)
+    assert sandbox.clock.now() - began < timedelta(seconds=10)

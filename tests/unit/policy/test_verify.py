@@ -227,8 +227,21 @@ def test_a_refusal_alone_opens_no_fallback_and_sends_no_password(
     assert restrain(plan, connection(**settings)).grants == tuple(Grant(each) for each in left)
 
 
+@pytest.mark.parametrize(
+    ("cause", "refusals", "none"),
+    [
+        (Cause.ACCESS_DENIED, 0, False),  # another grant's, which condemns nothing
+        (Cause.ACCESS_DENIED, 1, True),
+        (Cause.ACCESS_DENIED, 2, False),
+        (Cause.REFRESH_TOKEN_REFUSED, 1, False),
+    ],
+)
+def test_nor_did_one_decide_after_which_one_more_refusal_condemns(cause: Cause, refusals: int, *, none: bool) -> None:
+    assert is_unheard(cause, refusals) is none
+
+
 def test_a_refresh_that_nobody_heard_was_none() -> None:
-    assert [cause for cause in Cause if is_unheard(cause)] == [
+    assert [cause for cause in Cause if is_unheard(cause, 0)] == [
         Cause.INSTANCE_UNREACHABLE,
         Cause.INSTANCE_TIMEOUT,
         Cause.INSTANCE_THROTTLED,
