@@ -209,7 +209,7 @@ def as_page(reply: Reply, key: Mapping[str, str]) -> Reply:
     # Of several problems the detail is one long line.
     said = body.get("problems") or [body.get("detail")]
     lines = [*filter(None, (*said, body.get("hint"))), *reports]
-    heading = _HEADINGS.get(body.get("outcome"), body.get("title", "Refreshed"))
+    heading = _HEADINGS.get(body.get("outcome"), "This could not be done" if "detail" in body else "Refreshed")
     return _page(reply.status, answer_page(heading, lines, key), reply.headers)
 
 

@@ -134,15 +134,18 @@ def _runbook(status: ConnectionStatus) -> str:
 
 def _step(step: Step) -> str:
     """Words and commands, each on a line of its own."""
-    return "".join(_tagged("code" if isinstance(piece, Command) else "div", piece) for piece in step.apart())
+    return "".join(
+        _code(piece) if isinstance(piece, Command) else f"<div>{escape(piece)}</div>" for piece in step.apart()
+    )
 
 
 def _with_commands(step: Step) -> str:
-    return "".join(_tagged("code", piece) if isinstance(piece, Command) else escape(piece) for piece in step.pieces)
+    return "".join(_code(piece) if isinstance(piece, Command) else escape(piece) for piece in step.pieces)
 
 
-def _tagged(tag: str, piece: str | Command) -> str:
-    return f"<{tag}>{escape(str(piece))}</{tag}>"
+def _code(command: Command) -> str:
+    """A command, whose line a narrow screen may break at its spaces: not at a hyphen, where it would read as two."""
+    return f"<code>{escape(str(command)).replace(' ', ' <wbr>')}</code>"
 
 
 def _cells(known: Sequence[Fact]) -> str:

@@ -12,7 +12,9 @@ STYLE = """
 body{margin:0;padding:1.25rem;background:var(--ground);color:var(--ink);font:1rem/1.5 system-ui,sans-serif}
 main{max-width:60rem;margin:auto}
 h1{font-size:1.35rem;margin:0}
-header p{margin:.15rem 0 1.25rem;color:var(--faint)}
+header{margin-bottom:1.25rem}
+header p{margin:.15rem 0 0;color:var(--faint)}
+header a{display:inline-block;min-height:1.5rem}
 article{background:var(--card);border:1px solid var(--line);border-left:.4rem solid var(--unknown);
 border-radius:.5rem;padding:1rem 1.1rem;margin-bottom:1rem;overflow-wrap:anywhere}
 article.good{border-left-color:var(--good)}
@@ -27,6 +29,7 @@ h2{font-size:1.1rem;margin:0;display:flex;gap:.6rem;flex-wrap:wrap;align-items:b
 .next b{display:block;font-size:.8rem;color:var(--faint)}
 code{font:.9em/1.5 ui-monospace,monospace;background:var(--ground);padding:.1em .3em;border-radius:.25rem;
 display:inline-block;max-width:100%;overflow-x:auto;white-space:nowrap;vertical-align:bottom}
+wbr{white-space:normal}
 .next code{display:block;margin:.3rem 0;padding:.35rem .5rem}
 svg{display:block;width:100%;height:1.6rem;margin:.75rem 0 0;border-radius:.25rem;background:var(--line)}
 .held{fill:var(--good)}
@@ -46,6 +49,7 @@ form{margin:.3rem 0 .5rem}
 button{font:inherit;font-weight:600;padding:.5rem 1rem;border:0;border-radius:.4rem;background:var(--ink);
 color:var(--card)}
 ul{margin:.75rem 0 0;padding-left:1.2rem;overflow-wrap:anywhere}
+@media(max-width:30rem){body{padding:.75rem}article{padding:.75rem .8rem}.next{padding:.5rem .6rem}}
 """
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 HEADERS = {

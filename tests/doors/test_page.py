@@ -1,5 +1,6 @@
 """The status page: the same facts as the JSON, escaped, and shown by a real browser under its own policy."""
 
+import html
 import re
 import subprocess
 import threading
@@ -18,7 +19,7 @@ import pytest
 from refresher.app import App
 from refresher.model.causes import Cause
 from refresher.model.report import Warning_, WarningCode
-from refresher.model.steps import Step, authorize, probe, refresh
+from refresher.model.steps import Step, authorize, probe, refresh, set_secret
 from refresher.servicenow.answers import Verdict
 from refresher.status.connection_status import ConnectionStatus, State
 from refresher.status.copies import TargetStatus
@@ -52,7 +53,11 @@ class Words(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        # Where a line may be broken nothing is shown.
+        if self.tags and self.tags[-1][0] == "wbr":
+            self.words[-1] += data
+        else:
+            self.words.append(data)
 
     @property
     def text(self) -> str:
@@ -278,10 +283,45 @@ def test_a_card_has_its_checks_its_user_its_instance_and_its_runbook() -> None:
     assert "docs/runbook/causes.md#access_denied" in text
 
 
-def test_commands_are_not_broken_at_their_hyphens() -> None:
-    (rule,) = re.findall(r"\ncode\{([^}]*)\}", status_page([a_status()], TICKING, START))
+def test_commands_are_broken_at_their_spaces_and_not_at_their_hyphens() -> None:
+    page = status_page([a_status(next_step=Step("Now: ", refresh("hr-cases", force=True)))], TICKING, START)
+    assert "<code>python <wbr>-m <wbr>refresher <wbr>refresh <wbr>hr-cases <wbr>--force</code>" in page
+    (rule,) = re.findall(r"\ncode\{([^}]*)\}", page)
     assert "white-space:nowrap" in rule
     assert "overflow-x:auto" in rule
+
+
+MEASURE = """<script>addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  for (const row of page.querySelectorAll("details")) row.open = true;
+  const wide = [page.documentElement, ...page.querySelectorAll("code")].filter((e) => e.scrollWidth > e.clientWidth);
+  document.body.textContent = "wider than a phone: " + wide.length;
+});</script>"""
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("breakable", [True, False])
+def test_nothing_is_wider_than_a_phone(tmp_path: Path, breakable: bool) -> None:
+    """A page of long words, 320 pixels wide: what has to be scrolled sideways is read in pieces (WCAG 1.4.10)."""
+    name = "a" * 41
+    step = Step("Store it: ", set_secret("v" * 24, "hr-client-secret"), " then ", refresh("hr", force=True))
+    target = TargetStatus(name="t" * 127, vault_url="https://" + "v" * 200, current=False, working=False)
+    broken = a_status(name, state=State.EXPIRED, working=False, next_step=step, targets=(target,), message="m" * 200)
+    healthy = a_status("h" * 41, instance_url="https://" + "i" * 63 + ".service-now.com", user_name="u" * 100)
+    page = status_page([broken, healthy], TICKING, START, {"code": "k"})
+    shown = html.escape(page if breakable else page.replace("<wbr>", ""))
+    frame = tmp_path / "frame.html"
+    frame.write_text(f'<!doctype html><iframe width="320" height="4000" srcdoc="{shown}"></iframe>{MEASURE}', "utf-8")
+    words = [need_chromium(), "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    finished = subprocess.run(
+        [*words, "--virtual-time-budget=5000", "--dump-dom", frame.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert ("wider than a phone: 0" in finished.stdout) == breakable
+    assert "wider than a phone: " in finished.stdout
 
 
 class TestTheForm:
@@ -315,7 +355,9 @@ class TestTheForm:
         self.press(functions)
         again = self.press(functions)
         assert again.status_code == 429
-        assert "a forced refresh over HTTP has just been made" in Words(again.get_body().decode()).text
+        text = Words(again.get_body().decode()).text
+        assert "a forced refresh over HTTP has just been made" in text
+        assert "This could not be done" in text
         sandbox.clock.advance(timedelta(minutes=1))
         sandbox.faults.add(Fault(service="instance", path="/oauth_token.do", times=None, action=Respond(503, {}, b"")))
         failed = self.press(functions)
