@@ -96,7 +96,7 @@ param appAccess string = 'public'
 param allowedAddresses string = ''
 @description('Client id of an application of Entra, in whose name people sign in before they call the functions; empty: their keys alone.')
 param signInClientId string = ''
-@description('Object id of a group that is on call: names and dates of secrets, no values, and the functions.')
+@description('Object id of a group that is on call: names and dates of secrets, no values, the leases, the app\'s settings, and the functions.')
 param onCallGroupId string = ''
 @description('Built-in roles in place of the project\'s own, which say less and allow more.')
 param builtInRoles bool = false
@@ -357,13 +357,15 @@ resource functionCaller 'Microsoft.Authorization/roleDefinitions@2022-04-01' = i
   name: guid(subscription().id, environmentName, 'function-caller')
   properties: {
     roleName: 'ServiceNow token refresher: call the functions (${environmentName}, ${token})'
-    description: 'Reads the keys of the functions of the app that it is assigned on, and changes nothing.'
+    description: 'Reads the settings and the functions\' keys of the app that it is assigned on, and changes nothing.'
     type: 'CustomRole'
     assignableScopes: [subscription().id]
     permissions: [
       {
         actions: [
           'Microsoft.Web/sites/read'
+          'Microsoft.Web/sites/config/read'
+          'Microsoft.Web/sites/config/list/action'
           'Microsoft.Web/sites/functions/read'
           'Microsoft.Web/sites/functions/listkeys/action'
         ]
@@ -553,6 +555,8 @@ module onCall 'app/on-call.bicep' = if (!empty(onCallGroupId)) {
   params: {
     vaultName: vaultName
     appName: api.outputs.name
+    storageAccountName: storage.outputs.accountName
+    leaseContainer: leaseContainer
     groupId: onCallGroupId
     callRoleId: callRoleId
     hasOwnVault: hasOwnVault

@@ -28,9 +28,8 @@ _QUERIES: Mapping[str, Callable[[Any], object]] = {
     "[].name": lambda found: [each["name"] for each in found],
     "[?ends_with(name, 'Disabled')]": lambda found: [each for each in found if each["name"].endswith("Disabled")],
     "attributes.expires": lambda found: found["attributes"]["expires"],
-    "functionKeys.default": lambda found: found["functionKeys"]["default"],
+    "default": lambda found: found["default"],
     "id": lambda found: found["id"],
-    "masterKey": lambda found: found["masterKey"],
     f"join('', ['{_HEADER}', value])": lambda found: _HEADER + found["value"],
     "state": lambda found: found["state"],
     "tags": lambda found: found["tags"],
@@ -142,8 +141,8 @@ def build_parser() -> argparse.ArgumentParser:
     _command(app, "restart", lambda _: _ask("POST", "restart") or None, *in_group)
     identity = {"principalId": "sandbox", "tenantId": "sandbox", "type": "UserAssigned"}
     _command(_group(app, "identity"), "show", lambda _: identity, *in_group)
-    _command(_group(app, "keys"), "list", _keys_of_app, *in_group)
     keys = _group(_group(app, "function"), "keys")
+    _command(keys, "list", lambda _: {"default": os.environ["KEY"]}, *in_group, "--function-name")
     _command(keys, "set", _set_key, *in_group, "--function-name", "--key-name")
     settings = _group(_group(app, "config"), "appsettings")
     _command(settings, "set", _set_settings, *in_group).add_argument("--settings", nargs="+", required=True)
@@ -253,10 +252,6 @@ def _assign_role(options: argparse.Namespace) -> None:
 
 def _set_settings(options: argparse.Namespace) -> object:
     return json.loads(_ask("POST", "settings", dict(each.split("=", 1) for each in options.settings)))
-
-
-def _keys_of_app(_: argparse.Namespace) -> object:
-    return {"functionKeys": {"default": os.environ["KEY"]}, "masterKey": os.environ["MASTER_KEY"]}
 
 
 def _set_key(options: argparse.Namespace) -> object:

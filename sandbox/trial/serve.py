@@ -22,7 +22,7 @@ from refresher.views.terminal import while_read
 from sandbox import Sandbox, SandboxClock
 from sandbox.alone import be_alone, shell_lines
 from sandbox.drills import DRILLS, TICK, live_through
-from sandbox.hands import FUNCTION_KEY, MASTER_KEY, Hands
+from sandbox.hands import FUNCTION_KEY, Hands
 from sandbox.running import ConnectionSecrets
 from sandbox.trial.gateway import Gateway, PortError
 from sandbox.trial.host import Functions, environment, functions_of, restart_functions
@@ -171,7 +171,6 @@ def shell_file(sandbox: Sandbox, url: str) -> Path:
         "BROWSER": f"{python} -c {shlex.quote(_BROWSE)} %s &",
         "URL": url,
         "KEY": FUNCTION_KEY,
-        "MASTER_KEY": MASTER_KEY,
         "NAME": "servicenow",
         "VAULT": sandbox.vault.url.removeprefix("https://"),
         "APP": "sandbox",

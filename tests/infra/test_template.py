@@ -257,7 +257,26 @@ def test_who_is_on_call_reads_no_value_and_calls_the_functions() -> None:
         ("company", "Website Contributor"),
     ):
         granted = {(scope_of(role), role.name) for role in SNAPSHOTS[name].roles if role.to == "on call"}
-        assert granted == {("kv", "Key Vault Reader"), ("func", call)}
+        assert granted == {("kv", "Key Vault Reader"), ("func", call), ("leases", "Storage Blob Data Reader")}
+
+
+ALLOWED = {
+    "functionapp config appsettings list": {"sites/read", "sites/config/read", "sites/config/list/action"},
+    "functionapp function keys list": {"sites/read", "sites/functions/listkeys/action"},
+}
+"""What Azure asks of whoever types a command of az: reading the settings is a POST, the slots' names a GET."""
+
+
+def test_who_is_on_call_may_prepare_the_shell_that_the_runbook_starts_from() -> None:
+    """And no more: the keys of the whole app, the master key among them, open the host's own administration."""
+    page = (ROOT / "docs" / "first-night.md").read_text("utf-8")
+    typed = re.findall(r"\baz ([a-z ]+?) --", page)
+    roles = SNAPSHOTS["doors"].of_kind("Authorization/roleDefinitions")
+    (caller,) = [each["properties"] for each in roles if "call the functions" in each["properties"]["roleName"]]
+    (permissions,) = caller["permissions"]
+    needed = {f"Microsoft.Web/{action}" for command in typed for action in ALLOWED[command]}
+    assert needed | {"Microsoft.Web/sites/functions/read"} == {*permissions["actions"]}
+    assert (permissions["dataActions"], permissions["notActions"]) == ([], [])
 
 
 def test_the_functions_have_the_doors_that_were_chosen() -> None:
