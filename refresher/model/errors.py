@@ -71,7 +71,7 @@ class TokenEndpointError(RefresherError):
     refresh_token: Secret | None = None
     """What came with an answer of no other use; it may be the only one that ServiceNow still accepts."""
     doubtful: bool = False
-    """Whether it came as access token as well: it is one of both."""
+    """Whether it may be none: it came as access token as well, or in something else than an answer of ServiceNow's."""
 
     @property
     def refused(self) -> bool:

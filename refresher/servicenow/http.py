@@ -23,7 +23,7 @@ from refresher.model.version import USER_AGENT
 from refresher.network.failures import Trouble, told, trouble_of
 from refresher.network.proxies import Proxy, proxy_for
 from refresher.network.sockets import TooLargeError, limit, unfold
-from refresher.servicenow.oauth import LARGEST_BODY, find_refresh_token
+from refresher.servicenow.contents import LARGEST_BODY, find_refresh_token
 from refresher.servicenow.transport import make_transport
 from refresher.servicenow.turns import Turns
 
@@ -115,7 +115,7 @@ class Wire:
                 failure = _too_much() if too_large else _no_answer(proxy=proxy, no_http=no_http)
             except httpx.InvalidURL:
                 failure = _no_answer(sent=False)
-        failure.refresh_token = find_refresh_token(answer.status, answer.body or _heard(answer))
+        failure.refresh_token, failure.doubtful = find_refresh_token(answer.status, answer.body or _heard(answer))
         raise failure
 
     @contextmanager

@@ -9,14 +9,13 @@ does a mask in its place. One that comes with an answer of no other use is in th
 still works. No text of an error or a log holds a piece of an answer.
 """
 
-import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from refresher.model.causes import Cause
 from refresher.model.connection import Connection
@@ -24,12 +23,18 @@ from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after, pause_text
 from refresher.model.placeholders import is_placeholder
-from refresher.model.strict_json import strict_json
 from refresher.model.timing import LONGEST_LIFETIME
 from refresher.model.tokens import AccessToken, Secret, TokenResponse, strip_unseen
-
-LARGEST_BODY = 1024 * 1024
-"""Bytes. A token answer has a few kilobytes; whatever is larger is something else."""
+from refresher.servicenow.contents import (
+    LARGEST_BODY,
+    access_token_of,
+    begins_as_page,
+    find_refresh_token,
+    form_fields,
+    is_masked,
+    json_object,
+    refresh_token_of,
+)
 
 
 class TokenRequest(NamedTuple):
@@ -86,89 +91,26 @@ def parse_token_response(
     names, is no access token: consumers would get the refresh token, or a password.
     """
     answer = _Answer.of(status, headers, body, now)
-    access_token = _token(answer.fields.get("access_token"))
-    same = access_token is not None and access_token == _refresh_token(answer.fields.get("refresh_token"))
+    access_token = access_token_of(answer.fields.get("access_token"))
+    same = access_token is not None and access_token == refresh_token_of(answer.fields.get("refresh_token"))
     if same or access_token in sent:
         failure = _failure(replace(answer, fields={**answer.fields, "access_token": None}))
-        failure.refresh_token, failure.doubtful = find_refresh_token(status, body, whole=answer.whole), same
+        failure.refresh_token, failure.doubtful = find_refresh_token(status, body, whole=answer.whole)
+        failure.doubtful |= same
         raise failure
     stated = _lifetime(answer.fields.get("expires_in"))
     lifetime = _UNSTATED_LIFETIME if stated is None else stated
     if status != HTTPStatus.OK or answer.error is not None or access_token is None or not lifetime:
         failure = _failure(answer)
-        failure.refresh_token = find_refresh_token(status, body, whole=answer.whole)
+        failure.refresh_token, failure.doubtful = find_refresh_token(status, body, whole=answer.whole)
         raise failure
     return TokenResponse(
         access_token=AccessToken(value=access_token, issued_at=now, expires_at=now + lifetime, grant=grant),
         lifetime_stated=stated is not None,
-        refresh_token=_refresh_token(answer.fields.get("refresh_token")),
-        refresh_token_masked=_stands_for(answer.fields.get("refresh_token")),
+        refresh_token=refresh_token_of(answer.fields.get("refresh_token")),
+        refresh_token_masked=is_masked(answer.fields.get("refresh_token")),
         transaction_id=answer.transaction_id,
     )
-
-
-def find_refresh_token(status: int, body: bytes, *, whole: bool = False) -> Secret | None:
-    """The refresh token in an answer that is no success, whatever is wrong with it: no JSON, keys twice, cut short.
-
-    Pages, translations and descriptions of other services use the name as well: so what does not begin as JSON holds
-    none, and in JSON that can be read it is the member of the object itself, or stands beside an access token. A
-    refusal may speak of the field that it refuses: where an error is told, an access token must be there too, and
-    without one it is no sentence. Where JSON cannot be read, of two the last counts, which most parsers take. `whole`:
-    nothing can be missing at its end.
-    """
-    if len(body) > LARGEST_BODY:
-        return None
-    text, form = _text(body), _form(body, whole=whole)
-    if form:
-        return _refresh_token(form.get("refresh_token"))
-    fields = json_object(body)
-    told = not 200 <= status < 300 or bool(fields.get("error"))  # noqa: PLR2004 - the class of successes
-    beside = _last("access_token", text, _token)
-    if not text.startswith(("{", "[")) or (told and beside is None):
-        return None
-    read = _refresh_token if beside is not None else _visible_refresh_token
-    try:
-        document = strict_json(text)
-    except (ValueError, RecursionError):
-        return _last("refresh_token", text, read)
-    own = None if told else read(fields.get("refresh_token"))
-    return own or _token_of_a_pair(document)
-
-
-def _text(body: bytes) -> str:
-    """A body as text from its first visible sign on, in the encoding that JSON would have."""
-    return body.decode(json.detect_encoding(body), errors="replace").lstrip()
-
-
-def _token_of_a_pair(document: object) -> Secret | None:
-    """The refresh token that stands beside an access token, wherever in a document."""
-    left = [document]
-    while left:
-        match left.pop():
-            case {"access_token": str() as access, "refresh_token": str() as refresh} if _token(access):
-                return _refresh_token(refresh)
-            case dict() as fields:
-                left.extend(fields.values())
-            case list() as items:
-                left.extend(items)
-            case _:
-                pass
-    return None
-
-
-def is_token(value: Secret) -> bool:
-    """Whether it could be an access token at all: visible ASCII, as a header can carry it (RFC 6749 appendix A.12).
-
-    What is larger than a secret of Key Vault may be (25 kB) could not be kept; what says that there is nothing, or
-    that it is not shown, no server issued.
-    """
-    text = value.reveal()
-    return _TOKEN.fullmatch(text) is not None and not is_placeholder(text)
-
-
-def begins_as_page(body: bytes) -> bool:
-    """Whether it is HTML, whatever its headers call it: nothing that ServiceNow's endpoints say begins so."""
-    return _text(body).startswith("<")
 
 
 def is_transaction_id(text: str) -> bool:
@@ -187,17 +129,11 @@ def parse_probe_user(body: bytes) -> str | None:
 
 
 _LONGEST_USER_NAME = 100
-_MOST_FIELDS = 20
-_TOKEN = re.compile(r"[!-~]{1,25000}")
 _TRANSACTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]*)?", re.ASCII)
 _UNSTATED_LIFETIME = timedelta(minutes=30)
 """What ServiceNow gives an access token unless its application registry says otherwise."""
-_TEXT_MEMBERS = {
-    name: re.compile(rf'"{name}"\s*:\s*("(?:[^"\\]|\\.)*")') for name in ("access_token", "refresh_token")
-}
-"""A JSON object's members with a text for a value, wherever they stand."""
 _NOT_UNPACKED = {"br": "Brotli", "zstd": "Zstandard", "compress": "compress"}
 _LEAVE_UNPACKED = (
     "Something in front of the instance compresses answers that asked not to be: switch that off for /oauth_token.do."
@@ -246,7 +182,7 @@ class _Answer:
         by_name = {name.lower(): value for name, value in headers.items()}
         too_large = len(body) > LARGEST_BODY
         whole = "content-length" in by_name or "transfer-encoding" in by_name
-        fields = {} if too_large else json_object(body) or _form(body, whole=whole)
+        fields = {} if too_large else json_object(body) or form_fields(body, whole=whole)
         transaction_id = by_name.get("x-transaction-id", "")
         page = not fields and ("html" in by_name.get("content-type", "").lower() or begins_as_page(body))
         return cls(
@@ -312,7 +248,7 @@ def _failure(answer: _Answer) -> TokenEndpointError:
         )
     given = answer.fields.get("access_token")
     masked = isinstance(given, str) and strip_unseen(given) != "" and is_placeholder(given)
-    missing = "access_token" if _token(given) is None else "expires_in"
+    missing = "access_token" if access_token_of(given) is None else "expires_in"
     what = f"JSON without a usable {missing}" if answer.fields else "no JSON object"
     what += " (a word or a mask stands in its place)" if masked else answer.packed
     return answer.failure(
@@ -416,43 +352,6 @@ def _hibernating(answer: _Answer) -> TokenEndpointError:
     return answer.failure("the ServiceNow instance is hibernating", Cause.INSTANCE_HIBERNATING)
 
 
-def _token(value: object) -> Secret | None:
-    token = Secret(value) if isinstance(value, str) else None
-    return token if token is not None and is_token(token) else None
-
-
-def _refresh_token(value: object) -> Secret | None:
-    """Whatever a form can carry (RFC 6749 appendix A.17 has spaces in it): nobody may send it a second time.
-
-    Whether a secret can hold it, the vault says. What surrounds it unseen is none of it.
-    """
-    text = strip_unseen(value) if isinstance(value, str) else ""
-    sendable = text.encode(errors="ignore").decode() == text
-    return Secret(text) if text and sendable and not is_placeholder(text) else None
-
-
-def _visible_refresh_token(value: object) -> Secret | None:
-    return _token(strip_unseen(value)) if isinstance(value, str) else None
-
-
-def _stands_for(value: object) -> bool:
-    """Whether something stands in the place of a token, and is none."""
-    something = strip_unseen(value) if isinstance(value, str) else value
-    return bool(something) and _refresh_token(value) is None
-
-
-def _last(name: str, text: str, read: Callable[[object], Secret | None]) -> Secret | None:
-    tokens = [token for literal in _TEXT_MEMBERS[name].findall(text) if (token := read(_json_text(literal)))]
-    return tokens[-1] if tokens else None
-
-
-def _json_text(literal: str) -> object:
-    try:
-        return json.loads(literal)
-    except ValueError:
-        return None
-
-
 def _lifetime(value: object) -> timedelta | None:
     """The life of a token that ServiceNow states in seconds, a number or a numeric text; None where it states none.
 
@@ -468,32 +367,3 @@ def _packed(encoding: str) -> str:
     """An encoding that `unfold` leaves as it is, as a part of a sentence."""
     names = (_NOT_UNPACKED.get(name.strip().lower()) for name in encoding.split(","))
     return next((f" (compressed with {name}, which was not asked for)" for name in names if name), "")
-
-
-def _form(body: bytes, *, whole: bool) -> dict[str, object]:
-    """The fields of a form that holds an access token, as other servers answer; empty where the body is none.
-
-    A form shows no end: where it is not known to be `whole`, a token in the last place does not count.
-    """
-    try:
-        pairs = parse_qsl(body.decode("ascii").strip(), strict_parsing=True, max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        return {}
-    if pairs and not whole and pairs[-1][0] in _TEXT_MEMBERS:
-        del pairs[-1]
-    fields: dict[str, object] = dict(pairs)
-    unique = len(fields) == len(pairs)
-    return fields if unique and _token(fields.get("access_token")) is not None else {}
-
-
-def json_object(body: bytes) -> dict[str, object]:
-    """The object that a body holds; empty where it holds something else, or anything that JSON does not allow.
-
-    Keys are unique, as RFC 6749 section 5.1 expects.
-    """
-    try:
-        # A name that is not UTF-8 spoils nothing else: tokens are ASCII.
-        value = strict_json(body.decode("utf-8-sig", errors="replace"))
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -10,14 +10,8 @@ from http import HTTPStatus
 
 from refresher.model.tokens import Secret
 from refresher.servicenow.answers import Probe, Verdict
-from refresher.servicenow.oauth import (
-    begins_as_page,
-    is_token,
-    is_transaction_id,
-    json_object,
-    leads_to,
-    parse_probe_user,
-)
+from refresher.servicenow.contents import begins_as_page, is_token, json_object
+from refresher.servicenow.oauth import is_transaction_id, leads_to, parse_probe_user
 
 _ALIVE = frozenset({HTTPStatus.OK, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _OWN_USER = "getUserName"

@@ -16,8 +16,9 @@ from refresher.model.moments import parse_http_date
 from refresher.model.tokens import Secret, TokenResponse
 from refresher.retry import retrying
 from refresher.servicenow.answers import ANSWER_TAKES, Attempts, Probe, Verdict
+from refresher.servicenow.contents import begins_as_page, json_object
 from refresher.servicenow.http import Wire
-from refresher.servicenow.oauth import TokenRequest, begins_as_page, json_object, parse_token_response
+from refresher.servicenow.oauth import TokenRequest, parse_token_response
 from refresher.servicenow.probing import parse_probe_answer, unusable
 from refresher.settings.declared import SYS_USER_PROBE
 

@@ -136,6 +136,8 @@ class TestAnAnswerOfNoOtherUse:
         [
             b'<!DOCTYPE html><script>var texts = {"access_token":"a","refresh_token":"b"};</script>',
             b'{"status": "ok", "grants": {"refresh_token": "enabled", "password": "disabled"}}',
+            b'{"refresh_token": "enabled", "password": "disabled"}',
+            b'{"texts": {"access_token": "Zugriffstoken", "refresh_token": "Aktualisierungstoken"}}',
         ]
     ),
 )

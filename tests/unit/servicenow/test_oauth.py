@@ -13,8 +13,8 @@ from refresher.model.errors import TokenEndpointError
 from refresher.model.grants import Grant
 from refresher.model.moments import parse_retry_after
 from refresher.model.tokens import Secret, TokenResponse
+from refresher.servicenow.contents import LARGEST_BODY
 from refresher.servicenow.oauth import (
-    LARGEST_BODY,
     build_token_request,
     encode_form,
     parse_probe_user,
@@ -558,6 +558,25 @@ class TestRefreshTokenOfAFailure:
     def test_it_is_kept(self, body: bytes | dict[str, object]) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         assert failure(content).refresh_token == Secret("CANARY-refresh")
+
+    @pytest.mark.parametrize(
+        ("body", "doubtful"),
+        [
+            ({**GOOD, "expires_in": 0}, False),
+            (json.dumps({**GOOD, "expires_in": 0}).encode()[:-1], False),
+            ({"refresh_token": "CANARY-refresh"}, True),
+            ({**GOOD, "access_token": None}, True),
+            ({"result": GOOD}, True),
+            ({"texts": {"access_token": "Zugriffstoken", "refresh_token": "Aktualisierungstoken"}}, True),
+        ],
+    )
+    def test_one_that_may_only_bear_the_name_is_doubtful(
+        self, body: bytes | dict[str, object], doubtful: bool
+    ) -> None:
+        """It replaces none that is not known to be spent: any JSON could cost the good one."""
+        error = failure(body)
+        assert error.refresh_token is not None
+        assert error.doubtful is doubtful
 
     @pytest.mark.parametrize("status", [201, 202, 206, 302, 400, 401, 500, 503])
     def test_whatever_the_status_of_an_answer_with_both_tokens(self, status: int) -> None:
