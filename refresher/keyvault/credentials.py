@@ -70,8 +70,9 @@ class Credentials(NamedTuple):
         stored = [secret for secret in self._judged_together() if secret is not None]
         if not any(secret.unread for secret in stored):
             return self.password_version
-        last, stored_at = refusals.tried_at, self.password_stored_at
-        return None if last is not None and stored_at is not None and last < stored_at else refusals.version
+        stored_at = self.password_stored_at
+        newer = stored_at is not None and refusals.tried_at is not None and not refusals.was_tried_since(stored_at)
+        return None if newer else refusals.version
 
     def fallback_ready(self, record: RefreshRecord) -> bool:
         """Whether the fallback grant could start another life, by what the record holds against it."""

@@ -136,9 +136,12 @@ def _untold(connection: Connection, error: VaultError) -> VaultError:
 
 
 def _by_touch(vaults: Vaults, connection: Connection, deadline: Deadline) -> StoredSecret | None:
-    """A record that cannot be read, by a change of nothing; None where it cannot be written either."""
+    """A record that cannot be read, by a change of nothing; None where it cannot be written either.
+
+    That it was changed just now says nothing of when it was written.
+    """
     try:
-        return vaults.main.touch(connection.record_name, None, deadline)
+        return vaults.main.touch(connection.record_name, None, deadline)._replace(updated_on=None)
     except VaultError:
         return None
 

@@ -6,6 +6,7 @@ Tags hold at most 256 characters each, 15 to a secret (Key Vault's limits).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from refresher.model.grants import Grant
@@ -157,7 +158,7 @@ def parse_record(secret: StoredSecret | None) -> RefreshRecord:
         return RefreshRecord()
     tags = secret.tags
     refresh_token = _parse_state(tags, "refresh-token", _OLD_REFRESH_TOKEN_TAGS)
-    return RefreshRecord(
+    record = RefreshRecord(
         last_attempt_at=parse_instant(tags.get("last-attempt-at")),
         last_outcome=tags.get("last-outcome"),
         last_cause=tags.get("last-cause"),
@@ -170,6 +171,9 @@ def parse_record(secret: StoredSecret | None) -> RefreshRecord:
         access_token_refused_at=parse_instant(tags.get("access-token-refused-at")),
         failures=parse_failures(tags.get("failures")),
     )
+    if secret.updated_on is None or record.written_at is None:
+        return record
+    return replace(record, password=replace(record.password, vault_ahead=secret.updated_on - record.written_at))
 
 
 _OLD_PASSWORD_TAGS = {

@@ -265,4 +265,5 @@ def _described(name: str, properties: SecretProperties, value: str) -> StoredSec
         created_on=properties.created_on,
         expires_on=properties.expires_on,
         tags=dict(properties.tags or {}),
+        updated_on=properties.updated_on,
     )

@@ -21,6 +21,8 @@ class StoredSecret(NamedTuple):
     created_on: datetime | None = None
     expires_on: datetime | None = None
     tags: Mapping[str, str] = MappingProxyType({})
+    updated_on: datetime | None = None
+    """When anything of it was last changed, by the vault's clock."""
     unread: bool = False
     """Whether its value may not be read: another stands for it, the same for what the tags call the same token."""
 

@@ -11,7 +11,7 @@ refusal arrives as one, and where four such tries are on record, hours lie betwe
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from refresher.model.causes import Cause
@@ -24,6 +24,8 @@ _WAITS = (timedelta(), timedelta(), PAUSE, PAUSE)
 TRIES = len(_WAITS)
 LONG_PAUSE = timedelta(hours=6)
 """Before any further try that may be the one too many, and after which the way is not asked for first."""
+_RESOLUTION = timedelta(seconds=1)
+"""Of the vault's clock, as secrets tell it."""
 _NEVER_SEEN = frozenset({Cause.INVALID_CLIENT, Cause.INSTANCE_HIBERNATING})
 """Answers of an instance that did not look at the password."""
 
@@ -39,6 +41,12 @@ class PasswordRefusals:
     tried_at: datetime | None = None
     user: str | None = None
     """Mark of the user for whom it was last sent (`Secret.name_mark`); records of old tell none."""
+    vault_ahead: timedelta = field(default=timedelta(), compare=False)
+    """How far the vault's clock was ahead of that of whoever sent it; not stored, but seen where it is read."""
+
+    def was_tried_since(self, moment: datetime) -> bool:
+        """Whether it was last sent at that moment of the vault's clock, or later."""
+        return self.tried_at is not None and moment - self.tried_at <= self.vault_ahead + _RESOLUTION
 
     def of(self, version: str | None) -> "PasswordRefusals":
         """What is held against that version: nothing, if another one was refused.
@@ -53,11 +61,13 @@ class PasswordRefusals:
     ) -> "PasswordRefusals":
         """Together with what other connections met since then, who send a password for the same user.
 
-        A try in the future is a wrong clock's: by it, no success would ever be the later one. What was only unclear to
-        them counts for hours: an outage of long ago is no reason to wait.
+        `since` is of the vault's clock, and `now` of our own. A try that lies in the future of both is a wrong
+        clock's: by it, no success would ever be the later one. What was only unclear to them counts for hours: an
+        outage of long ago is no reason to wait.
         """
-        dated = [(each.tried_at, each) for each in others if each.tried_at is not None and each.tried_at < now + PAUSE]
-        counted = [(at, each) for at, each in dated if since is None or at >= since]
+        tried = [(each.tried_at, each) for each in others if each.tried_at is not None]
+        dated = [(at, each) for at, each in tried if at - now < PAUSE - min(timedelta(), each.vault_ahead)]
+        counted = [(at, each) for at, each in dated if since is None or each.was_tried_since(since)]
         unclear = [(at, each) for at, each in counted if each.unclear and (each.count or now - at < LONG_PAUSE)]
         return replace(
             self,

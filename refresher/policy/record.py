@@ -39,6 +39,12 @@ class RefreshRecord:
         return bool(self.consecutive_failures) or self.last_outcome == ATTEMPT_STARTED
 
     @property
+    def written_at(self) -> datetime | None:
+        """When it was last written, by the clock of whoever did: the latest moment that it tells of."""
+        moments = (self.last_attempt_at, self.password.tried_at, self.access_token_refused_at)
+        return max((each for each in moments if each is not None), default=None)
+
+    @property
     def refused_ticks(self) -> int:
         """How many ticks have failed in a row, where the last did since ServiceNow said no to all that was tried."""
         cause = Cause.of(self.last_cause)

@@ -105,7 +105,8 @@ class Keeper:
         if not run.neighbours:
             return own
         others = read_refusals_elsewhere(self._vaults, run.neighbours, credentials.user_mark, run.deadline)
-        worked_at = token.issued_at if token is not None and token.grant is Grant.PASSWORD else None
+        source = self._side.source if token is not None and token.grant is Grant.PASSWORD else None
+        worked_at = source.created_on if source is not None else None
         since = max((each for each in (credentials.password_stored_at, worked_at) if each is not None), default=None)
         return own.with_others(others, since, run.clock.now())
 

@@ -198,6 +198,33 @@ class TestOneUserOfSeveralConnections:
         assert sandbox.instance.password_attempts("shared") <= 4
         assert {each.cause for each in app.tick(RunRequest(trigger=Trigger.TIMER))} == {Cause.PASSWORD_REFUSED}
 
+    @pytest.mark.parametrize("minutes", sampled([-180, -10, 10, 180], [-10]))
+    @pytest.mark.parametrize("many", sampled([2, 4], [4]))
+    def test_by_whatever_clock(self, minutes: int, many: int) -> None:
+        """The passwords were stored by the vault's, and tried by this one."""
+        sandbox, app = of_one_user([f"c{number}" for number in range(many)], ahead=timedelta(minutes=minutes))
+        for number in range(many):
+            sandbox.vault.put(f"c{number}-password", "CANARY-wrong")
+        for _ in range(40):
+            app.tick(RunRequest(trigger=Trigger.TIMER))
+            sandbox.clock.advance(timedelta(minutes=5))
+        assert sandbox.instance.password_attempts("shared") <= TRIES
+
+    @pytest.mark.parametrize("minutes", sampled([-180, 180], [180]))
+    def test_a_new_password_is_tried_by_whatever_clock(self, minutes: int) -> None:
+        """The other one still sends the old one, and says at every tick that it does not."""
+        sandbox, app = of_one_user(["hr", "it"], ahead=timedelta(minutes=minutes))
+        held = sandbox.vault.get("it-password")
+        assert held is not None
+        refuse_one(sandbox, app)
+        sandbox.clock.advance(timedelta(minutes=5))
+        sandbox.vault.put("it-password", held.value)
+        for _ in range(3):
+            app.refresh(["hr"], RunRequest(trigger=Trigger.CLI))
+            sandbox.clock.advance(timedelta(minutes=5))
+        (report,) = app.refresh(["it"], RunRequest(trigger=Trigger.CLI))
+        assert report.outcome is Outcome.REFRESHED
+
     def test_what_the_vault_does_not_tell_for_a_moment_is_waited_for(self) -> None:
         """Nobody knows then how often the other one sent it."""
         sandbox, app = two_of_one_user()
@@ -411,8 +438,13 @@ def refuse_one(sandbox: DirectSandbox, app: App) -> None:
 
 def two_of_one_user() -> tuple[DirectSandbox, App]:
     """Two connections to one instance that send a password for the same user."""
+    return of_one_user(["hr", "it"])
+
+
+def of_one_user(names: list[str], ahead: timedelta = timedelta()) -> tuple[DirectSandbox, App]:
+    """Connections to one instance that send a password for the same user, from a machine with a clock of its own."""
     sandbox = DirectSandbox()
-    for name in ("hr", "it"):
+    for name in names:
         application = sandbox.instance.register("shared")
         for suffix, value in {
             "client-id": application.client_id,
@@ -421,7 +453,10 @@ def two_of_one_user() -> tuple[DirectSandbox, App]:
             "password": application.user.password,
         }.items():
             sandbox.vault.put(f"{name}-{suffix}", value)
-    connections = {name: {"instance_url": sandbox.instance.url, "grant": "password"} for name in ("hr", "it")}
+    connections = {name: {"instance_url": sandbox.instance.url, "grant": "password"} for name in names}
     return sandbox, direct_app(
-        sandbox, Process(sandbox), SERVICENOW_CONNECTIONS=json.dumps(connections), SERVICENOW_INSTANCE_URL=""
+        sandbox,
+        Process(sandbox, ahead=ahead),
+        SERVICENOW_CONNECTIONS=json.dumps(connections),
+        SERVICENOW_INSTANCE_URL="",
     )

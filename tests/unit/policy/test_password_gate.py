@@ -1,7 +1,7 @@
 """The rules of how often a password is sent: bounded while it is refused, and not given up for a passing fault."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, strategies as st
@@ -135,6 +135,23 @@ class TestSharedUser:
         """Of somebody whose clock was wrong: no success would ever be later."""
         other = replace(refused(TRIES - 1), tried_at=tried_at)
         assert refused(1).with_others([other], since, NOON).shut is counts
+
+    @pytest.mark.parametrize(
+        ("tried_at", "vault_ahead", "counts"),
+        [
+            (NOON - 11 * MINUTE, 10 * MINUTE, True),
+            (NOON - 12 * MINUTE, 10 * MINUTE, False),
+            (NOON + timedelta(days=365), -timedelta(days=365), True),
+            (NOON + timedelta(days=365), -timedelta(days=365) - 2 * MINUTE, False),
+            (datetime.min.replace(tzinfo=UTC), -timedelta(days=365_000), False),
+        ],
+    )
+    def test_when_a_try_was_is_told_by_the_vaults_clock(
+        self, tried_at: datetime, vault_ahead: timedelta, *, counts: bool
+    ) -> None:
+        """Since passwords are dated by that one."""
+        other = replace(refused(TRIES - 1), tried_at=tried_at, vault_ahead=vault_ahead)
+        assert refused(1).with_others([other], NOON - MINUTE, NOON).shut is counts
 
     @pytest.mark.parametrize(
         ("tried_at", "count", "counts"),
