@@ -6,7 +6,7 @@ version 1 whatever was asked for.
 """
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -76,6 +76,14 @@ class Entra:
     def forget(self) -> None:
         """Let the back end issue a new token for whatever is asked next."""
         self._kept.clear()
+
+    def hand_out(self, registration: Registration, rest: timedelta) -> None:
+        """Let the back end answer with a token of a day of which so much is left, as a node does that kept it."""
+        began = int((self._clock.now() - _A_DAY + rest).timestamp())
+        life = {"iat": began, "nbf": began, "exp": began + int(_A_DAY.total_seconds())}
+        dated = replace(registration, extra={**registration.extra, **life})
+        self._kept[registration.client_id] = (began, self.issue(dated, registration.client_id))
+        self.keeps_for = 2 * _A_DAY
 
     def knows(self, resource: str) -> bool:
         """Whether it is an application's resource, and not one of Azure's own services."""

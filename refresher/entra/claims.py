@@ -14,6 +14,7 @@ from refresher.model.causes import Cause
 from refresher.model.errors import IdentityError
 from refresher.model.grants import Grant
 from refresher.model.steps import Step
+from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import AccessToken, Secret
 
 _LONGEST_SHOWN = 120
@@ -56,7 +57,7 @@ def read_claims(token: Secret) -> Claims:
 
 
 def accept_token(token: Secret, *, now: datetime) -> AccessToken:
-    """The token with its life, if it is a workload's. Raises NotAWorkloadError."""
+    """The token with its life, if it is a workload's and lives. Raises IdentityError."""
     document = _document(token)
     subject, kind = document.get("sub"), document.get("idtyp", "app")
     if "scp" in document:
@@ -68,8 +69,30 @@ def accept_token(token: Secret, *, now: datetime) -> AccessToken:
     issued_at, expires_at = _moment(document.get("iat")), _moment(document.get("exp"))
     if issued_at is None or expires_at is None or not timedelta() < expires_at - issued_at < _LONGEST_LIFE:
         raise NotAWorkloadError("its claims iat and exp are no life")
+    if expires_at <= now:
+        message = (
+            f"the identity hands out a token that ended at {expires_at:%Y-%m-%d %H:%M:%S} UTC; it was not published"
+        )
+        raise IdentityError(message, cause=Cause.IDENTITY_UNAVAILABLE, transient=True)
     # Clocks differ by seconds; a beginning in the future would count as a wrong clock.
     return AccessToken(value=token, issued_at=min(issued_at, now), expires_at=expires_at, grant=Grant.ENTRA_ID)
+
+
+def latest_to_end(
+    stored: StoredAccessToken | None, new: AccessToken, refused: Secret | None, now: datetime
+) -> AccessToken:
+    """The new token, or the stored one if it lives, is not refused, and ends later with the same claims.
+
+    The identity's back end has several nodes, each of which hands out for hours what it keeps.
+    """
+    if stored is None or not stored.lives_at(now) or stored.expires_at is None or stored.issued_at is None:
+        return new
+    if stored.value == refused or new.expires_at >= stored.expires_at or new.grant is not Grant.ENTRA_ID:
+        return new
+    # One of another grant has no claims.
+    if document_of(stored.value) is None or read_claims(stored.value) != read_claims(new.value):
+        return new
+    return new._replace(value=stored.value, issued_at=stored.issued_at, expires_at=stored.expires_at)
 
 
 def document_of(token: Secret) -> dict[str, object] | None:

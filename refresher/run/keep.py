@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from refresher.entra.claims import latest_to_end
 from refresher.keyvault.credentials import Credentials
 from refresher.keyvault.found import ConsumerSide
 from refresher.keyvault.reading import read_refusals_elsewhere
@@ -132,11 +133,12 @@ class Keeper:
 
     def publish(self, obtained: Obtained) -> RunReport:
         """Write the token that consumers should read, record the success, and report it. Raises VaultError."""
-        run, side, new = self._run, self._side, obtained.response.access_token
+        run, side, now = self._run, self._side, self._run.clock.now()
         run.request.on_progress("publishing")
         run.transaction_id = obtained.response.transaction_id
         self._note_probe(obtained.probe, side.access_token)
-        now = run.clock.now()
+        new = latest_to_end(side.access_token, obtained.response.access_token, run.refused, now)
+        obtained = obtained._replace(response=obtained.response._replace(access_token=new))
         # What was just issued, and not refused by the probe, is published: whatever the stored one's dates say.
         same = side.access_token if side.access_token is not None and side.access_token.value == new.value else None
         everywhere = all(state.holds is not None and state.holds.value == new.value for state in side.targets)
@@ -179,7 +181,7 @@ class Keeper:
         self.memory.settle(Outcome.UNCHANGED)
         life = (token.issued_at, token.expires_at)
         refresh_at = refresh_time(run.connection.name, *life, run.timing, grant=token.grant, now=now + run.timing.tick)
-        message = f"the identity answered, with the same token; it lives {_minutes(rest)}"
+        message = f"the identity answered, with no later token; the stored one lives {_minutes(rest)}"
         return run.report(Outcome.UNCHANGED, message, refresh_at=refresh_at)
 
     def failed(self, error: RefresherError) -> RunReport:

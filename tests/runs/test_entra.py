@@ -15,11 +15,12 @@ from refresher.model.report import Outcome, RunRequest, Trigger
 from refresher.status.connection_status import State
 from refresher.telemetry import outcome_event
 from refresher.views.page import status_page
-from sandbox import Sandbox
+from sandbox import Fault, Sandbox
 from sandbox.entra import METADATA_V2, PRINCIPAL, OidcEntity, Registration
+from sandbox.faults import Respond
 from tests.conftest import CapturedLog, MakeApp, tick
 from tests.factories import TICKING
-from tests.sampling import thinned
+from tests.sampling import sampled, thinned
 
 pytestmark = pytest.mark.wire("any")
 
@@ -122,6 +123,42 @@ class TestATick:
         report = tick(app)
         assert (report.outcome, report.cause) == (Outcome.KEPT, Cause.IDENTITY_UNAVAILABLE)
         assert "still hands out the token that ends in 9 min" in report.message
+
+    @pytest.mark.parametrize("probe", sampled([True, False], [True]))
+    @pytest.mark.parametrize("minutes", thinned([-5, 8, 300], 2))
+    def test_one_that_ends_sooner_or_has_ended_replaces_none(
+        self, sandbox: Sandbox, registration: Registration, make_app: MakeApp, minutes: int, *, probe: bool
+    ) -> None:
+        """Another node of the identity's back end answers, with what it has kept for long."""
+        settings = {} if probe else {"PROBE_PATH": ""}
+        app = make_app(
+            SERVICENOW_GRANT="entra_id", SERVICENOW_ENTRA_SCOPE=f"{registration.client_id}/.default", **settings
+        )
+        tick(app)
+        first = stored(sandbox)
+        sandbox.clock.advance(12 * HOUR + timedelta(minutes=50))
+        sandbox.entra.hand_out(registration, timedelta(minutes=minutes))
+        report = tick(app)
+        assert report.outcome is (Outcome.UNCHANGED if minutes > 0 else Outcome.KEPT)
+        assert {stored(sandbox, name) for name in BOTH} == {first}
+
+    def test_one_that_ends_sooner_replaces_one_that_is_refused_or_another_applications(
+        self, sandbox: Sandbox, registration: Registration, make_app: MakeApp
+    ) -> None:
+        scope = f"{registration.client_id}/.default"
+        app = make_app(SERVICENOW_GRANT="entra_id", SERVICENOW_ENTRA_SCOPE=scope)
+        tick(app)
+        sandbox.clock.advance(HOUR)
+        sandbox.entra.hand_out(registration, 20 * HOUR)
+        sandbox.faults.add(Fault(path="/api/now", action=Respond(401, {}, b""), times=2))
+        assert tick(app).outcome is Outcome.REFRESHED
+        assert stored(sandbox) == sandbox.entra.issued[-1]
+        other = sandbox.entra.register()
+        sandbox.instance.oidc = OidcEntity(client_id=other.client_id)
+        sandbox.entra.hand_out(other, 10 * HOUR)
+        moved = make_app(SERVICENOW_GRANT="entra_id", SERVICENOW_ENTRA_SCOPE=f"{other.client_id}/.default")
+        assert tick(moved, force=True).outcome is Outcome.REFRESHED
+        assert stored(sandbox) == sandbox.entra.issued[-1]
 
     def test_a_copy_that_is_gone_is_written_again(self, sandbox: Sandbox, app: App) -> None:
         tick(app)

@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from refresher.entra.claims import NotAWorkloadError, accept_token, read_claims
+from refresher.entra.claims import NotAWorkloadError, accept_token, latest_to_end, read_claims
+from refresher.model.errors import IdentityError
 from refresher.model.grants import Grant
+from refresher.model.stored import StoredAccessToken
 from refresher.model.tokens import Secret
 from tests.factories import NOON
 
@@ -32,7 +34,7 @@ def token(**changes: object) -> Secret:
 
 
 def test_age_and_life_are_the_tokens_own() -> None:
-    found = accept_token(token(), now=NOON + timedelta(hours=5))
+    found = accept_token(token(), now=NOON + timedelta(minutes=59))
     assert (found.issued_at, found.lifetime, found.grant) == (NOON, timedelta(hours=1), Grant.ENTRA_ID)
 
 
@@ -40,6 +42,46 @@ def test_a_beginning_in_the_future_is_now() -> None:
     """The clocks of Entra and of this machine differ by seconds."""
     found = accept_token(token(), now=NOON - timedelta(seconds=3))
     assert (found.issued_at, found.expires_at) == (NOON - timedelta(seconds=3), NOON + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 3600])
+def test_one_that_has_ended_is_not_published(seconds: int) -> None:
+    with pytest.raises(IdentityError, match="hands out a token that ended at 2026-03-01 13:00:00 UTC") as caught:
+        accept_token(token(), now=NOON + timedelta(hours=1, seconds=seconds))
+    assert caught.value.transient
+
+
+STORED = StoredAccessToken(
+    value=token(exp=BEGIN + 7200),
+    version="v1",
+    issued_at=NOON,
+    expires_at=NOON + timedelta(hours=2),
+    grant=Grant.ENTRA_ID,
+)
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept"),
+    [
+        (STORED, True),
+        (None, False),
+        (STORED._replace(value=Secret("CANARY-opaque")), False),
+        (STORED._replace(revoked=True), False),
+        (STORED._replace(expires_at=None), False),
+        (STORED._replace(expires_at=NOON + timedelta(hours=1)), False),
+        (STORED._replace(value=token(aud="another")), False),
+        (STORED._replace(value=token(sub="another", oid="another")), False),
+    ],
+)
+def test_of_two_tokens_that_say_the_same_the_later_end_is_kept(
+    stored: StoredAccessToken | None, *, kept: bool
+) -> None:
+    new = accept_token(token(uti="new"), now=NOON)
+    found = latest_to_end(stored, new, None, NOON)
+    assert (found.value, found.expires_at) == (
+        (STORED.value, STORED.expires_at) if kept else (new.value, new.expires_at)
+    )
+    assert latest_to_end(stored, new, STORED.value, NOON) == new, "one that is refused is not kept"
 
 
 def test_idtyp_counts_only_where_it_is_there() -> None:
