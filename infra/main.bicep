@@ -214,6 +214,9 @@ var publishedTo = join(
   concat(ownTargets, map(listedChatTargets, target => 'https://${simpleChatVaultName}{suffix}/secrets/${target}')),
   ','
 )
+var callers = filter(map(split(allowedAddresses, ','), each => trim(each)), each => !empty(each))
+// Asked first, so that only then the name of the group hangs on whether there is a secret.
+var hasNarrowDoor = appAccess == 'private' || !empty(callers) || !empty(signInClientId)
 var problems = concat(
   (empty(strangeInEnvironmentName) && !endsWith(environmentName, '.'))
     ? []
@@ -257,6 +260,11 @@ var problems = concat(
     : ['APP_SUBNET_ID, ENDPOINT_SUBNET_ID: an existing network needs both; one of the two is missing.'],
   (fixedAddress && !empty(appSubnetId))
     ? ['FIXED_ADDRESS: an existing network goes out by the gateway that its owner gives it; leave this out.']
+    : [],
+  (hasNarrowDoor ? !empty(statusKey) : false)
+    ? [
+        'STATUS_KEY: the witness asks from public addresses, and signs in nowhere: leave this out, or APP_ACCESS, ALLOWED_ADDRESSES and SIGN_IN_CLIENT_ID.'
+      ]
     : []
 )
 var groupName = !empty(problems)
@@ -530,7 +538,7 @@ module api 'app/api.bicep' = {
     refreshQueue: refreshQueue
     refreshPaused: refreshPaused
     privateDoor: appAccess == 'private'
-    allowedAddresses: filter(map(split(allowedAddresses, ','), each => trim(each)), each => !empty(each))
+    allowedAddresses: callers
     signInClientId: signInClientId
   }
 }

@@ -60,7 +60,9 @@ var addressRules = empty(allowedAddresses)
         name: 'allowed-${index}'
         priority: 100 + index
         action: 'Allow'
-        ipAddress: contains(allowedAddresses[index], '/') ? allowedAddresses[index] : '${allowedAddresses[index]}/32'
+        ipAddress: contains(allowedAddresses[index], '/')
+          ? allowedAddresses[index]
+          : '${allowedAddresses[index]}/${contains(allowedAddresses[index], ':') ? 128 : 32}'
       })
     }
 var dedicatedConfig = {

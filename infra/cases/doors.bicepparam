@@ -1,4 +1,4 @@
-// Functions that the network alone reaches, after a sign-in, a fixed address to go out from, and a witness from outside.
+// Functions that the network alone reaches, after a sign-in, and a fixed address to go out from.
 using '../main.bicep'
 
 param environmentName = 'refresher'

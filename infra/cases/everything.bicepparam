@@ -27,6 +27,7 @@ param alertEmail = 'oncall@contoso.com'
 param actionGroupId = '/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-oncall/providers/Microsoft.Insights/actionGroups/on-call'
 param runbookUrl = 'https://contoso.com/runbook'
 param logRetentionDays = 30
+param statusKey = 'CANARY-status-key'
 param storageSku = 'Standard_LRS'
 param zoneRedundant = true
 param refreshPaused = true

@@ -286,7 +286,12 @@ def test_the_functions_have_the_doors_that_were_chosen() -> None:
     assert doors.one("Web/sites/config", "/authsettingsV2")["globalValidation"]["requireAuthentication"] is True
     rules = addresses.one("Web/sites")["siteConfig"]
     assert rules["ipSecurityRestrictionsDefaultAction"] == "Deny"
-    assert [rule["ipAddress"] for rule in rules["ipSecurityRestrictions"]] == ["203.0.113.7/32", "198.51.100.0/24"]
+    assert [rule["ipAddress"] for rule in rules["ipSecurityRestrictions"]] == [
+        "203.0.113.7/32",
+        "198.51.100.0/24",
+        "2001:db8::7/128",
+        "2001:db8:1::/48",
+    ]
 
 
 def test_a_fixed_address_to_go_out_from_is_made_and_told() -> None:
@@ -298,9 +303,9 @@ def test_a_fixed_address_to_go_out_from_is_made_and_told() -> None:
 
 
 def test_the_witness_outside_asks_for_the_status_and_its_key_is_in_no_snapshot() -> None:
-    (test,) = SNAPSHOTS["addresses"].of_kind("Insights/webtests")
+    (test,) = EVERYTHING.of_kind("Insights/webtests")
     assert "/api/status" in test["properties"]["Request"]["RequestUrl"]
-    assert SNAPSHOTS["addresses"].one("Insights/metricAlerts")["criteria"]["failedLocationCount"] == 2
+    assert EVERYTHING.one("Insights/metricAlerts")["criteria"]["failedLocationCount"] == 2
     assert PLAIN.of_kind("Insights/webtests") == []
 
 
