@@ -124,8 +124,15 @@ def find_refresh_token(status: int, body: bytes, *, whole: bool = False) -> Foun
     fields = document if isinstance(document, dict) else {}
     token, beside = read(fields.get("refresh_token")), access_token_of(fields.get("access_token")) is not None
     if token is not None and (beside or (success and not fields.get("error"))):
-        return Found(token, doubtful=not beside)
-    return Found(_token_of_a_pair(document), doubtful=True)
+        return Found(token, doubtful=not beside and _may_be_a_word(token))
+    token = _token_of_a_pair(document)
+    return Found(token, doubtful=token is not None and _may_be_a_word(token))
+
+
+def _may_be_a_word(token: Secret) -> bool:
+    """Whether people may have written it: a word, a path, an address. A server makes up other signs as well."""
+    text = token.reveal()
+    return text.isalpha() or text.startswith("/") or "://" in text
 
 
 def _token_of_a_pair(document: object) -> Secret | None:

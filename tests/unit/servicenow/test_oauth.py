@@ -564,9 +564,12 @@ class TestRefreshTokenOfAFailure:
         [
             ({**GOOD, "expires_in": 0}, False),
             (json.dumps({**GOOD, "expires_in": 0}).encode()[:-1], False),
-            ({"refresh_token": "CANARY-refresh"}, True),
-            ({**GOOD, "access_token": None}, True),
-            ({"result": GOOD}, True),
+            ({"refresh_token": "CANARY-refresh"}, False),
+            ({**GOOD, "access_token": None}, False),
+            ({"result": GOOD}, False),
+            ({"refresh_token": "enabled"}, True),
+            ({"refresh_token": "/oauth2/refresh"}, True),
+            ({"refresh_token": "https://sso.example/refresh"}, True),
             ({"texts": {"access_token": "Zugriffstoken", "refresh_token": "Aktualisierungstoken"}}, True),
         ],
     )
