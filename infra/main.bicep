@@ -271,6 +271,9 @@ var groupName = !empty(problems)
   ? fail(join(problems, ' '))
   : (empty(resourceGroupName) ? '${abbreviations.resourceGroup}${environmentName}' : resourceGroupName)
 
+// Without an address that can be read, a mail names the file.
+var runbook = empty(runbookUrl) ? 'docs/runbook' : runbookUrl
+var aboutRunbook = empty(runbookUrl) ? 'RUNBOOK_URL is not set; in the project: ' : ''
 var readSuffixes = ['client-id', 'client-secret', 'username', 'password', 'jwt-key']
 var writtenSuffixes = ['oauth-token', 'refresh-record']
 var withNetwork = privateNetwork || fixedAddress || appAccess == 'private' || !empty(appSubnetId)
@@ -581,6 +584,8 @@ module availability 'app/availability.bicep' = if (!empty(statusKey)) {
     componentId: monitoring.outputs.componentId
     url: api.outputs.url
     statusKey: statusKey
+    runbook: runbook
+    aboutRunbook: aboutRunbook
     actionGroupIds: concat(
       empty(alertEmail) ? [] : [actionGroup!.outputs.id],
       empty(actionGroupId) ? [] : [actionGroupId]
@@ -610,7 +615,8 @@ module alerts 'app/alerts.bicep' = {
       empty(alertEmail) ? [] : [actionGroup!.outputs.id],
       empty(actionGroupId) ? [] : [actionGroupId]
     )
-    runbookUrl: runbookUrl
+    runbook: runbook
+    aboutRunbook: aboutRunbook
   }
 }
 

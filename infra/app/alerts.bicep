@@ -10,11 +10,11 @@ param silenceMinutes int
 param actionGroupIds array
 @description('Minutes from one refresh to the next, and so from a warning to its next line.')
 param refreshIntervalMinutes int
-@description('Where the runbook can be read; the name of a rule is the name of its page. Empty: a mail names the file.')
-param runbookUrl string
+@description('Where the runbook is; the name of a rule is the name of its page.')
+param runbook string
+@description('What is said before it.')
+param aboutRunbook string
 
-var runbook = empty(runbookUrl) ? 'docs/runbook' : runbookUrl
-var unknown = empty(runbookUrl) ? 'RUNBOOK_URL is not set; in the project: ' : ''
 // Of what is said at each refresh: two of them long, so that what stands stays one alert; and no longer, since an alert of one life must have ended before the next one's end is near.
 var refreshWindow = refreshIntervalMinutes < 60
   ? 'PT2H'
@@ -135,7 +135,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
     kind: 'LogAlert'
     properties: {
       displayName: each.name
-      description: '${each.summary} ${unknown}${runbook}/${each.name}.md'
+      description: '${each.summary} ${aboutRunbook}${runbook}/${each.name}.md'
       enabled: true
       severity: each.severity
       scopes: [workspaceId]

@@ -9,6 +9,8 @@ param url string
 @description('A function key for status alone; readers of the test can see it.')
 param statusKey string
 param actionGroupIds array
+param runbook string
+param aboutRunbook string
 
 resource test 'Microsoft.Insights/webtests@2022-06-15' = {
   name: name
@@ -49,7 +51,7 @@ resource alert 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Two of three places get no 200 from /api/status.'
+    description: 'Two of three places get no 200 from /api/status. ${aboutRunbook}${runbook}/StatusUnavailable.md'
     severity: 1
     enabled: true
     scopes: [test.id, componentId]

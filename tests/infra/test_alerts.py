@@ -82,6 +82,15 @@ def test_every_query_is_a_rule_that_leads_to_its_page_of_the_runbook(snapshot: S
             assert query_of(snapshot, name) == own(QUERIES[name], snapshot)
 
 
+def test_the_witness_from_outside_leads_to_its_page_as_well() -> None:
+    alerts = [each for snapshot in SNAPSHOTS.values() for each in snapshot.of_kind("Insights/metricAlerts")]
+    assert {each["name"] for each in alerts} == {"StatusUnavailable"}
+    for each in alerts:
+        page = each["properties"]["description"].rsplit(" ", 1)[1]
+        assert page == "https://contoso.com/runbook/StatusUnavailable.md"
+    assert (RUNBOOK / "StatusUnavailable.md").is_file()
+
+
 def test_a_good_run_and_a_quiet_one_fire_nothing(
     sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
 ) -> None:
@@ -397,7 +406,7 @@ class TestWhatCanGoWrong:
     def test_the_table_names_every_alert(self) -> None:
         section = (ROOT / "docs" / "telemetry.md").read_text("utf-8").split("## What can go wrong")[1]
         rows = [line.split("|") for line in section.splitlines() if line.startswith("| ") and "`" in line]
-        assert {row[3].strip(" `") for row in rows} == QUERIES.keys()
+        assert {row[3].strip(" `") for row in rows} == {*QUERIES, "StatusUnavailable"}
 
     def test_a_token_that_is_refused(
         self, sandbox: Sandbox, make_app: MakeApp, everything_logged: CapturedLog
