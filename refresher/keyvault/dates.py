@@ -14,6 +14,7 @@ from refresher.model.errors import VaultError
 _T = TypeVar("_T")
 _USUAL_LIMITS = tuple(timedelta(days=days) for days in (365, 90, 30, 7, 1))
 _CLOCKS_DIFFER = timedelta(hours=1)
+_DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
 
@@ -34,6 +35,8 @@ class Dates:
         self.remark: str | None = None
         """What a policy of the vault refuses; None where it refuses nothing, as far as is known."""
         self._longest: timedelta | None = None
+        self._refused: timedelta | None = None
+        """How far away the expiry was that the remark is about; None where it is about a secret without one."""
 
     def first_accepted(
         self,
@@ -58,6 +61,8 @@ class Dates:
                 continue
             if refusals:
                 self._note(wanted, date, now)
+            elif date == wanted:
+                self._forget_what_passed(wanted, now)
             return written
         raise refusals[0]
 
@@ -68,7 +73,15 @@ class Dates:
             return dates
         return tuple(date for date in dates if date is None or date <= now + self._longest)
 
+    def _forget_what_passed(self, accepted: datetime | None, now: datetime) -> None:
+        """What was refused once, for another reason, and is accepted now: a policy counts in days."""
+        if accepted is None or self._refused is None or self._longest is not None:
+            return
+        if (accepted - now) // _DAY <= self._refused // _DAY:
+            self.remark = None
+
     def _note(self, wanted: datetime | None, accepted: datetime | None, now: datetime) -> None:
+        self._refused = wanted - now if wanted is not None else None
         if wanted is None:
             self.remark = "demands an expiry of every secret"
         elif accepted is None:
@@ -77,5 +90,5 @@ class Dates:
             self.remark = f"refuses an expiry as near as {wanted:%Y-%m-%d}"
         else:
             self._longest = accepted - now + _SECOND  # dates are rounded down to one
-            days = round(self._longest / timedelta(days=1))
+            days = round(self._longest / _DAY)
             self.remark = f"limits how far away an expiry may be: {days} days were accepted"

@@ -8,13 +8,14 @@ from refresher.keyvault.vault import Vault
 from refresher.model.clock import Deadline
 from refresher.model.report import Outcome, WarningCode
 from refresher.model.tokens import Secret
-from sandbox import Personality
+from sandbox import Fault, Personality
 from sandbox.direct import DirectSandbox, Process
+from sandbox.faults import Respond
 from sandbox.trial.host import product_clock
 from sandbox.vault import Policy
 from tests.conftest import direct, tick
 from tests.names import RECORD
-from tests.sampling import sampled
+from tests.sampling import sampled, thinned
 
 MADE = ("servicenow-refresh-token", "servicenow-oauth-token", "servicenow--action--global--oauth-token")
 DAY = timedelta(days=1)
@@ -72,6 +73,36 @@ def test_what_the_policy_refuses_is_said() -> None:
     (warning,) = [each for each in report.warnings if each.code is WarningCode.EXPIRY_REFUSED]
     assert "90 days" in warning.message
     assert sandbox.vault.url in warning.message
+
+
+PASSING = Respond(
+    403,
+    {"Content-Type": "application/json"},
+    b'{"error": {"code": "Forbidden", "message": "No", "innererror": {"code": "AccessDenied"}}}',
+)
+
+
+@pytest.mark.parametrize("name", thinned([MADE[0], MADE[1]]))
+def test_a_refusal_that_passes_is_not_taken_for_a_policy_for_long(name: str) -> None:
+    """The first date that is accepted after all shows that no policy refuses it."""
+    sandbox, app = direct({}, Personality(rotates=True))
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+    sandbox.faults.add(Fault(service="vault", method="PUT", path=f"/secrets/{name}(/|$)", action=PASSING))
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+    report = tick(app)
+    assert WarningCode.EXPIRY_REFUSED not in {each.code for each in report.warnings}
+
+
+@pytest.mark.parametrize("policy", sampled([each for each in POLICIES if "at" in each], ["at least 20 days"]))
+def test_and_one_that_lasts_is_said_at_every_refresh(policy: str) -> None:
+    sandbox, app = direct({}, Personality(rotates=True))
+    sandbox.vault.policy = POLICIES[policy]
+    for _ in range(3):
+        report = tick(app)
+        assert WarningCode.EXPIRY_REFUSED in {each.code for each in report.warnings}
+        sandbox.clock.advance(timedelta(minutes=50))
 
 
 @pytest.mark.parametrize("ticks", sampled([200, 10], [10]))
