@@ -8,7 +8,7 @@ import os
 import ssl
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -41,17 +41,23 @@ REQUESTS_AT_ONCE = 64
 
 _IDENTITY_TAKES = 20.0
 """Seconds at the most, for a token; the chain of credentials may ask several times."""
+_TOO_LITTLE = 0.1
+"""Seconds, in which nobody answers."""
 
 
 class NoIdentityError(ClientAuthenticationError):
     """No token could be had.
 
     `retry_after` is the pause that the identity endpoint asked for, in seconds; `answered` the status of its answer.
+    `cut_short`: whoever asked had no more time, which says nothing to others who have.
     """
 
-    def __init__(self, retry_after: float | None = None, answered: int | None = None) -> None:
+    def __init__(
+        self, retry_after: float | None = None, answered: int | None = None, *, cut_short: bool = False
+    ) -> None:
         super().__init__("no token could be had")
         self.retry_after = retry_after
+        self.cut_short = cut_short
         self.source = token_source(answered, has_endpoint=bool(os.environ.get("IDENTITY_ENDPOINT")))
 
 
@@ -72,7 +78,8 @@ def default_credential(transport: "LimitedTransport") -> "DefaultAzureCredential
 class SharedCredential:
     """A credential that many threads use at once: while one asks for a token, the others wait for the same answer.
 
-    That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread.
+    That goes for a failure as well: a silent identity endpoint costs its time-out once, not once for each thread. Who
+    has more time than the one that asked, asks again once that one's is over.
     Whatever fails is the identity's failure, and raised as NoIdentityError. The credential itself is made when it is
     first needed, or before, by `prepare`: loading it takes longer than a request. Who asks for what is being prepared
     waits for that, whatever the options: a managed identity has one token for a scope, and keeps it.
@@ -135,18 +142,27 @@ class SharedCredential:
             _result(preparing)
 
     def _share(self, what: object, ask: Callable[[], _T]) -> _T:
-        mine: Future[_T] = Future()
-        with self._lock:
-            under_way: Future[_T] = self._under_way.setdefault(what, mine)
-        if under_way is mine:
+        while True:
+            mine: Future[_T] = Future()
+            with self._lock:
+                under_way: Future[_T] = self._under_way.setdefault(what, mine)
+            if under_way is mine:
+                self._ask_for_all(what, mine, ask)
+            elif _was_cut_short(under_way):
+                continue
+            return _result(under_way)
+
+    def _ask_for_all(self, what: object, mine: "Future[_T]", ask: Callable[[], _T]) -> None:
+        try:
             try:
-                mine.set_result(self._ask(ask))
-            except BaseException as error:  # noqa: BLE001 - raised below, and by everybody who waits
-                mine.set_exception(error)
+                answer = self._ask(ask)
             finally:
                 with self._lock:
                     del self._under_way[what]
-        return _result(under_way)
+        except BaseException as error:  # noqa: BLE001 - raised by everybody who waits, here as well
+            mine.set_exception(error)
+        else:
+            mine.set_result(answer)
 
     def _ask(self, ask: Callable[[], _T]) -> _T:
         try:
@@ -157,7 +173,14 @@ class SharedCredential:
         except Exception:  # noqa: BLE001 - a bare ValueError would be taken for an answer of the vault
             transport = self._transport
             pause, answered = (transport.take_pause(), transport.answered) if transport is not None else (None, None)
-        raise NoIdentityError(pause, answered)
+        raise NoIdentityError(pause, answered, cut_short=remaining() < _TOO_LITTLE)
+
+
+def _was_cut_short(under_way: "Future[Any]") -> bool:
+    """Wait for what somebody else asked: whether that came to nothing in that one's time, and this thread has more."""
+    wait((under_way,), max(0.0, min(remaining(), _IDENTITY_TAKES)))
+    error = under_way.exception() if under_way.done() else None
+    return isinstance(error, NoIdentityError) and error.cut_short and remaining() > _TOO_LITTLE
 
 
 def _result(under_way: Future[_T]) -> _T:

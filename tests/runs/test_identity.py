@@ -12,8 +12,9 @@ from refresher.app import App
 from refresher.keyvault.clients import SharedCredential
 from refresher.model.causes import Cause
 from refresher.model.report import Outcome
+from refresher.network.sockets import limit
 from sandbox import Fault, Sandbox
-from sandbox.faults import Action, Drop, Garbage, Respond
+from sandbox.faults import Action, Drop, Garbage, Hold, Respond
 from tests.conftest import tick
 from tests.sampling import thinned
 
@@ -101,6 +102,30 @@ def test_a_silent_identity_endpoint_costs_its_time_out_once_however_many_request
         credential.get_token_info("scope", options={})
     assert Silent.calls == 2, "what is over is asked for anew"
     credential.close()
+
+
+def test_who_has_little_time_does_not_answer_for_those_who_have_more(sandbox: Sandbox) -> None:
+    """A copy in another vault is read in a fraction of the time of a run, and happens to be the first that asks."""
+    held = Hold()
+    sandbox.faults.add(Fault(service="identity", action=held))
+    credential = SharedCredential()
+
+    def ask(seconds: float) -> bool:
+        with limit(seconds):
+            try:
+                return bool(credential.get_token_info("https://vault.azure.net/.default").token)
+            except ClientAuthenticationError:
+                return False
+
+    with ThreadPoolExecutor() as pool:
+        hurried = pool.submit(ask, 0.5)
+        assert held.reached.wait(30)
+        with_time = [pool.submit(ask, 60) for _ in range(3)]
+        assert not hurried.result()
+        held.release()
+        assert all(each.result() for each in with_time)
+    credential.close()
+    assert sandbox.log.count(service="identity", status=200) <= 2, "the others share one request"
 
 
 def test_settings_that_the_credential_refuses_are_not_taken_for_an_answer_of_the_vault(
