@@ -60,7 +60,7 @@ def _open(path: Path) -> int:
 
 
 def _open_existing(path: Path) -> int:
-    with suppress(PermissionError, IsADirectoryError):
+    with suppress(OSError):  # it is another user's, or its file system can only be read
         return _open_plainly(path, os.O_RDWR)
     return _open_plainly(path, os.O_RDONLY)
 

@@ -82,13 +82,13 @@ def unavailable(lease: FileLease | BlobLease) -> LeaseUnavailableError:
 
 
 @contextmanager
-def opening_refused(what: Callable[[int], int]) -> Iterator[None]:
-    """Refuse to open files in ways that another user's file refuses."""
+def opening_refused(what: Callable[[int], int], why: int = errno.EACCES) -> Iterator[None]:
+    """Refuse to open files in ways that another user's file refuses, or a file system that can only be read."""
     really = os.open
 
     def guarded(path: Path, flags: int, *more: int) -> int:
         if what(flags):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise OSError(why, os.strerror(why))
         return really(path, flags, *more)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -238,11 +238,12 @@ class TestFileLease:
         victim = lock.with_name("victim")
         assert not victim.exists() or victim.read_text() == "precious"
 
+    @pytest.mark.parametrize("why", [errno.EACCES, errno.EROFS])
     def test_a_file_that_can_only_be_read_is_locked_all_the_same(
-        self, lease: FileLease, holder: subprocess.Popen[str]
+        self, lease: FileLease, holder: subprocess.Popen[str], why: int
     ) -> None:
-        """Another user's; who holds it is told as long as it can be read."""
-        with opening_refused(lambda flags: flags & os.O_RDWR):
+        """Another user's, or on a file system that is read only; who holds it is told as long as it can be read."""
+        with opening_refused(lambda flags: flags & os.O_RDWR, why):
             assert held(lease).message.endswith(f"by process {holder.pid}")
             holder.kill()
             holder.wait()
