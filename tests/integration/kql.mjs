@@ -11,7 +11,7 @@ for (const script of ["bridge.min.js", "Kusto.Language.Bridge.min.js"]) {
 const { KustoCode, GlobalState } = globalThis.Kusto.Language;
 
 // The columns of the workspace's table that the queries use.
-const TABLE = "let AppTraces = datatable(TimeGenerated: datetime, Message: string, OperationId: string, _ResourceId: string)[];\n";
+const TABLE = "let AppTraces = datatable(TimeGenerated: datetime, Message: string, _ResourceId: string)[];\n";
 
 const queries = JSON.parse(readFileSync(0, "utf8"));
 const answers = queries.map((query) => {
