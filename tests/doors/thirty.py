@@ -102,7 +102,7 @@ SITUATIONS: Mapping[str, Situation] = {
     "both are revoked": replace(
         REFUSED,
         do=both(killed, killed_for_good),
-        soon="refused",
+        soon="authorization_required",
         heal=AUTHORIZED,
         mails=mails("AuthorizationRequired", "VerificationRefused"),
     ),
@@ -149,7 +149,7 @@ SITUATIONS: Mapping[str, Situation] = {
     "everything is refused, as after a clone": replace(
         REFUSED,
         do=both(killed, answers(Respond(401, JSON, b'{"error": "server_error"}'))),
-        soon="refused",
+        soon="authorization_required",
         heal=Cure(both(weather_clears, forced), (FORCE,)),
         mails=mails("AuthorizationRequired", "VerificationRefused"),
     ),
