@@ -152,7 +152,7 @@ class Succession:
         self._own_values.add(value)
         self._run.before_writing()
         try:
-            version = write_refresh_token(self._vaults, self._run.connection, value, life, None, self._time_left())
+            version = write_refresh_token(self._vaults, self._run.connection, value, life, None, self._deadline())
         except VaultError as error:
             self._unstored = _Unstored(value=value, life=life, spent=spent, error=error)
             self._recovering = self._recovering or isinstance(error, BeingRecoveredError)
@@ -162,6 +162,11 @@ class Succession:
             return None
         self._unstored = None
         return version
+
+    def _deadline(self) -> Deadline:
+        """That of a write: where the time was over before it could begin (the machine slept), time for one."""
+        left = self._time_left()
+        return left if left.remaining() > 0 else Deadline(self._run.clock, _LOOK_TAKES)
 
     def _time_left(self) -> Deadline:
         """That of the run's writes or, where it ends later, its own: what is in hand is newer than what was found."""

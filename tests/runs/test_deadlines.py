@@ -161,6 +161,21 @@ def test_a_rotated_refresh_token_is_stored_when_the_network_is_back(suspended: t
     assert sandbox.instance.is_living_refresh_token(held.value)
 
 
+def test_nor_is_it_lost_to_a_suspension_after_its_receipt() -> None:
+    """Between the look at what the vault holds and the write: its time is over, and it is written all the same."""
+    sandbox, app = direct(personality=Personality(rotates=True))
+    tick(app)
+    sandbox.clock.advance(timedelta(minutes=50))
+    sleep = Interrupt(do=lambda: sandbox.clock.suspend(timedelta(minutes=10)), before=False)
+    sandbox.faults.add(
+        Fault(service="vault", method="GET", path=f"/secrets/{REFRESH_TOKEN}(/|$)", action=sleep, after=1)
+    )
+    tick(app)
+    held = sandbox.vault.get(REFRESH_TOKEN)
+    assert held is not None
+    assert sandbox.instance.is_living_refresh_token(held.value)
+
+
 def test_a_try_is_not_begun_either() -> None:
     """The error is that of the try before."""
     sandbox, app = direct()
