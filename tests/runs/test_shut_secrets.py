@@ -1,19 +1,23 @@
 """A secret that somebody disabled, or that this identity may not read: it stops nothing but itself."""
 
 import itertools
+import os
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
 from refresher.app import App
 from refresher.model.causes import Cause
+from refresher.model.clock import system_clock
 from refresher.model.report import Outcome, RunReport, RunRequest, Trigger, WarningCode
 from refresher.policy.password_gate import TRIES
-from sandbox import Fault, Personality
+from sandbox import Fault, Personality, Sandbox
 from sandbox.direct import DirectSandbox
 from sandbox.faults import Action, Respond, Stall
 from sandbox.personality import GENERIC_REFUSAL
+from sandbox.trial.host import environment
 from tests.conftest import direct, status_of, tick
 from tests.names import RECORD, TARGET, TOKEN, UNREADABLE, away_from
 from tests.sampling import sampled, thinned
@@ -111,7 +115,14 @@ def test_a_record_that_cannot_be_read_allows_no_more_passwords(
     assert lives(sandbox, TARGET)
 
 
-WAYS = [(name, away, force) for name in (RECORD, TOKEN, TARGET) for away in UNREADABLE for force in (False, True)]
+ANSWERED = [each for each in UNREADABLE if each != Stall()]
+"""In this sandbox reads come one after the other, and while nothing has answered yet, the first may take its time."""
+WAYS = [
+    (name, away, force)
+    for name, ways in ((RECORD, UNREADABLE), (TOKEN, UNREADABLE), (TARGET, ANSWERED))
+    for away in ways
+    for force in (False, True)
+]
 
 
 @pytest.mark.parametrize(("name", "away", "force"), thinned(WAYS, 12))
@@ -132,7 +143,21 @@ def test_one_that_cannot_be_read_for_whatever_reason_stops_nothing(name: str, aw
     assert sandbox.log.count(path="/oauth_token.do") <= 7
 
 
-@pytest.mark.parametrize("away", thinned([each for each in UNREADABLE if each != Stall()]))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", [TOKEN, TARGET])
+def test_nor_does_one_that_hangs_where_they_are_read_side_by_side(real_time: Sandbox, name: str) -> None:
+    """As in production, by the real clock."""
+    real_time.add_connection()
+    settings = {**real_time.environ(), "PUBLISH_TO": TARGET if name == TARGET else ""}
+    with environment(settings), closing(App(os.environ, system_clock())) as app:
+        assert tick(app).outcome is Outcome.REFRESHED
+        real_time.faults.add(away_from(name, Stall()))
+        report = tick(app, force=True)
+    assert report.outcome is Outcome.REFRESHED
+    assert report.duration_ms < 30_000
+
+
+@pytest.mark.parametrize("away", thinned(ANSWERED))
 def test_a_token_without_a_copy_that_cannot_be_read_is_renewed_once_in_each_interval(away: Action) -> None:
     sandbox, app = direct({"PUBLISH_TO": ""})
     tick(app)
