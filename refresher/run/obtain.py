@@ -1,10 +1,11 @@
 """Obtains a token from ServiceNow by the grants of a plan, and keeps account of what each answer means."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from refresher.keyvault.credentials import Credentials
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from refresher.servicenow.session import Session
 
 _T = TypeVar("_T")
+_counting: dict[tuple[str, str], Lock] = {}
+"""By instance and user. Of two that counted at the same moment, each would send one, and together one too many."""
 
 
 class Failed(NamedTuple):
@@ -102,12 +105,13 @@ def _obtain_by(
             _of_one_grant(keeper.succession.prove, only=Cause.VAULT_FORBIDDEN)
         sent = keeper.sent(grant)
         build = _request_builder(run, keeper, grant)
-        if grant.row.sends_password and not run.request.force:
-            masked = _sees_a_mask(run, keeper, session)
-            if masked is not None:
-                return Failed(masked, goes_on=next_is_sound)
         run.attempts.answer_lost = sent.is_refresh and untried.may_be_spent(sent.refresh_token)
-        keeper.memory.remember(before_try(untried, sent, now))
+        with _alone_with(run.connection.instance_url, sent):
+            if grant.row.sends_password and not run.request.force:
+                masked = _sees_a_mask(run, keeper, session)
+                if masked is not None:
+                    return Failed(masked, goes_on=next_is_sound)
+            keeper.memory.remember(before_try(untried, sent, now))
         run.request.on_progress(f"asking {run.connection.instance_url} for a token (grant {grant})")
         ask = partial(
             session.request_token,
@@ -150,6 +154,13 @@ def _obtain_by(
         return Failed(refusal, goes_on)
     message, transaction_id = refusal.message, refusal.transaction_id
     return Failed(AuthorizationRequiredError(message, cause=cause, transaction_id=transaction_id), goes_on)
+
+
+def _alone_with(instance_url: str, sent: Sent) -> AbstractContextManager[object]:
+    """Let no other run of this process count the tries of the same user's password until this one is counted."""
+    if not sent.grant.row.sends_password or sent.user is None:
+        return nullcontext()
+    return _counting.setdefault((instance_url, sent.user), Lock())
 
 
 def _sees_a_mask(run: Run, keeper: Keeper, session: "Session") -> TokenEndpointError | None:
