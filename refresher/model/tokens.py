@@ -32,7 +32,7 @@ def is_unseen(sign: str) -> bool:
 
 @final
 class Secret:
-    """A confidential string. Not a dataclass: `dataclasses.asdict` would open it."""
+    """A confidential string. Not a dataclass or a named tuple: what takes those apart would open it."""
 
     __slots__ = ("_value",)
 

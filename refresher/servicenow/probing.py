@@ -1,8 +1,9 @@
 """What an answer to the probe says of a token. No I/O.
 
 Only the instance's own JSON counts: a page with any status, 401 included, comes from something on the way (a
-hibernating instance, a proxy, a login) and says nothing. 200, 403 and 404 in JSON mean that the token lives; a 401
-means that it is refused, or that an API access policy keeps its user or this address out, which looks the same.
+hibernating instance, a proxy, a login) and says nothing. 200, 403 and 404 mean that the token lives, in JSON as
+ServiceNow writes it: a gateway knows nothing of tokens. A 401 means that it is refused, or that an API access policy
+keeps its user or this address out, which looks the same.
 """
 
 from collections.abc import Mapping
@@ -37,18 +38,26 @@ def parse_probe_answer(path: str, status: int, headers: Mapping[str, str], body:
     page = not document and ("html" in headers.get("content-type", "").lower() or begins_as_page(body))
     transaction_id = headers.get("x-transaction-id", "")
     told = transaction_id if is_transaction_id(transaction_id) else None
-    if status in _ALIVE and document:
+    if status in _ALIVE and _is_of_servicenow(status, document):
         user_name = parse_probe_user(body) if status == HTTPStatus.OK and _OWN_USER in path else None
         remark = _refusal(document) if status == HTTPStatus.FORBIDDEN else None
         return Probe(verdict=Verdict.ACCEPTED, user_name=user_name, transaction_id=told, remark=remark)
     if status == HTTPStatus.UNAUTHORIZED and not page:
         return Probe(verdict=Verdict.REJECTED, transaction_id=told, remark=UNAUTHORIZED)
-    what = "a web page" if page else "no JSON" if status in _ALIVE else ""
+    what = "a web page" if page else "no JSON of ServiceNow's" if status in _ALIVE else ""
     what = f" with {what}" if what else leads_to(headers.get("location"))
     remark = f"the instance answered {status}{what}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         remark = "the instance limits the rate of requests (429)"
     return Probe(verdict=Verdict.UNKNOWN, transaction_id=told, remark=remark)
+
+
+def _is_of_servicenow(status: int, document: Mapping[str, object]) -> bool:
+    """Whether its API answered: an error is an object there."""
+    error = document.get("error")
+    if isinstance(error, dict) or "result" in document:
+        return True
+    return bool(document) and not error if status == HTTPStatus.OK else document.get("status") == "failure"
 
 
 PATH_IS_SHUT = "the probe's path (403)"

@@ -45,7 +45,27 @@ def test_a_page_says_nothing_whatever_its_status(status: int, headers: dict[str,
 @pytest.mark.parametrize("body", [b"", b"OK", b"[1", b'"text"', b"1", b"null"])
 def test_neither_does_what_is_no_object(body: bytes) -> None:
     found = judge(200, body)
-    assert (found.verdict, found.remark) == (Verdict.UNKNOWN, "the instance answered 200 with no JSON")
+    assert (found.verdict, found.remark) == (Verdict.UNKNOWN, "the instance answered 200 with no JSON of ServiceNow's")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"error": "login_required"}'),
+        (200, b"{}"),
+        (403, b'{"message": "Forbidden"}'),
+        (403, b'{"error": "blocked", "rule": 7}'),
+        (404, b'{"message": "no Route matched with those values"}'),
+        (404, b'{"statusCode": 404, "message": "Resource not found"}'),
+    ],
+)
+def test_nor_does_the_json_of_a_gateway(status: int, body: bytes) -> None:
+    """A token that is dead was said to be accepted."""
+    found = judge(status, body)
+    assert (found.verdict, found.remark) == (
+        Verdict.UNKNOWN,
+        f"the instance answered {status} with no JSON of ServiceNow's",
+    )
 
 
 @pytest.mark.parametrize("status", [202, 204, 302, 400, 407, 500, 503])
