@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[2]
 ROLE = "Storage Blob Data Contributor"
 VAULT = "https://v.vault.azure.net"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-CLOCK: Clock = system_clock()._replace(now=lambda: NOW)
+CLOCK: Clock = system_clock()._replace(now=lambda: NOW, sleep=lambda _: None)
 
 HOLDER = """
 import sys, time

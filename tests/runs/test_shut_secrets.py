@@ -125,7 +125,7 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "away", "force"), thinned(WAYS, 12))
+@pytest.mark.parametrize(("name", "away", "force"), thinned(WAYS, 20))
 def test_one_that_cannot_be_read_for_whatever_reason_stops_nothing(name: str, away: Action, *, force: bool) -> None:
     """Nor does it eat the time of the run: the vault answers for all others."""
     sandbox, app = direct({}, Personality(rotates=True))
