@@ -14,6 +14,7 @@ from sandbox.http import Request
 from sandbox.trial.host import direct_app
 from tests.conftest import direct, tick
 from tests.names import RECORD, REFRESH_TOKEN, TOKEN, TOKEN_ENDPOINT
+from tests.runs.test_rotation import is_kept, rotating
 from tests.sampling import thinned
 
 
@@ -51,22 +52,16 @@ def test_a_target_vault_that_hangs_does_not_keep_the_token_from_the_others(actio
 @pytest.mark.parametrize("seconds", thinned([43.0, 44.5, 46.0]))
 def test_a_rotated_refresh_token_that_comes_late_is_given_ten_seconds_to_be_stored(seconds: float) -> None:
     """Also where the record was written long before, and where the deadline passed while the answer came."""
-    sandbox, app = direct(personality=Personality(rotates=True))
-    tick(app)
-    sandbox.clock.advance(timedelta(minutes=50))
+    sandbox, app = rotating()
     answer_after(sandbox, seconds)
     sandbox.faults.add(Fault(service="vault", method="PUT", path=f"/secrets/{REFRESH_TOKEN}", action=Respond(503)))
     assert tick(app).outcome is Outcome.REFRESHED
-    held = sandbox.vault.get(REFRESH_TOKEN)
-    assert held is not None
-    assert sandbox.instance.is_living_refresh_token(held.value)
+    assert is_kept(sandbox)
 
 
 def test_a_rotated_refresh_token_is_stored_though_somebody_elses_request_was_told_to_pause() -> None:
     """The pause outlasts the run, and the vault may take the write all the same; the rest waits for a later tick."""
-    sandbox, app = direct(personality=Personality(rotates=True))
-    tick(app)
-    sandbox.clock.advance(timedelta(minutes=50))
+    sandbox, app = rotating()
 
     def meet_a_pause() -> None:
         sandbox.faults.add(Fault(service="vault", method="GET", action=Throttle(100)))
@@ -74,9 +69,7 @@ def test_a_rotated_refresh_token_is_stored_though_somebody_elses_request_was_tol
 
     sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Interrupt(do=meet_a_pause, before=False)))
     assert tick(app).cause is Cause.VAULT_THROTTLED
-    held = sandbox.vault.get(REFRESH_TOKEN)
-    assert held is not None
-    assert sandbox.instance.is_living_refresh_token(held.value)
+    assert is_kept(sandbox)
     sandbox.clock.advance(timedelta(minutes=5))
     assert tick(app).outcome is Outcome.REFRESHED
 
@@ -125,9 +118,7 @@ def test_a_machine_that_was_suspended_puts_nothing_over_what_others_wrote(path: 
     sandbox.faults.add(Fault(path=path, action=Interrupt(do=sleep, before=False)))
     tick(app)
     assert [sandbox.vault.versions(TOKEN)[-1].version] == others
-    held = sandbox.vault.get(REFRESH_TOKEN)
-    assert held is not None
-    assert sandbox.instance.is_living_refresh_token(held.value)
+    assert is_kept(sandbox)
 
 
 class Away:
@@ -146,9 +137,7 @@ class Away:
 @pytest.mark.parametrize("seconds", thinned([40, 12]))
 def test_a_rotated_refresh_token_is_stored_when_the_network_is_back(suspended: timedelta, seconds: int) -> None:
     """A laptop that wakes up has none for a while: the time for it begins when ServiceNow's answer is there."""
-    sandbox, app = direct(personality=Personality(rotates=True))
-    tick(app)
-    sandbox.clock.advance(timedelta(minutes=50))
+    sandbox, app = rotating()
 
     def wake() -> None:
         sandbox.clock.suspend(suspended)
@@ -156,24 +145,18 @@ def test_a_rotated_refresh_token_is_stored_when_the_network_is_back(suspended: t
 
     sandbox.faults.add(Fault(path=TOKEN_ENDPOINT, action=Interrupt(do=wake, before=False)))
     tick(app)
-    held = sandbox.vault.get(REFRESH_TOKEN)
-    assert held is not None
-    assert sandbox.instance.is_living_refresh_token(held.value)
+    assert is_kept(sandbox)
 
 
 def test_nor_is_it_lost_to_a_suspension_after_its_receipt() -> None:
     """Between the look at what the vault holds and the write: its time is over, and it is written all the same."""
-    sandbox, app = direct(personality=Personality(rotates=True))
-    tick(app)
-    sandbox.clock.advance(timedelta(minutes=50))
+    sandbox, app = rotating()
     sleep = Interrupt(do=lambda: sandbox.clock.suspend(timedelta(minutes=10)), before=False)
     sandbox.faults.add(
         Fault(service="vault", method="GET", path=f"/secrets/{REFRESH_TOKEN}(/|$)", action=sleep, after=1)
     )
     tick(app)
-    held = sandbox.vault.get(REFRESH_TOKEN)
-    assert held is not None
-    assert sandbox.instance.is_living_refresh_token(held.value)
+    assert is_kept(sandbox)
 
 
 def test_a_try_is_not_begun_either() -> None:
